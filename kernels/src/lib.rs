@@ -1,0 +1,23 @@
+//! Every operation of a decoder's forward and backward pass, on CPU, CUDA and Metal.
+//!
+//! This crate holds all unsafe code and all device code of Tallow. Each operation is one safe function
+//! over Candle tensors, beside the slow reference it is tested against. Results never depend on the
+//! number of threads.
+
+pub mod activation;
+pub mod alloc;
+pub mod attention;
+pub mod cross_entropy;
+pub mod elementwise;
+pub mod embedding;
+mod error;
+pub mod lora;
+pub mod matmul;
+pub mod norm;
+pub mod optim;
+pub mod quant;
+pub mod rope;
+mod view;
+pub mod weight;
+
+pub use error::{Error, Result};
