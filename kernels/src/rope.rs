@@ -102,7 +102,7 @@ impl RopeTable {
     /// # Errors
     /// When `dim` is odd.
     pub fn new(dim: usize, theta: f64, scaling: &RopeScaling, max_positions: usize, device: &Device) -> Result<Self> {
-        if dim % 2 != 0 || dim == 0 {
+        if !dim.is_multiple_of(2) || dim == 0 {
             return Err(Error::Value { op: "rope", message: format!("head_dim {dim} must be even") });
         }
         let (frequencies, scale) = inverse_frequencies(dim, theta, scaling);

@@ -195,7 +195,7 @@ pub(crate) fn unpack(codes: &[u8], scales: &[f32], start: usize, out: &mut [f32]
     for (i, o) in out.iter_mut().enumerate() {
         let at = start + i;
         let byte = codes[at / 2];
-        let code = if at % 2 == 0 { byte >> 4 } else { byte & 15 };
+        let code = if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 };
         *o = CODEBOOK[usize::from(code)] * scales[at / BLOCK];
     }
 }
