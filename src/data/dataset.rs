@@ -11,7 +11,7 @@ use super::encode::{Example, NoExample, RowEncoding, encode};
 use super::error::{DataError, RowProblem};
 use super::layout::{Detection, detect};
 use super::options::{DataOptions, OnBadRow};
-use super::random::Rng;
+use super::random::{Rng, purpose};
 use super::record::{Content, Record, read_record};
 use super::render::render;
 use super::source::{Table, read_table};
@@ -176,7 +176,7 @@ impl Dataset {
     /// `earlier` that is taken (at least one sequence for a ratio above zero).
     pub fn with_replay(&self, earlier: &Self, ratio: f64, seed: u64) -> Self {
         let mut picks: Vec<usize> = (0..earlier.len()).collect();
-        Rng::for_parts(&[seed, 0x72_6570_6c61_79]).shuffle(&mut picks);
+        Rng::for_parts(&[seed, purpose::REPLAY]).shuffle(&mut picks);
         let take = if ratio > 0.0 { ((earlier.len() as f64 * ratio).round() as usize).max(1) } else { 0 };
         picks.truncate(take);
         picks.sort_unstable();

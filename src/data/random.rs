@@ -1,6 +1,16 @@
 //! A small seeded generator (SplitMix64): the same numbers on every machine, and no state to save,
 //! because every use derives its own generator from the seed and a purpose.
 
+/// What a generator is for; part of what it is derived from.
+pub(crate) mod purpose {
+    /// The order of an epoch.
+    pub const ORDER: u64 = 1;
+    /// The split into parts.
+    pub const SPLIT: u64 = 2;
+    /// Which rows of an earlier stage are replayed.
+    pub const REPLAY: u64 = 3;
+}
+
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);

@@ -56,15 +56,19 @@ pub fn render(record: &Record, tokenizer: &TextTokenizer, options: &DataOptions)
         // The last rendering holds the whole conversation; the others would train its beginning twice.
         rendered.drain(..rendered.len().saturating_sub(1));
         for r in &mut rendered {
-            r.trained = vec![0..r.text.len()];
+            r.trained = one(0..r.text.len());
         }
     }
     Ok(rendered)
 }
 
+fn one(range: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(range).collect()
+}
+
 fn plain_text(record: &Record) -> Rendered {
     let text = record.answer();
-    Rendered { trained: vec![0..text.len()], text, add_special: true, append_eos: true }
+    Rendered { trained: one(0..text.len()), text, add_special: true, append_eos: true }
 }
 
 fn plain_pair(record: &Record) -> Result<Rendered, (&'static str, String)> {
@@ -77,7 +81,7 @@ fn plain_pair(record: &Record) -> Result<Rendered, (&'static str, String)> {
         (false, None) => prompt.clone(),
     };
     let text = format!("{head}{completion}");
-    Ok(Rendered { trained: vec![head.len()..text.len()], text, add_special: true, append_eos: true })
+    Ok(Rendered { trained: one(head.len()..text.len()), text, add_special: true, append_eos: true })
 }
 
 /// One assistant turn in its own context.
@@ -120,8 +124,8 @@ impl<'a> Turns<'a> {
 
     /// Indices of the assistant messages that are trained.
     fn wanted(&self) -> Vec<usize> {
-        let all = (0..self.chat.messages.len()).filter(|i| self.chat.messages[*i].trained);
-        if self.options.train_on == TrainOn::LastAssistant { all.last().into_iter().collect() } else { all.collect() }
+        let mut all = (0..self.chat.messages.len()).filter(|i| self.chat.messages[*i].trained);
+        if self.options.train_on == TrainOn::LastAssistant { all.next_back().into_iter().collect() } else { all.collect() }
     }
 
     fn call(&self, count: usize, add_generation_prompt: bool) -> Call<'_> {

@@ -11,7 +11,7 @@ use super::encode::Example;
 use super::error::DataError;
 use super::fingerprint::sha256_bytes;
 use super::pack::best_fit_decreasing;
-use super::random::Rng;
+use super::random::{Rng, purpose};
 
 /// How batches are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ impl Sampler {
     }
 
     fn plan(&self, epoch: u64) -> Vec<Vec<u32>> {
-        let mut rng = Rng::for_parts(&[self.options.seed, 0x6f_7264_6572, epoch]);
+        let mut rng = Rng::for_parts(&[self.options.seed, purpose::ORDER, epoch]);
         let mut order: Vec<u32> = Vec::with_capacity(self.weights.len());
         for (i, weight) in self.weights.iter().enumerate() {
             // A weight of 2.5 is twice for certain and a third time in every other epoch.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::dataset::RecordSet;
 use super::error::{DataError, Location};
-use super::random::Rng;
+use super::random::{Rng, purpose};
 use super::record::Record;
 
 /// The three parts.
@@ -57,7 +57,7 @@ fn assign(keys: &[u64], shares: [f64; 3], seed: u64) -> HashMap<u64, usize> {
         }
         *rows += 1;
     }
-    Rng::for_parts(&[seed, 0x0073_706c_6974]).shuffle(&mut groups);
+    Rng::for_parts(&[seed, purpose::SPLIT]).shuffle(&mut groups);
     let total = keys.len() as f64;
     let least = |part: usize| usize::from(shares[part] > 0.0 && groups.len() >= 3);
     let mut part_of = HashMap::new();
