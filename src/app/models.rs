@@ -1,0 +1,77 @@
+//! From what a person calls a model to a folder that holds it.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::error::Fault;
+
+/// The name of the model inside the binary.
+pub const EMBEDDED: &str = "embedded";
+
+/// The embedded base model: file name and content.
+const EMBEDDED_FILES: [(&str, &[u8]); 5] = [
+    ("config.json", include_bytes!("../../models/base/config.json")),
+    ("generation_config.json", include_bytes!("../../models/base/generation_config.json")),
+    ("tokenizer.json", include_bytes!("../../models/base/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../models/base/tokenizer_config.json")),
+    ("model.safetensors", include_bytes!("../../models/base/model.safetensors")),
+];
+
+/// Writes the embedded base model into `dir`, which must not exist yet.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_embedded(dir: &Path) -> Result<(), Fault> {
+    let folder = crate::base::atomic::AtomicDir::new(dir)?;
+    for (name, content) in EMBEDDED_FILES {
+        crate::base::atomic::write_file(&folder.path().join(name), content)?;
+    }
+    folder.commit()
+}
+
+/// The folder of a model given as a folder, a Hub id or `embedded`. A Hub model is downloaded into the
+/// Hugging Face cache; the embedded one is written once into the user's cache folder.
+///
+/// # Errors
+/// When a folder is meant and is missing, or the Hub cannot be reached.
+pub fn resolve(name: &str, revision: Option<&str>) -> Result<PathBuf, Fault> {
+    if name == EMBEDDED {
+        return embedded_folder();
+    }
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let looks_like_path = name.starts_with(['.', '/', '~']) || name.matches('/').count() != 1 || path.exists();
+    if looks_like_path {
+        return Err(Fault::new("model_not_found", format!("{name}: no such model folder"))
+            .hint("give a folder with config.json, a Hub id such as org/name, or `embedded`"));
+    }
+    Ok(crate::model::hub::fetch(name, revision.unwrap_or("main"))?)
+}
+
+fn embedded_folder() -> Result<PathBuf, Fault> {
+    let mut all = Vec::new();
+    for (name, content) in EMBEDDED_FILES {
+        all.extend_from_slice(name.as_bytes());
+        all.extend_from_slice(content);
+    }
+    let hash = crate::base::hash::sha256_bytes(&all);
+    let dir = cache_root().join("models").join(format!("embedded-{}", &hash[..16]));
+    if !dir.join("model.safetensors").is_file() {
+        match write_embedded(&dir) {
+            // Another process may have written it meanwhile.
+            Err(_) if dir.join("model.safetensors").is_file() => {}
+            other => other?,
+        }
+    }
+    Ok(dir)
+}
+
+/// `$TALLOW_CACHE`, else the user's cache folder, else the temporary folder.
+fn cache_root() -> PathBuf {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    var("TALLOW_CACHE")
+        .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("tallow")))
+        .or_else(|| var("HOME").map(|p| p.join(".cache/tallow")))
+        .unwrap_or_else(|| std::env::temp_dir().join("tallow"))
+}

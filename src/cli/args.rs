@@ -1,0 +1,361 @@
+//! The command line: names, flags and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Fine-tune language models natively: LoRA and QLoRA, one binary, no Python.
+#[derive(Debug, Parser)]
+#[command(name = "tallow", version, about, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done (or stopped on request, resumable), 1 the work failed, 2 the command line is wrong, \
+3 the configuration or the data is wrong, 4 it does not fit in memory, 5 training diverged.")]
+pub struct Cli {
+    /// Print one JSON document on stdout instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fine-tune the embedded model on an embedded dataset and compare base against tuned.
+    Demo(DemoArgs),
+    /// Train as a configuration file or a project folder says.
+    Train(TrainArgs),
+    /// Perplexity and token accuracy of a model, with or without an adapter.
+    Eval(EvalArgs),
+    /// Generate text from a prompt or from chat messages.
+    Generate(GenerateArgs),
+    /// Check a dataset, or describe it.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Predict memory by part and choose the fastest plan that fits.
+    Plan(PlanArgs),
+    /// List runs, or show one.
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Say what this machine and this build can do, and what to fix.
+    Doctor,
+    /// Fold an adapter into its base and write merged safetensors.
+    Merge(MergeArgs),
+    /// Measure speed.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Tools for checking the engine itself.
+    #[command(subcommand)]
+    Debug(DebugCommand),
+    /// Remake the embedded base model from its generator.
+    Recipe(RecipeArgs),
+    /// Start a project folder.
+    Init(InitArgs),
+}
+
+/// `tallow demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the run, the adapter and the data go.
+    #[arg(long, default_value = "tallow-demo")]
+    pub out: PathBuf,
+}
+
+/// `tallow train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// A configuration file, or a project folder that holds config/fine_tuning_config.yaml.
+    #[arg(value_name = "CONFIG|PROJECT")]
+    pub config: PathBuf,
+    /// Override a key, for example --set training.stage1.learning_rate=1e-4 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Continue this run (its folder or its name) from its newest complete checkpoint.
+    #[arg(long, value_name = "RUN")]
+    pub resume: Option<String>,
+    /// A name for the run; the time is added.
+    #[arg(long, default_value = "run")]
+    pub name: String,
+    /// Stop after this many optimiser steps in this session (the run stays resumable).
+    #[arg(long, value_name = "STEPS")]
+    pub stop_after: Option<u64>,
+}
+
+/// Which model and adapter.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// A model folder (config.json, safetensors, tokenizer.json), a Hub id, or `embedded`.
+    #[arg(long)]
+    pub model: String,
+    /// Revision of a Hub model.
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// A PEFT adapter folder.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// Hold the base weights as this.
+    #[arg(long, value_enum, default_value_t = Quant::None)]
+    pub quantization: Quant,
+    /// Compute in this type; the default is bf16 for a quantised base on a machine with bf16 instructions, else f32.
+    #[arg(long, value_enum)]
+    pub dtype: Option<ComputeDtype>,
+}
+
+/// How base weights are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Quant {
+    /// As the compute type.
+    None,
+    /// 4-bit NF4, double-quantised.
+    #[value(alias = "q4")]
+    Nf4,
+    /// 8-bit blocks.
+    Q8,
+}
+
+/// Activation type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ComputeDtype {
+    F32,
+    Bf16,
+}
+
+/// `tallow eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The rows to evaluate on (JSONL, CSV, Parquet).
+    #[arg(long)]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub fields: FieldArgs,
+    /// Use at most this many rows.
+    #[arg(long)]
+    pub max_rows: Option<usize>,
+}
+
+/// How rows are read.
+#[derive(Debug, Args)]
+pub struct FieldArgs {
+    /// auto, alpaca, chat, sharegpt, completion or text.
+    #[arg(long, default_value = "auto")]
+    pub layout: String,
+    /// Field that holds the instruction or prompt.
+    #[arg(long)]
+    pub instruction_field: Option<String>,
+    /// Field that holds the extra input.
+    #[arg(long)]
+    pub input_field: Option<String>,
+    /// Field that holds the answer.
+    #[arg(long)]
+    pub output_field: Option<String>,
+    /// Cut rows at this many tokens.
+    #[arg(long, default_value_t = 2048)]
+    pub max_seq_length: usize,
+}
+
+/// `tallow generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The prompt. With a chat template it becomes a user message unless --raw is given.
+    #[arg(long, required_unless_present = "messages", conflicts_with = "messages")]
+    pub prompt: Option<String>,
+    /// A JSON file of chat messages, or of {"messages": [...], "tools": [...]}.
+    #[arg(long)]
+    pub messages: Option<PathBuf>,
+    /// Feed the prompt as it stands, without the chat template.
+    #[arg(long)]
+    pub raw: bool,
+    /// Stop after this many new tokens.
+    #[arg(long, default_value_t = 256)]
+    pub max_new_tokens: usize,
+    /// 0 takes the likeliest token each time.
+    #[arg(long, default_value_t = 0.7)]
+    pub temperature: f64,
+    /// Sample from the smallest set of tokens with this much probability.
+    #[arg(long, default_value_t = 0.9)]
+    pub top_p: f64,
+    /// Seed of the sampling.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// `tallow data ...`.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Report every bad row with file and line, and show how examples are masked.
+    Check(DataArgs),
+    /// Rows, token counts, duplicates and quality signs.
+    Stats(DataArgs),
+}
+
+/// A dataset and how to read it.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The file.
+    pub file: PathBuf,
+    /// Model folder, Hub id or `embedded`, for its tokenizer and chat template.
+    #[arg(long, default_value = "embedded")]
+    pub model: String,
+    #[command(flatten)]
+    pub fields: FieldArgs,
+    /// Show this many examples with the trained tokens marked.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", default_value_t = 0)]
+    pub show: usize,
+}
+
+/// `tallow plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// A configuration file or a project folder.
+    #[arg(value_name = "CONFIG|PROJECT")]
+    pub config: PathBuf,
+    /// Override a key (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Plan for this much memory instead of what is free, for example 24GiB.
+    #[arg(long, alias = "gpu-memory", value_name = "SIZE")]
+    pub memory: Option<String>,
+}
+
+/// `tallow runs ...`.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Runs under a project folder.
+    List {
+        /// The project folder, or a folder with runs/.
+        #[arg(default_value = ".")]
+        project: PathBuf,
+    },
+    /// One run's manifest and progress.
+    Show {
+        /// The run folder, or its name under the project.
+        run: String,
+        /// The project folder.
+        #[arg(long, default_value = ".")]
+        project: PathBuf,
+    },
+}
+
+/// `tallow merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The base model folder, or a Hub id.
+    #[arg(long)]
+    pub model: String,
+    /// Revision of a Hub model.
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// The adapter folder.
+    #[arg(long)]
+    pub adapter: PathBuf,
+    /// Where the merged model goes; must not exist.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Type of the merged weights; the default is the base's own.
+    #[arg(long, value_enum)]
+    pub dtype: Option<MergeDtype>,
+}
+
+/// Type of merged weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MergeDtype {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// `tallow bench ...`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Whole training steps on random token ids, LoRA on all seven linears.
+    Train(BenchTrainArgs),
+    /// Write a model folder with random weights from a config.json or a named shape.
+    RandomModel {
+        /// A config.json, or one of: tiny, small, 135m, 1b.
+        shape: String,
+        /// Where it goes; must not exist.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// This machine's ceilings: bf16 dot, f32 FMA, memory read.
+    Peak,
+}
+
+/// `tallow bench train`.
+#[derive(Debug, Args)]
+pub struct BenchTrainArgs {
+    /// A model folder.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Sequences a step.
+    #[arg(long, default_value_t = 4)]
+    pub batch: usize,
+    /// Tokens a sequence.
+    #[arg(long, default_value_t = 512)]
+    pub seq: usize,
+    /// Timed steps, after one that warms up.
+    #[arg(long, default_value_t = 5)]
+    pub steps: usize,
+    /// f32, bf16, or nf4 (bf16 over a 4-bit base).
+    #[arg(long, default_value = "bf16", value_parser = ["f32", "bf16", "nf4"])]
+    pub dtype: String,
+    /// LoRA rank.
+    #[arg(long, default_value_t = 16)]
+    pub rank: usize,
+    /// Recompute each layer in the backward pass.
+    #[arg(long, default_value = "off", value_parser = ["on", "off"])]
+    pub recompute: String,
+}
+
+/// `tallow debug ...`.
+#[derive(Debug, Subcommand)]
+pub enum DebugCommand {
+    /// Write logits, loss and every adapter gradient, for comparing with another engine.
+    Gradients {
+        /// A model folder.
+        #[arg(long)]
+        model: PathBuf,
+        /// A PEFT adapter folder.
+        #[arg(long)]
+        adapter: PathBuf,
+        /// safetensors with `input_ids` and labels, [batch, seq] I64, -100 ignored, shifted inside.
+        #[arg(long)]
+        input: PathBuf,
+        /// safetensors to write.
+        #[arg(long)]
+        output: PathBuf,
+        /// Name of the labels tensor.
+        #[arg(long, default_value = "labels")]
+        labels: String,
+    },
+}
+
+/// `tallow recipe`.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// Where the model folder goes; must not exist.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Optimiser steps; the default is the recipe's own.
+    #[arg(long)]
+    pub steps: Option<u64>,
+}
+
+/// `tallow init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The project's name; a folder of this name is made.
+    pub name: String,
+    /// Where the folder goes.
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+    /// Base model: a folder, a Hub id, or `embedded`.
+    #[arg(long, default_value = "embedded")]
+    pub model: String,
+}
