@@ -17,6 +17,7 @@ pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod quant;
+mod real;
 pub mod rope;
 mod view;
 pub mod weight;
