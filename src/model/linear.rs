@@ -15,7 +15,6 @@ use super::seed::derive;
 pub(crate) struct LoraSlot {
     pub(crate) a: ParamId,
     pub(crate) b: ParamId,
-    pub(crate) rank: usize,
     pub(crate) scale: f32,
     pub(crate) dropout: f32,
 }

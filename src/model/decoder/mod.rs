@@ -18,10 +18,12 @@ use tallow_kernels::weight::Weight;
 
 pub(crate) use cached::KvCache;
 use layer::Layer;
+pub(crate) use load::check_names;
 pub use load::{LoadOptions, Quantization};
 pub use step::{LossOut, StepOptions};
 pub use tape::Policy;
 pub use trainable::LoraConfig;
+pub(crate) use trainable::peft_names;
 
 use super::error::{Error, Result};
 use super::norm::Norm;

@@ -1,14 +1,14 @@
 //! Passes over a packed batch: loss with gradients, loss alone, logits.
 
 use candle_core::{DType, Tensor};
-use tallow_kernels::cross_entropy::{CeOptions, CeOut, linear_cross_entropy};
+use tallow_kernels::cross_entropy::{CeOptions, CeOut, chunk_tokens, linear_cross_entropy};
 use tallow_kernels::embedding::{embedding, embedding_backward};
 use tallow_kernels::matmul::matmul;
 
 use super::layer::Pass;
 use super::tape::{LayerTape, Policy};
 use super::{Decoder, Error, Grads, Result};
-use crate::data::batch::PackedBatch;
+use crate::data::PackedBatch;
 
 /// How a training pass runs.
 #[derive(Debug, Clone, Copy)]
@@ -30,14 +30,6 @@ pub struct LossOut {
     pub tokens: u64,
     /// Targets that were the most likely token.
     pub correct: u64,
-}
-
-/// Logits that are in memory at a time: 2^23 elements, 32 MiB in f32.
-const CHUNK_LOGITS: usize = 1 << 23;
-
-/// Rows of logits made at a time.
-pub(crate) fn chunk_tokens(vocab: usize) -> usize {
-    (CHUNK_LOGITS / vocab.max(1)).clamp(64, 1024)
 }
 
 impl Decoder {

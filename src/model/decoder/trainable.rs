@@ -8,6 +8,7 @@ use super::{Decoder, Trainable};
 use crate::model::error::{Error, Result};
 use crate::model::linear::LoraSlot;
 use crate::model::norm::Norm;
+use crate::model::params::Params;
 use crate::model::seed::{Random, derive, stream};
 use crate::model::spec::LinearKind;
 
@@ -56,16 +57,25 @@ impl LoraConfig {
     }
 }
 
+/// An adapter that is about to be put in place: A `[r, in]`, B `[out, r]`.
+pub(crate) struct NewAdapter {
+    pub(crate) layer: usize,
+    pub(crate) kind: LinearKind,
+    pub(crate) a: Tensor,
+    pub(crate) b: Tensor,
+}
+
 /// PEFT's names of an adapter's two tensors.
 pub(crate) fn peft_names(path: &str) -> (String, String) {
     (format!("base_model.model.{path}.lora_A.weight"), format!("base_model.model.{path}.lora_B.weight"))
 }
 
 impl Decoder {
-    /// Puts fresh adapters on the target modules: A uniform in ±1/sqrt(in) from `seed` and its name, B zero.
+    /// Puts fresh adapters on the target modules: A uniform in ±1/sqrt(in) from `seed` and its name, B zero. Adapters
+    /// that the model has already are replaced.
     ///
     /// # Errors
-    /// When something trains already, a number is out of range, or a target module does not exist.
+    /// When the model is being fully fine-tuned, a number is out of range, or a target module does not exist.
     pub fn add_lora(&mut self, config: &LoraConfig, seed: u64) -> Result<()> {
         config.check()?;
         let all: Vec<String> = self.linear_paths();
@@ -75,7 +85,7 @@ impl Decoder {
                 return Err(Error::TargetModule { name: target.clone(), existing: existing() });
             }
         }
-        self.attach_lora(config, |path, kind| {
+        let made = self.collect_lora(|path, kind| {
             if !config.targets(path) {
                 return Ok(None);
             }
@@ -85,8 +95,9 @@ impl Decoder {
             let a: Vec<f32> = (0..config.rank * inp).map(|_| ((2.0 * random.uniform() - 1.0) * bound) as f32).collect();
             let a = Tensor::from_vec(a, (config.rank, inp), &self.device)?;
             Ok(Some((a, Tensor::zeros((out, config.rank), DType::F32, &self.device)?)))
-        })
-        .map(|made| self.install_lora(config, made))
+        })?;
+        self.install_lora(config, made);
+        Ok(())
     }
 
     /// Paths of all linear layers that can carry an adapter.
@@ -95,33 +106,33 @@ impl Decoder {
     }
 
     /// Collects the tensors of each adapter without changing the model, so that an error leaves it as it was.
-    pub(crate) fn attach_lora(
-        &self,
-        _config: &LoraConfig,
-        make: impl Fn(&str, LinearKind) -> Result<Option<(Tensor, Tensor)>>,
-    ) -> Result<Vec<(usize, LinearKind, Tensor, Tensor)>> {
-        if self.trainable != Trainable::Nothing {
-            return Err(Error::Value("the model trains already: load it anew before adding adapters".into()));
+    pub(crate) fn collect_lora(&self, make: impl Fn(&str, LinearKind) -> Result<Option<(Tensor, Tensor)>>) -> Result<Vec<NewAdapter>> {
+        if self.trainable == Trainable::Full {
+            return Err(Error::Value("the model is being fully fine-tuned: load it anew before adding adapters".into()));
         }
         let mut made = Vec::new();
-        for (i, layer) in self.layers.iter().enumerate() {
+        for (layer, l) in self.layers.iter().enumerate() {
             for kind in LinearKind::ALL {
-                if let Some((a, b)) = make(&layer.linear(kind).name, kind)? {
-                    made.push((i, kind, a, b));
+                if let Some((a, b)) = make(&l.linear(kind).name, kind)? {
+                    made.push(NewAdapter { layer, kind, a, b });
                 }
             }
         }
         Ok(made)
     }
 
-    pub(crate) fn install_lora(&mut self, config: &LoraConfig, made: Vec<(usize, LinearKind, Tensor, Tensor)>) {
-        for (i, kind, a, b) in made {
-            let linear = self.layers[i].linear_mut(kind);
+    /// Puts adapters in place of those that the model has.
+    pub(crate) fn install_lora(&mut self, config: &LoraConfig, made: Vec<NewAdapter>) {
+        self.params = Params::default();
+        for layer in &mut self.layers {
+            LinearKind::ALL.iter().for_each(|k| layer.linear_mut(*k).lora = None);
+        }
+        for new in made {
+            let linear = self.layers[new.layer].linear_mut(new.kind);
             let (name_a, name_b) = peft_names(&linear.name);
             let slot = LoraSlot {
-                a: self.params.push(name_a, a),
-                b: self.params.push(name_b, b),
-                rank: config.rank,
+                a: self.params.push(name_a, new.a),
+                b: self.params.push(name_b, new.b),
                 scale: config.scale() as f32,
                 dropout: config.dropout as f32,
             };
