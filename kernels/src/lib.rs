@@ -12,6 +12,7 @@ pub mod elementwise;
 pub mod embedding;
 mod error;
 pub mod lora;
+pub mod map;
 pub mod matmul;
 pub mod norm;
 pub mod optim;

@@ -1,1 +1,31 @@
-//! (to be written)
+//! Models: one decoder with a hand-written backward pass, described by data.
+//!
+//! ```text
+//!   config.json ── families ──> DecoderSpec ──┐
+//!   *.safetensors ── weights (mapped) ────────┴──> Decoder ── loss_and_grads / evaluate / logits
+//!                                                     │  ├── adapter: PEFT files in and out
+//!                                                     │  └── generate: KV cache, sampling
+//!   merge: base + adapter -> new shards, one tensor at a time
+//! ```
+
+pub mod adapter;
+mod config_json;
+pub mod debug;
+pub mod decoder;
+mod error;
+mod families;
+pub mod generate;
+pub mod hub;
+mod linear;
+pub mod merge;
+mod norm;
+mod params;
+pub mod random_init;
+mod seed;
+pub mod spec;
+pub mod weights;
+
+pub use decoder::{Decoder, LoadOptions, LoraConfig, LossOut, Policy, Quantization, StepOptions, Trainable};
+pub use error::{Error, Result};
+pub use params::{Grads, Param, ParamId, Params};
+pub use spec::DecoderSpec;

@@ -1,0 +1,239 @@
+//! Adapters on disk, in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+
+use super::decoder::{Decoder, LoraConfig, Trainable};
+use super::error::{Error, Result};
+use super::hub;
+use super::spec::{DecoderSpec, LinearKind};
+use super::weights::Shards;
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+
+/// Writes a file under a temporary name, syncs it and puts it in place.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(path))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(Error::io(path))?;
+    file.persist(path).map_err(|e| Error::Io { path: path.to_path_buf(), source: e.error })?;
+    Ok(())
+}
+
+/// f32 tensors as the bytes of a safetensors file.
+pub(super) fn safetensors_f32<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for (name, t) in tensors {
+        let values: Vec<f32> = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        all.push((name, t.dims().to_vec(), bytes));
+    }
+    let bad = |e: safetensors::SafeTensorError| Error::Value(format!("cannot write safetensors: {e}"));
+    let views: Vec<(&str, TensorView)> = all
+        .iter()
+        .map(|(name, dims, bytes)| Ok((*name, TensorView::new(safetensors::Dtype::F32, dims.clone(), bytes).map_err(bad)?)))
+        .collect::<Result<_>>()?;
+    let format = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(format)).map_err(bad)
+}
+
+/// An adapter read from disk: PEFT path of a linear layer's parent model -> A `[r, in]`, B `[out, r]`.
+#[derive(Debug)]
+pub struct AdapterFile {
+    /// How it was made.
+    pub config: LoraConfig,
+    /// The base model that it names.
+    pub base_model: Option<String>,
+    tensors: Shards,
+}
+
+impl AdapterFile {
+    /// Opens an adapter folder and checks its config.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the config asks for something other than plain LoRA.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let config_path = dir.join(CONFIG);
+        if !config_path.is_file() {
+            return Err(Error::adapter(dir, format!("there is no {CONFIG} in this folder")));
+        }
+        let text = std::fs::read_to_string(&config_path).map_err(Error::io(&config_path))?;
+        let json: Value = serde_json::from_str(&text).map_err(|e| Error::adapter(&config_path, format!("not valid JSON: {e}")))?;
+        let config = config_from_json(&config_path, &json)?;
+        let weights = dir.join(WEIGHTS);
+        if !weights.is_file() {
+            return Err(Error::adapter(dir, format!("there is no {WEIGHTS} in this folder")));
+        }
+        let base_model = json["base_model_name_or_path"].as_str().map(str::to_owned);
+        Ok(Self { config, base_model, tensors: Shards::open_files(&[weights])? })
+    }
+
+    /// A and B of one linear layer, f32 on the CPU; `None` when it has no adapter.
+    ///
+    /// # Errors
+    /// When a half is missing or a shape does not fit `(out, in)`.
+    pub fn pair(&self, path: &str, (out, inp): (usize, usize)) -> Result<Option<(Tensor, Tensor)>> {
+        let (name_a, name_b) = super::decoder::peft_names(path);
+        if !self.tensors.has(&name_a) && !self.tensors.has(&name_b) {
+            return Ok(None);
+        }
+        let rank = self.config.rank;
+        for (name, want) in [(&name_a, [rank, inp]), (&name_b, [out, rank])] {
+            let file = self.tensors.path_of(name);
+            match self.tensors.info(name) {
+                None => return Err(Error::adapter(file, format!("tensor `{name}` is missing, its other half is there"))),
+                Some((shape, _)) if shape != want => {
+                    let message = format!("tensor `{name}` has shape {shape:?}, this base model and rank {rank} ask for {want:?}");
+                    return Err(Error::adapter(file, message));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Some((self.tensors.float(&name_a, DType::F32)?, self.tensors.float(&name_b, DType::F32)?)))
+    }
+
+    /// Refuses tensors that have no place in the model, and an adapter that fits nowhere.
+    ///
+    /// # Errors
+    /// Naming the first such tensor.
+    pub fn check_places(&self, spec: &DecoderSpec) -> Result<()> {
+        let mut places = BTreeSet::new();
+        for i in 0..spec.num_layers {
+            for kind in LinearKind::ALL {
+                let (a, b) = super::decoder::peft_names(&format!("model.layers.{i}.{}", kind.path()));
+                places.extend([a, b]);
+            }
+        }
+        if let Some(odd) = self.tensors.names().find(|n| !places.contains(*n)) {
+            let message = format!("tensor `{odd}` has no place in this {} of {} layers", spec.architecture, spec.num_layers);
+            return Err(Error::adapter(self.tensors.path_of(odd), message));
+        }
+        if self.tensors.names().next().is_none() {
+            return Err(Error::adapter(self.tensors.path_of(""), "the file holds no tensors"));
+        }
+        Ok(())
+    }
+}
+
+fn config_from_json(path: &Path, json: &Value) -> Result<LoraConfig> {
+    let bad = |field: &str, message: String| Error::adapter(path, format!("field `{field}`: {message}"));
+    if let Some(kind) = json["peft_type"].as_str().filter(|k| *k != "LORA") {
+        return Err(bad("peft_type", format!("`{kind}` is not supported, only LORA")));
+    }
+    if let Some(bias) = json["bias"].as_str().filter(|b| *b != "none") {
+        return Err(bad("bias", format!("`{bias}` is not supported, only none")));
+    }
+    for field in ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
+        if json[field].as_bool() == Some(true) {
+            return Err(bad(field, "is not supported".into()));
+        }
+    }
+    let is_empty = |v: &Value| match v {
+        Value::Null => true,
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+        _ => false,
+    };
+    for field in ["modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices", "target_parameters"] {
+        if !is_empty(&json[field]) {
+            return Err(bad(field, format!("{} is not supported", json[field])));
+        }
+    }
+    let rank = json["r"].as_u64().filter(|r| *r > 0).ok_or_else(|| bad("r", format!("expected a rank, got {}", json["r"])))?;
+    let alpha = json["lora_alpha"].as_f64().ok_or_else(|| bad("lora_alpha", format!("expected a number, got {}", json["lora_alpha"])))?;
+    let target_modules = match &json["target_modules"] {
+        Value::Array(a) => a.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Value::String(s) => vec![s.clone()],
+        _ => Vec::new(),
+    };
+    Ok(LoraConfig {
+        rank: rank as usize,
+        alpha,
+        dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
+        use_rslora: json["use_rslora"].as_bool().unwrap_or(false),
+        target_modules,
+    })
+}
+
+impl Decoder {
+    /// Loads a PEFT adapter. Adapters that the model has already are replaced.
+    ///
+    /// # Errors
+    /// When the adapter was made for another base model; the model stays as it was.
+    pub fn load_adapter(&mut self, dir: &Path) -> Result<()> {
+        let file = AdapterFile::open(dir)?;
+        file.check_places(self.spec())?;
+        let made = self.collect_lora(|path, kind| {
+            let pair = file.pair(path, self.spec().linear_shape(kind))?;
+            Ok(match pair {
+                Some((a, b)) => Some((a.to_device(self.device())?, b.to_device(self.device())?)),
+                None => None,
+            })
+        })?;
+        // What the file holds is the truth: `target_modules` may also be a pattern.
+        let kinds: BTreeSet<LinearKind> = made.iter().map(|m| m.kind).collect();
+        let target_modules = kinds.into_iter().map(|k| k.short().to_owned()).collect();
+        self.install_lora(&LoraConfig { target_modules, ..file.config }, made);
+        Ok(())
+    }
+
+    /// Writes the adapters into a folder, which is made where it is missing. Each file is put in place whole, the
+    /// config last.
+    ///
+    /// # Errors
+    /// When the model has no adapters, or the disk refuses.
+    pub fn save_adapter(&self, dir: &Path) -> Result<()> {
+        let Trainable::Lora(config) = self.trainable() else {
+            return Err(Error::Value("the model has no adapters to save".into()));
+        };
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let bytes = safetensors_f32(self.params().iter().map(|p| (p.name.as_str(), &p.tensor)))?;
+        write_atomically(&dir.join(WEIGHTS), &bytes)?;
+        let text = format!("{:#}\n", self.adapter_config(config));
+        write_atomically(&dir.join(CONFIG), text.as_bytes())
+    }
+
+    fn adapter_config(&self, config: &LoraConfig) -> Value {
+        let target_modules: Vec<&str> = match config.target_modules.iter().any(|t| t == "all-linear") {
+            true => LinearKind::ALL.iter().map(|k| k.short()).collect(),
+            false => config.target_modules.iter().map(String::as_str).collect(),
+        };
+        let (base, revision) = match hub::model_of(self.source()) {
+            Some((id, revision)) => (id, Some(revision)),
+            None => (self.source().display().to_string(), None),
+        };
+        json!({
+            "alpha_pattern": {},
+            "auto_mapping": null,
+            "base_model_name_or_path": base,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "init_lora_weights": true,
+            "layers_pattern": null,
+            "layers_to_transform": null,
+            "lora_alpha": number(config.alpha),
+            "lora_dropout": config.dropout,
+            "modules_to_save": null,
+            "peft_type": "LORA",
+            "r": config.rank,
+            "rank_pattern": {},
+            "revision": revision,
+            "target_modules": target_modules,
+            "task_type": "CAUSAL_LM",
+            "use_dora": false,
+            "use_rslora": config.use_rslora,
+        })
+    }
+}
+
+/// A whole number as one, as PEFT writes alpha.
+fn number(x: f64) -> Value {
+    if x.fract() == 0.0 && x.abs() < 1e15 { json!(x as i64) } else { json!(x) }
+}

@@ -1,0 +1,189 @@
+//! From a model folder to a decoder, one tensor at a time.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use candle_core::{DType, Device, Tensor};
+use tallow_kernels::quant::{Nf4, Q8};
+use tallow_kernels::weight::Weight;
+
+use super::layer::Layer;
+use super::needs::Needs;
+use super::{Decoder, Trainable};
+use crate::model::error::{Error, Result};
+use crate::model::linear::Linear;
+use crate::model::norm::Norm;
+use crate::model::params::Params;
+use crate::model::seed;
+use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm};
+use crate::model::weights::Shards;
+
+/// How the matrices of the linear layers are held. Embedding, head and norms are never quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantization {
+    /// In the compute dtype.
+    #[default]
+    None,
+    /// 4-bit NormalFloat with doubly quantised scales.
+    Nf4,
+    /// 8-bit integers.
+    Q8,
+}
+
+/// How to hold a model.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// How the linear layers' matrices are held. A checkpoint stored in NF4 stays in NF4 whatever this says.
+    pub quantization: Quantization,
+    /// The dtype of activations, and of weights that are not quantised: F32 or BF16.
+    pub compute_dtype: DType,
+    /// Where.
+    pub device: Device,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { quantization: Quantization::None, compute_dtype: DType::F32, device: Device::Cpu }
+    }
+}
+
+/// Tensors that old checkpoints hold beside the weights.
+fn is_buffer(name: &str) -> bool {
+    name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+}
+
+/// Compares the names in the files with those that the config asks for.
+pub(crate) fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
+    let wanted = spec.tensors();
+    for t in &wanted {
+        if !shards.has(&t.name) {
+            let message = format!("is missing from the weights ({} asks for it)", spec.architecture);
+            return Err(Error::tensor(shards.path_of(&t.name), &t.name, message));
+        }
+        if !shards.is_nf4(&t.name) {
+            shards.check_shape(&t.name, &t.shape)?;
+        }
+    }
+    let names: std::collections::HashSet<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
+    for name in shards.names() {
+        let tied_copy = spec.tie_word_embeddings && name == "lm_head.weight";
+        if !names.contains(name) && !is_buffer(name) && !tied_copy && !shards.is_quantization_part(name) {
+            let message = format!("is in the weights but the config ({}) has no place for it", spec.architecture);
+            return Err(Error::tensor(shards.path_of(name), name, message));
+        }
+    }
+    Ok(())
+}
+
+struct Loader<'a> {
+    spec: &'a DecoderSpec,
+    shards: &'a Shards,
+    options: &'a LoadOptions,
+}
+
+impl Loader<'_> {
+    fn dense(&self, name: &str) -> Result<Tensor> {
+        Ok(self.shards.float(name, self.options.compute_dtype)?.to_device(&self.options.device)?)
+    }
+
+    /// Norm weights and biases stay f32: they are small, and their master copies are then the same tensors.
+    fn small(&self, name: &str) -> Result<Tensor> {
+        Ok(self.shards.float(name, DType::F32)?.to_device(&self.options.device)?)
+    }
+
+    fn norm(&self, path: &str) -> Result<Norm> {
+        let name = format!("{path}.weight");
+        Ok(match self.spec.norm {
+            NormKind::Rms => Norm::Rms { weight: self.small(&name)?, name, eps: self.spec.norm_eps, param: None },
+            NormKind::LayerNormPlain => Norm::LayerNormPlain { eps: self.spec.norm_eps },
+        })
+    }
+
+    fn linear(&self, layer: usize, kind: LinearKind) -> Result<Linear> {
+        let name = format!("model.layers.{layer}.{}", kind.path());
+        let key = format!("{name}.weight");
+        let (out, inp) = self.spec.linear_shape(kind);
+        let weight = if self.shards.is_nf4(&key) {
+            Weight::Nf4(self.shards.nf4(&key, &[out, inp])?)
+        } else {
+            match self.options.quantization {
+                Quantization::None => Weight::Dense(self.dense(&key)?),
+                // One matrix at a time is widened: the peak is the quantised model and one matrix.
+                Quantization::Nf4 => Weight::Nf4(Nf4::quantize(&self.shards.float(&key, DType::F32)?, true)?),
+                Quantization::Q8 => Weight::Q8(Q8::quantize(&self.shards.float(&key, DType::F32)?)?),
+            }
+        };
+        let bias = self.spec.linear_bias(kind).then(|| self.small(&format!("{name}.bias"))).transpose()?;
+        let stream = seed::stream(&name);
+        Ok(Linear { name, stream, weight, bias, weight_param: None, bias_param: None, lora: None })
+    }
+
+    fn layer(&self, i: usize) -> Result<Layer> {
+        let s = self.spec;
+        let at = format!("model.layers.{i}");
+        let [norm1, norm2] = s.norm_names();
+        let qk_norm = |name: &str| match s.qk_norm {
+            QkNorm::None => Ok(None),
+            QkNorm::PerHead | QkNorm::Full => self.norm(&format!("{at}.self_attn.{name}")).map(Some),
+        };
+        Ok(Layer {
+            placement: s.norm_placement,
+            norm1: self.norm(&format!("{at}.{norm1}"))?,
+            norm2: self.norm(&format!("{at}.{norm2}"))?,
+            q: self.linear(i, LinearKind::Q)?,
+            k: self.linear(i, LinearKind::K)?,
+            v: self.linear(i, LinearKind::V)?,
+            o: self.linear(i, LinearKind::O)?,
+            gate: self.linear(i, LinearKind::Gate)?,
+            up: self.linear(i, LinearKind::Up)?,
+            down: self.linear(i, LinearKind::Down)?,
+            q_norm: qk_norm("q_norm")?,
+            k_norm: qk_norm("k_norm")?,
+            heads: s.num_heads,
+            kv_heads: s.num_kv_heads,
+            head_dim: s.head_dim,
+            clip_qkv: s.clip_qkv,
+            window: s.windows[i],
+            needs: Needs::default(),
+        })
+    }
+}
+
+impl Decoder {
+    /// Loads a model folder (`config.json` and safetensors), quantising each matrix as it is read.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or does not fit the config; the error names file and tensor or field.
+    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
+        if !matches!(options.compute_dtype, DType::F32 | DType::BF16) {
+            return Err(Error::Value(format!("compute dtype {:?} is not supported: f32 and bf16 are", options.compute_dtype)));
+        }
+        let spec = DecoderSpec::from_dir(dir)?;
+        let shards = Shards::open(dir)?;
+        check_names(&spec, &shards)?;
+        let loader = Loader { spec: &spec, shards: &shards, options };
+        let embedding = loader.dense("model.embed_tokens.weight")?;
+        let head = if spec.tie_word_embeddings { embedding.clone() } else { loader.dense("lm_head.weight")? };
+        let final_norm = loader.norm("model.norm")?;
+        let layers: Vec<Layer> = (0..spec.num_layers).map(|i| loader.layer(i)).collect::<Result<_>>()?;
+        let stored = layers.first().is_some_and(|l| matches!(l.q.weight, Weight::Nf4(_)));
+        let quantization = if stored { Quantization::Nf4 } else { options.quantization };
+        Ok(Self {
+            source: dir.to_path_buf(),
+            compute_dtype: options.compute_dtype,
+            quantization,
+            device: options.device.clone(),
+            embedding,
+            embedding_param: None,
+            head: Weight::Dense(head),
+            head_param: None,
+            final_norm,
+            layers,
+            params: Params::default(),
+            trainable: Trainable::Nothing,
+            rope: Mutex::new(None),
+            spec,
+        })
+    }
+}

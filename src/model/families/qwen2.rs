@@ -1,0 +1,8 @@
+//! Qwen2 and Qwen2.5: biases on q, k and v, and windows on the upper layers.
+
+use super::{ConfigJson, DecoderSpec, Family, Result, plain, qwen_windows};
+
+pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
+    let base = plain(c, Family::Qwen2, architecture, 1e-6)?;
+    Ok(DecoderSpec { qkv_bias: true, windows: qwen_windows(c, base.num_layers)?, ..base })
+}

@@ -1,0 +1,176 @@
+//! Generating: the prompt in one pass, then token by token with a KV cache.
+
+use std::time::Instant;
+
+use super::decoder::Decoder;
+use super::error::{Error, Result};
+use super::seed::{Random, derive, stream};
+
+/// How the next token is chosen, and when to stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplingOptions {
+    /// At most this many.
+    pub max_new_tokens: usize,
+    /// 0 takes the most likely token.
+    pub temperature: f64,
+    /// Only the most likely tokens that together have this probability; 1 is all.
+    pub top_p: f64,
+    /// Seed of the choice.
+    pub seed: u64,
+    /// Token ids that end the text; they are not returned.
+    pub stop: Vec<u32>,
+}
+
+impl Default for SamplingOptions {
+    fn default() -> Self {
+        Self { max_new_tokens: 256, temperature: 0.0, top_p: 1.0, seed: 0, stop: Vec::new() }
+    }
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generation {
+    /// The new tokens.
+    pub tokens: Vec<u32>,
+    /// `stop_token`, `max_new_tokens` or `cancelled`.
+    pub stop_reason: &'static str,
+    /// Seconds for the prompt.
+    pub prompt_seconds: f64,
+    /// New tokens a second, without the prompt; 0 when fewer than two were made.
+    pub tokens_per_second: f64,
+}
+
+/// Generates from one model.
+#[derive(Debug, Clone, Copy)]
+pub struct Generator<'a> {
+    decoder: &'a Decoder,
+}
+
+impl<'a> Generator<'a> {
+    /// From this model.
+    pub fn new(decoder: &'a Decoder) -> Self {
+        Self { decoder }
+    }
+
+    /// Continues `prompt`. `on_token` gets each new token and may end it by returning false.
+    ///
+    /// # Errors
+    /// When the prompt is empty or holds an unknown id, an option is out of range, or the model's output is not finite.
+    pub fn run(&self, prompt: &[u32], options: &SamplingOptions, on_token: &mut dyn FnMut(u32) -> bool) -> Result<Generation> {
+        if prompt.is_empty() {
+            return Err(Error::Value("the prompt is empty".into()));
+        }
+        let mut sampler = Sampler::new(options)?;
+        let started = Instant::now();
+        let mut cache = self.decoder.new_cache(prompt.len() + options.max_new_tokens)?;
+        let mut logits = self.decoder.next_logits(prompt, &mut cache)?;
+        let prompt_seconds = started.elapsed().as_secs_f64();
+        let decoding = Instant::now();
+        let mut tokens = Vec::new();
+        let stop_reason = loop {
+            if tokens.len() == options.max_new_tokens {
+                break "max_new_tokens";
+            }
+            let token = sampler.choose(&logits)?;
+            if options.stop.contains(&token) {
+                break "stop_token";
+            }
+            tokens.push(token);
+            if !on_token(token) {
+                break "cancelled";
+            }
+            if tokens.len() < options.max_new_tokens {
+                logits = self.decoder.next_logits(&[token], &mut cache)?;
+            }
+        };
+        let passes = cache.len() - prompt.len();
+        let tokens_per_second = if passes > 0 { passes as f64 / decoding.elapsed().as_secs_f64() } else { 0.0 };
+        Ok(Generation { tokens, stop_reason, prompt_seconds, tokens_per_second })
+    }
+}
+
+struct Sampler {
+    temperature: f64,
+    top_p: f64,
+    random: Random,
+}
+
+impl Sampler {
+    fn new(o: &SamplingOptions) -> Result<Self> {
+        if !o.temperature.is_finite() || o.temperature < 0.0 {
+            return Err(Error::Value(format!("temperature {} must be 0 or above", o.temperature)));
+        }
+        if !(o.top_p > 0.0 && o.top_p <= 1.0) {
+            return Err(Error::Value(format!("top_p {} must be above 0 and at most 1", o.top_p)));
+        }
+        Ok(Self { temperature: o.temperature, top_p: o.top_p, random: Random::new(derive(o.seed, stream("sampling"))) })
+    }
+
+    fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        let mut best = 0;
+        for (i, v) in logits.iter().enumerate() {
+            if !v.is_finite() {
+                return Err(Error::Value(format!("the model's output is not finite (logit {i} is {v})")));
+            }
+            if *v > logits[best] {
+                best = i;
+            }
+        }
+        if self.temperature == 0.0 {
+            return Ok(best as u32);
+        }
+        let top = f64::from(logits[best]);
+        let mut weights: Vec<(u32, f64)> =
+            logits.iter().enumerate().map(|(i, v)| (i as u32, ((f64::from(*v) - top) / self.temperature).exp())).collect();
+        let mut total: f64 = weights.iter().map(|w| w.1).sum();
+        if self.top_p < 1.0 {
+            weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            let (mut kept, mut sum) = (0, 0.0);
+            while kept < weights.len() && sum < self.top_p * total {
+                sum += weights[kept].1;
+                kept += 1;
+            }
+            weights.truncate(kept.max(1));
+            total = weights.iter().map(|w| w.1).sum();
+        }
+        let mut left = self.random.uniform() * total;
+        for (token, weight) in &weights {
+            left -= weight;
+            if left < 0.0 {
+                return Ok(*token);
+            }
+        }
+        Ok(weights.last().map_or(best as u32, |w| w.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(temperature: f64, top_p: f64) -> [usize; 4] {
+        let mut s = Sampler::new(&SamplingOptions { temperature, top_p, ..Default::default() }).unwrap();
+        let logits = [0.5f32.ln(), 0.3f32.ln(), 0.15f32.ln(), 0.05f32.ln()];
+        let mut n = [0; 4];
+        for _ in 0..10_000 {
+            n[s.choose(&logits).unwrap() as usize] += 1;
+        }
+        n
+    }
+
+    #[test]
+    fn samples_by_probability_and_cuts_the_tail() {
+        assert_eq!(counts(0.0, 1.0), [10_000, 0, 0, 0]);
+        let n = counts(1.0, 1.0);
+        assert!((4800..5200).contains(&n[0]) && (2800..3200).contains(&n[1]) && n[3] > 350, "{n:?}");
+        let n = counts(1.0, 0.7);
+        assert!(n[2] == 0 && n[3] == 0 && (6000..6500).contains(&n[0]), "{n:?}");
+    }
+
+    #[test]
+    fn refuses_what_is_not_finite() {
+        let mut s = Sampler::new(&SamplingOptions::default()).unwrap();
+        assert!(s.choose(&[0.0, f32::NAN]).is_err());
+        assert!(Sampler::new(&SamplingOptions { top_p: 0.0, ..Default::default() }).is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! Merging an adapter into its base, one tensor at a time: `W + scale B A` in f32, cast back, written in new shards.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Tensor};
+use safetensors::Dtype;
+use serde_json::Value;
+
+use super::adapter::AdapterFile;
+use super::decoder::check_names;
+use super::error::{Error, Result};
+use super::spec::{DecoderSpec, LinearKind, Role};
+use super::weights::{PlannedTensor, ShardWriter, Shards};
+
+/// Shards are cut at this many bytes unless told otherwise.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
+
+/// What to merge.
+#[derive(Debug, Clone)]
+pub struct MergeOptions {
+    /// The base model's folder.
+    pub model: PathBuf,
+    /// The adapter's folder; `None` writes the base as it is (dequantised where it was quantised).
+    pub adapter: Option<PathBuf>,
+    /// The folder to make. It must not exist.
+    pub out: PathBuf,
+    /// F32, BF16 or F16 for all tensors; `None` keeps each tensor's dtype (BF16 where it was quantised).
+    pub dtype: Option<Dtype>,
+    /// Where shards are cut.
+    pub max_shard_bytes: u64,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MergeReport {
+    /// Tensors in all.
+    pub tensors: usize,
+    /// Tensors that an adapter changed.
+    pub merged: usize,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+}
+
+/// A folder that is made under another name beside its final place and renamed when complete; removed when not.
+pub(super) struct StagedFolder {
+    temporary: Option<tempfile::TempDir>,
+    out: PathBuf,
+}
+
+impl StagedFolder {
+    pub(super) fn new(out: &Path) -> Result<Self> {
+        if out.exists() {
+            return Err(Error::Io { path: out.to_path_buf(), source: std::io::ErrorKind::AlreadyExists.into() });
+        }
+        let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        let temporary = tempfile::Builder::new().prefix(".tallow-").tempdir_in(parent).map_err(Error::io(parent))?;
+        Ok(Self { temporary: Some(temporary), out: out.to_path_buf() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.temporary.as_ref().map_or(&self.out, |t| t.path())
+    }
+
+    pub(super) fn commit(mut self) -> Result<()> {
+        if let Some(temporary) = self.temporary.take() {
+            let path = temporary.keep();
+            #[cfg(unix)]
+            {
+                // Temporary folders are private; the finished one is an ordinary folder.
+                use std::os::unix::fs::PermissionsExt;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(Error::io(&path))?;
+                std::fs::File::open(&path).and_then(|d| d.sync_all()).map_err(Error::io(&path))?;
+            }
+            if let Err(source) = std::fs::rename(&path, &self.out) {
+                let _ = std::fs::remove_dir_all(&path);
+                return Err(Error::Io { path: self.out.clone(), source });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Merges, writing the whole folder or nothing.
+///
+/// # Errors
+/// When the model or adapter does not fit or cannot be read, or the output cannot be written.
+pub fn merge(options: &MergeOptions) -> Result<MergeReport> {
+    let spec = DecoderSpec::from_dir(&options.model)?;
+    let shards = Shards::open(&options.model)?;
+    check_names(&spec, &shards)?;
+    let adapter = options.adapter.as_deref().map(AdapterFile::open).transpose()?;
+    if let Some(a) = &adapter {
+        a.check_places(&spec)?;
+    }
+    let plan: Vec<PlannedTensor> = spec
+        .tensors()
+        .into_iter()
+        .map(|t| {
+            let stored = match shards.info(&t.name) {
+                Some((_, d @ (Dtype::F32 | Dtype::F16))) => d,
+                _ => Dtype::BF16,
+            };
+            PlannedTensor { dtype: options.dtype.unwrap_or(stored), name: t.name, shape: t.shape }
+        })
+        .collect();
+    let folder = StagedFolder::new(&options.out)?;
+    let mut report = MergeReport { tensors: plan.len(), merged: 0, bytes: plan.iter().map(PlannedTensor::bytes).sum() };
+    let mut writer = ShardWriter::new(folder.path(), plan.clone(), options.max_shard_bytes);
+    for (t, planned) in spec.tensors().iter().zip(&plan) {
+        let delta = match (&adapter, t.role) {
+            (Some(a), Role::Linear) => delta(a, &t.name, (t.shape[0], t.shape[1]))?,
+            _ => None,
+        };
+        if delta.is_none() && shards.info(&t.name).map(|i| i.1) == Some(planned.dtype) {
+            writer.write_bytes(&t.name, shards.bytes(&t.name)?)?;
+            shards.release(&t.name);
+            continue;
+        }
+        let mut w = match shards.is_nf4(&t.name) {
+            true => shards.nf4(&t.name, &t.shape)?.dequantize()?,
+            false => shards.float(&t.name, DType::F32)?,
+        };
+        if let Some(delta) = delta {
+            w = (w + delta)?;
+            report.merged += 1;
+        }
+        writer.write_f32(&t.name, &w.flatten_all()?.to_vec1::<f32>()?)?;
+    }
+    writer.finish()?;
+    copy_side_files(&options.model, folder.path(), options.dtype)?;
+    folder.commit()?;
+    Ok(report)
+}
+
+/// `scale B A` f32 `[out, in]`.
+fn delta(adapter: &AdapterFile, name: &str, shape: (usize, usize)) -> Result<Option<Tensor>> {
+    let path = name.strip_suffix(".weight").unwrap_or(name);
+    debug_assert!(LinearKind::ALL.iter().any(|k| path.ends_with(k.path())));
+    let Some((a, b)) = adapter.pair(path, shape)? else { return Ok(None) };
+    Ok(Some((b.matmul(&a)? * adapter.config.scale())?))
+}
+
+/// Copies config, tokenizer and licence; the config loses its quantisation and gets the dtype that was written.
+pub(super) fn copy_side_files(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
+    for entry in std::fs::read_dir(from).map_err(Error::io(from))? {
+        let path = entry.map_err(Error::io(from))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let wanted = [".json", ".txt", ".model", ".jinja"].iter().any(|e| name.ends_with(e)) || name.starts_with("LICENSE");
+        let weights = name.ends_with(".safetensors.index.json") || name.ends_with(".bin.index.json") || name.starts_with("adapter_");
+        if !path.is_file() || !wanted || weights {
+            continue;
+        }
+        let target = to.join(&name);
+        if name == "config.json" {
+            write_config(&path, &target, dtype)?;
+        } else {
+            std::fs::copy(&path, &target).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_config(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
+    let text = std::fs::read_to_string(from).map_err(Error::io(from))?;
+    let mut json: Value = serde_json::from_str(&text).map_err(|e| Error::NotAModel { path: from.to_path_buf(), message: e.to_string() })?;
+    if let Some(fields) = json.as_object_mut() {
+        let quantized = fields.remove("quantization_config").is_some();
+        let name = match dtype {
+            Some(Dtype::F32) => Some("float32"),
+            Some(Dtype::F16) => Some("float16"),
+            Some(_) => Some("bfloat16"),
+            None => quantized.then_some("bfloat16"),
+        };
+        if let Some(name) = name {
+            let key = if fields.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+            fields.insert(key.into(), Value::String(name.into()));
+        }
+    }
+    std::fs::write(to, format!("{json:#}\n")).map_err(Error::io(to))
+}
+
+impl super::decoder::Decoder {
+    /// Writes a fully fine-tuned model as a new folder: its trained weights, and the config and tokenizer of the folder
+    /// it was loaded from. `dtype` is F32, BF16 or F16.
+    ///
+    /// # Errors
+    /// When the model was not fully fine-tuned, or the output exists or cannot be written.
+    pub fn save_model(&self, out: &Path, dtype: Dtype, max_shard_bytes: u64) -> Result<()> {
+        let tensors = self.spec().tensors();
+        let plan = tensors.iter().map(|t| PlannedTensor { name: t.name.clone(), dtype, shape: t.shape.clone() }).collect();
+        let folder = StagedFolder::new(out)?;
+        let mut writer = ShardWriter::new(folder.path(), plan, max_shard_bytes);
+        for t in &tensors {
+            let param = self.params().by_name(&t.name);
+            let param = param.ok_or_else(|| Error::Value(format!("`{}` does not train: merge the adapter instead", t.name)))?;
+            writer.write_f32(&t.name, &param.tensor.flatten_all()?.to_vec1::<f32>()?)?;
+        }
+        writer.finish()?;
+        copy_side_files(self.source(), folder.path(), Some(dtype))?;
+        folder.commit()
+    }
+}

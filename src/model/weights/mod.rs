@@ -1,0 +1,8 @@
+//! Weights on disk: safetensors shards mapped into memory, bitsandbytes 4-bit tensors, and writing shards.
+
+mod bnb;
+mod read;
+mod write;
+
+pub use read::{Shards, weight_files, weight_hash};
+pub use write::{PlannedTensor, ShardWriter};
