@@ -1,1 +1,118 @@
-//! (to be written)
+//! Sums and copies over packed activations.
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use crate::real::{Real, by_dtype};
+use crate::view::{is_cpu, no_kernel, read, to_vec, write};
+use crate::{Error, Result};
+
+const CHUNK: usize = 16384;
+
+fn same(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+    if a.dims() != b.dims() || a.dtype() != b.dtype() {
+        let show = |t: &Tensor| format!("{:?} {:?}", t.dtype(), t.dims());
+        return Err(Error::Shape { op, what: "b", got: show(b), want: show(a) });
+    }
+    if !is_cpu(a) {
+        return Err(no_kernel(op, a));
+    }
+    Ok(())
+}
+
+/// `a + b`.
+///
+/// # Errors
+/// On shapes or dtypes that differ.
+pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    const OP: &str = "add";
+    same(OP, a, b)?;
+    by_dtype!(OP, "a", a, T => {
+        let mut out = vec![T::down(0.0); a.elem_count()];
+        read::<T, _>(OP, "a", a, |a| read::<T, _>(OP, "b", b, |b| {
+            out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((o, a), b)| {
+                for i in 0..o.len() {
+                    o[i] = T::down(a[i].up() + b[i].up());
+                }
+            });
+        }))??;
+        Ok(Tensor::from_vec(out, a.dims(), &Device::Cpu)?)
+    })
+}
+
+/// `a += b`, in place.
+///
+/// # Errors
+/// On shapes or dtypes that differ.
+pub fn add_inplace(a: &Tensor, b: &Tensor) -> Result<()> {
+    const OP: &str = "add_inplace";
+    same(OP, a, b)?;
+    by_dtype!(OP, "a", a, T => {
+        read::<T, _>(OP, "b", b, |b| write::<T, _>(OP, "a", a, |a| {
+            a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| {
+                for i in 0..a.len() {
+                    a[i] = T::down(a[i].up() + b[i].up());
+                }
+            });
+        }))?
+    })
+}
+
+/// `y += bias` on every row, in place: y `[tokens, n]`, bias `[n]` of f32 or y's dtype.
+///
+/// # Errors
+/// On shapes that do not fit.
+pub fn add_bias_inplace(y: &Tensor, bias: &Tensor) -> Result<()> {
+    const OP: &str = "add_bias_inplace";
+    let (_, n) = y.dims2()?;
+    if bias.dims() != [n] {
+        return Err(Error::Shape { op: OP, what: "bias", got: format!("{:?}", bias.dims()), want: format!("[{n}]") });
+    }
+    let bias = to_vec::<f32>(OP, "bias", &bias.to_dtype(DType::F32)?)?;
+    by_dtype!(OP, "y", y, T => {
+        write::<T, _>(OP, "y", y, |y| {
+            y.par_chunks_mut(n).for_each(|row| {
+                for (y, b) in row.iter_mut().zip(&bias) {
+                    *y = T::down(y.up() + b);
+                }
+            });
+        })
+    })
+}
+
+/// `db += sum over rows of dy`, in place: dy `[tokens, n]`, db f32 `[n]`. Rows are added in order.
+///
+/// # Errors
+/// On shapes that do not fit.
+pub fn sum_rows_add(dy: &Tensor, db: &Tensor) -> Result<()> {
+    const OP: &str = "sum_rows_add";
+    let (_, n) = dy.dims2()?;
+    if db.dims() != [n] {
+        return Err(Error::Shape { op: OP, what: "db", got: format!("{:?}", db.dims()), want: format!("[{n}]") });
+    }
+    by_dtype!(OP, "dy", dy, T => {
+        read::<T, _>(OP, "dy", dy, |dy| write::<f32, _>(OP, "db", db, |db| {
+            for row in dy.chunks(n) {
+                for (b, y) in db.iter_mut().zip(row) {
+                    *b += y.up();
+                }
+            }
+        }))?
+    })
+}
+
+/// Copies the rows of src into dst from row `at` on, in place: a key-value cache grows so.
+///
+/// # Errors
+/// When the rows do not fit.
+pub fn write_rows(dst: &Tensor, at: usize, src: &Tensor) -> Result<()> {
+    const OP: &str = "write_rows";
+    let (d, s) = (dst.dims(), src.dims());
+    if d.is_empty() || s.len() != d.len() || d[1..] != s[1..] || at + s[0] > d[0] {
+        return Err(Error::Shape { op: OP, what: "src", got: format!("{s:?} at {at}"), want: format!("rows of {d:?}") });
+    }
+    let width: usize = d[1..].iter().product();
+    by_dtype!(OP, "src", src, T => {
+        read::<T, _>(OP, "src", src, |s| write::<T, _>(OP, "dst", dst, |d| d[at * width..at * width + s.len()].copy_from_slice(s)))?
+    })
+}

@@ -16,6 +16,7 @@ pub mod matmul;
 pub mod norm;
 pub mod optim;
 pub mod quant;
+mod real;
 pub mod rope;
 mod view;
 pub mod weight;

@@ -1,1 +1,276 @@
-//! (to be written)
+//! RMSNorm (arXiv 1910.07467) and LayerNorm (arXiv 1607.06450) over the rows of `[rows, d]`, forward and backward.
+//!
+//! The forward pass returns what the backward pass needs besides x: `rstd` (and the mean for LayerNorm), f32 `[rows]`.
+//! Weight gradients are summed over fixed groups of rows, then over the groups in order.
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use crate::real::{Real, by_dtype};
+use crate::view::{is_cpu, no_kernel, read, to_vec, write};
+use crate::{Error, Result};
+
+/// Rows that one thread works at a time.
+const GROUP: usize = 64;
+
+fn check(op: &'static str, x: &Tensor) -> Result<(usize, usize)> {
+    if !is_cpu(x) {
+        return Err(no_kernel(op, x));
+    }
+    Ok(x.dims2()?)
+}
+
+/// A vector `[d]` of f32 or bf16, in f32.
+fn vector(op: &'static str, what: &'static str, v: &Tensor, d: usize) -> Result<Vec<f32>> {
+    if v.dims() != [d] {
+        return Err(Error::Shape { op, what, got: format!("{:?}", v.dims()), want: format!("[{d}]") });
+    }
+    to_vec::<f32>(op, what, &v.to_dtype(DType::F32)?)
+}
+
+fn same(op: &'static str, what: &'static str, t: &Tensor, like: &Tensor) -> Result<()> {
+    if t.dims() != like.dims() || t.dtype() != like.dtype() {
+        let show = |t: &Tensor| format!("{:?} {:?}", t.dtype(), t.dims());
+        return Err(Error::Shape { op, what, got: show(t), want: show(like) });
+    }
+    Ok(())
+}
+
+/// Sum of `f(i)` in eight interleaved lanes, so that it vectorises and its order is fixed.
+#[inline(always)]
+fn lanes(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut acc = [0f32; 16];
+    let whole = n / 16 * 16;
+    for i in (0..whole).step_by(16) {
+        for (l, a) in acc.iter_mut().enumerate() {
+            *a += f(i + l);
+        }
+    }
+    let mut sum = 0.0;
+    for a in acc {
+        sum += a;
+    }
+    for i in whole..n {
+        sum += f(i);
+    }
+    sum
+}
+
+/// `y = x * rstd * weight`, `rstd = 1/sqrt(mean(x²) + eps)`. Returns (y in x's dtype, rstd f32 `[rows]`).
+///
+/// # Errors
+/// On shapes that do not fit, dtypes or devices without a kernel.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    const OP: &str = "rms_norm";
+    let (rows, d) = check(OP, x)?;
+    let w = vector(OP, "weight", weight, d)?;
+    by_dtype!(OP, "x", x, T => {
+        let mut y = vec![T::down(0.0); rows * d];
+        let mut rstd = vec![0f32; rows];
+        read::<T, _>(OP, "x", x, |x| {
+            let work = y.par_chunks_mut(GROUP * d).zip(rstd.par_chunks_mut(GROUP)).zip(x.par_chunks(GROUP * d));
+            work.for_each(|((y, rstd), x)| {
+                for ((y, rstd), x) in y.chunks_mut(d).zip(rstd).zip(x.chunks(d)) {
+                    *rstd = rms_row(y, x, &w, eps as f32);
+                }
+            });
+        })?;
+        Ok((Tensor::from_vec(y, (rows, d), &Device::Cpu)?, Tensor::from_vec(rstd, rows, &Device::Cpu)?))
+    })
+}
+
+#[inline(always)]
+fn rms_row<T: Real>(y: &mut [T], x: &[T], w: &[f32], eps: f32) -> f32 {
+    let d = x.len();
+    let rstd = 1.0 / (lanes(d, |i| x[i].up() * x[i].up()) / d as f32 + eps).sqrt();
+    for i in 0..d {
+        y[i] = T::down(x[i].up() * rstd * w[i]);
+    }
+    rstd
+}
+
+/// `sum = x + residual`, then RMSNorm of the sum, in one pass. Returns (sum, y, rstd).
+///
+/// # Errors
+/// As [`rms_norm`].
+pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
+    const OP: &str = "add_rms_norm";
+    let (rows, d) = check(OP, x)?;
+    same(OP, "residual", residual, x)?;
+    let w = vector(OP, "weight", weight, d)?;
+    by_dtype!(OP, "x", x, T => {
+        let mut sum = vec![T::down(0.0); rows * d];
+        let mut y = vec![T::down(0.0); rows * d];
+        let mut rstd = vec![0f32; rows];
+        read::<T, _>(OP, "x", x, |x| {
+            read::<T, _>(OP, "residual", residual, |r| {
+                let outs = y.par_chunks_mut(GROUP * d).zip(sum.par_chunks_mut(GROUP * d)).zip(rstd.par_chunks_mut(GROUP));
+                outs.zip(x.par_chunks(GROUP * d)).zip(r.par_chunks(GROUP * d)).for_each(|((((y, sum), rstd), x), r)| {
+                    for (i, rstd) in rstd.iter_mut().enumerate() {
+                        let at = i * d..(i + 1) * d;
+                        for j in at.clone() {
+                            sum[j] = T::down(x[j].up() + r[j].up());
+                        }
+                        *rstd = rms_row(&mut y[at.clone()], &sum[at], &w, eps as f32);
+                    }
+                });
+            })
+        })??;
+        Ok((Tensor::from_vec(sum, (rows, d), &Device::Cpu)?, Tensor::from_vec(y, (rows, d), &Device::Cpu)?, Tensor::from_vec(rstd, rows, &Device::Cpu)?))
+    })
+}
+
+/// The gradient of [`rms_norm`] with respect to x, plus `residual` where given; `dw` f32 `[d]` is added to in place.
+///
+/// # Errors
+/// As [`rms_norm`].
+pub fn rms_norm_backward(
+    dy: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+    rstd: &Tensor,
+    residual: Option<&Tensor>,
+    dw: Option<&Tensor>,
+) -> Result<Tensor> {
+    const OP: &str = "rms_norm_backward";
+    let (_, d) = check(OP, x)?;
+    let w = vector(OP, "weight", weight, d)?;
+    let rstd = to_vec::<f32>(OP, "rstd", rstd)?;
+    backward(OP, dy, x, residual, dw, None, |dy: &[f32], x: &[f32], row, dx: &mut [f32], dw: &mut [f32], _| {
+        let rstd = rstd[row];
+        let dot = lanes(d, |i| dy[i] * w[i] * x[i]);
+        let c = dot * rstd * rstd * rstd / d as f32;
+        for i in 0..d {
+            dx[i] = dy[i] * w[i] * rstd - x[i] * c;
+        }
+        for (i, dw) in dw.iter_mut().enumerate() {
+            *dw += dy[i] * x[i] * rstd;
+        }
+    })
+}
+
+/// `y = (x - mean) * rstd * weight + bias`; weight and bias may be absent. Returns (y, mean, rstd).
+///
+/// # Errors
+/// As [`rms_norm`].
+pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
+    const OP: &str = "layer_norm";
+    let (rows, d) = check(OP, x)?;
+    let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?;
+    let b = bias.map(|b| vector(OP, "bias", b, d)).transpose()?;
+    by_dtype!(OP, "x", x, T => {
+        let mut y = vec![T::down(0.0); rows * d];
+        let mut mean = vec![0f32; rows];
+        let mut rstd = vec![0f32; rows];
+        read::<T, _>(OP, "x", x, |x| {
+            let work = y.par_chunks_mut(d).zip(mean.par_iter_mut()).zip(rstd.par_iter_mut()).zip(x.par_chunks(d));
+            work.for_each(|(((y, mean), rstd), x)| {
+                let m = lanes(d, |i| x[i].up()) / d as f32;
+                let var = lanes(d, |i| (x[i].up() - m) * (x[i].up() - m)) / d as f32;
+                let r = 1.0 / (var + eps as f32).sqrt();
+                (*mean, *rstd) = (m, r);
+                for i in 0..d {
+                    let scaled = (x[i].up() - m) * r * w.as_ref().map_or(1.0, |w| w[i]);
+                    y[i] = T::down(scaled + b.as_ref().map_or(0.0, |b| b[i]));
+                }
+            });
+        })?;
+        let vector = |v| Tensor::from_vec(v, rows, &Device::Cpu);
+        Ok((Tensor::from_vec(y, (rows, d), &Device::Cpu)?, vector(mean)?, vector(rstd)?))
+    })
+}
+
+/// The gradient of [`layer_norm`] with respect to x, plus `residual` where given; `dw` and `db` f32 `[d]` are added to.
+///
+/// # Errors
+/// As [`rms_norm`].
+pub fn layer_norm_backward(
+    dy: &Tensor,
+    x: &Tensor,
+    weight: Option<&Tensor>,
+    mean: &Tensor,
+    rstd: &Tensor,
+    residual: Option<&Tensor>,
+    dw: Option<&Tensor>,
+    db: Option<&Tensor>,
+) -> Result<Tensor> {
+    const OP: &str = "layer_norm_backward";
+    let (_, d) = check(OP, x)?;
+    let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?.unwrap_or_else(|| vec![1.0; d]);
+    let mean = to_vec::<f32>(OP, "mean", mean)?;
+    let rstd = to_vec::<f32>(OP, "rstd", rstd)?;
+    backward(OP, dy, x, residual, dw, db, |dy: &[f32], x: &[f32], row, dx: &mut [f32], dw: &mut [f32], db: &mut [f32]| {
+        let (m, r) = (mean[row], rstd[row]);
+        let sum = lanes(d, |i| dy[i] * w[i]) / d as f32;
+        let dot = lanes(d, |i| dy[i] * w[i] * (x[i] - m) * r) / d as f32;
+        for i in 0..d {
+            dx[i] = r * (dy[i] * w[i] - sum - (x[i] - m) * r * dot);
+        }
+        for (i, dw) in dw.iter_mut().enumerate() {
+            *dw += dy[i] * (x[i] - m) * r;
+        }
+        for (i, db) in db.iter_mut().enumerate() {
+            *db += dy[i];
+        }
+    })
+}
+
+/// Walks groups of rows in parallel; `row` gets (dy, x, row index, dx, dw, db) in f32, dw and db empty when not wanted.
+fn backward(
+    op: &'static str,
+    dy: &Tensor,
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    dw: Option<&Tensor>,
+    db: Option<&Tensor>,
+    row: impl Fn(&[f32], &[f32], usize, &mut [f32], &mut [f32], &mut [f32]) + Sync,
+) -> Result<Tensor> {
+    let (rows, d) = x.dims2()?;
+    same(op, "dy", dy, x)?;
+    if let Some(r) = residual {
+        same(op, "residual", r, x)?;
+    }
+    let widths = (dw.map_or(0, |_| d), db.map_or(0, |_| d));
+    let groups = rows.div_ceil(GROUP);
+    let mut partial_w = vec![0f32; groups * widths.0];
+    let mut partial_b = vec![0f32; groups * widths.1];
+    let dx = by_dtype!(op, "x", x, T => {
+        let mut dx = vec![T::down(0.0); rows * d];
+        let empty = Tensor::zeros(0, x.dtype(), &Device::Cpu)?;
+        read::<T, _>(op, "x", x, |x| read::<T, _>(op, "dy", dy, |dy| read::<T, _>(op, "residual", residual.unwrap_or(&empty), |res| {
+            let (mut pw, mut pb) = (chunks(&mut partial_w, widths.0, groups), chunks(&mut partial_b, widths.1, groups));
+            let work = dx.par_chunks_mut(GROUP * d).zip(pw.par_iter_mut()).zip(pb.par_iter_mut());
+            work.enumerate().for_each(|(g, ((dx, pw), pb))| {
+                let (mut dyf, mut xf, mut out) = (vec![0f32; d], vec![0f32; d], vec![0f32; d]);
+                for (i, dx) in dx.chunks_mut(d).enumerate() {
+                    let r = g * GROUP + i;
+                    crate::matmul::convert(&dy[r * d..(r + 1) * d], &mut dyf);
+                    crate::matmul::convert(&x[r * d..(r + 1) * d], &mut xf);
+                    row(&dyf, &xf, r, &mut out, pw, pb);
+                    if res.is_empty() {
+                        dx.iter_mut().zip(&out).for_each(|(o, v)| *o = T::down(*v));
+                    } else {
+                        let res = &res[r * d..(r + 1) * d];
+                        dx.iter_mut().zip(&out).zip(res).for_each(|((o, v), s)| *o = T::down(v + s.up()));
+                    }
+                }
+            });
+        })))???;
+        Ok(Tensor::from_vec(dx, (rows, d), &Device::Cpu)?)
+    })?;
+    for (grad, partial) in [(dw, &partial_w), (db, &partial_b)] {
+        if let Some(grad) = grad {
+            write::<f32, _>(op, "weight gradient", grad, |g| {
+                for group in partial.chunks(d) {
+                    g.iter_mut().zip(group).for_each(|(g, p)| *g += p);
+                }
+            })?;
+        }
+    }
+    Ok(dx)
+}
+
+/// `count` pieces of `width` elements; empty pieces when the width is 0.
+fn chunks(v: &mut [f32], width: usize, count: usize) -> Vec<&mut [f32]> {
+    if width == 0 { (0..count).map(|_| &mut [][..]).collect() } else { v.chunks_mut(width).collect() }
+}

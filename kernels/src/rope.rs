@@ -1,1 +1,181 @@
-//! (to be written)
+//! Rotary position embedding (arXiv 2104.09864) with the scalings that checkpoints use, in place on q and k.
+//!
+//! The convention is Hugging Face's: the head is split in halves, and element i turns with element i + dim/2. The
+//! backward pass is the rotation by the opposite angle.
+
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+use crate::real::{Real, by_dtype};
+use crate::view::{is_cpu, no_kernel, read, write};
+use crate::{Error, Result};
+
+/// How frequencies are changed for longer contexts (`modeling_rope_utils` in transformers).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum RopeScaling {
+    /// As trained.
+    #[default]
+    None,
+    /// Every position divided by `factor`.
+    Linear {
+        /// The divisor.
+        factor: f64,
+    },
+    /// Llama 3.1: low frequencies divided by `factor`, high ones kept, a smooth step between.
+    Llama3 {
+        /// The divisor.
+        factor: f64,
+        /// Below this many turns in the original context a frequency is low.
+        low_freq_factor: f64,
+        /// Above this many it is high.
+        high_freq_factor: f64,
+        /// The context the model was first trained for.
+        original_max_position: usize,
+    },
+    /// YaRN (arXiv 2309.00071).
+    Yarn {
+        /// The divisor.
+        factor: f64,
+        /// The context the model was first trained for.
+        original_max_position: usize,
+        /// Turns from which a dimension is kept.
+        beta_fast: f64,
+        /// Turns below which a dimension is divided.
+        beta_slow: f64,
+        /// What cos and sin are multiplied by; `0.1 ln(factor) + 1` when absent.
+        attention_factor: Option<f64>,
+        /// Round the ramp's ends to whole dimensions.
+        truncate: bool,
+    },
+}
+
+/// cos and sin of every position, f32 `[max_positions, dim/2]`, already times the attention factor.
+#[derive(Debug, Clone)]
+pub struct RopeTable {
+    cos: Tensor,
+    sin: Tensor,
+    dim: usize,
+}
+
+fn inverse_frequencies(dim: usize, theta: f64, scaling: &RopeScaling) -> (Vec<f32>, f32) {
+    let base: Vec<f64> = (0..dim / 2).map(|i| 1.0 / f64::from(theta.powf((2 * i) as f64 / dim as f64) as f32)).collect();
+    let pi2 = 2.0 * std::f64::consts::PI;
+    match *scaling {
+        RopeScaling::None => (base.iter().map(|&f| f as f32).collect(), 1.0),
+        RopeScaling::Linear { factor } => (base.iter().map(|&f| (f / factor) as f32).collect(), 1.0),
+        RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position } => {
+            let context = original_max_position as f64;
+            let change = |f: f64| {
+                let wavelength = pi2 / f;
+                if wavelength < context / high_freq_factor {
+                    f
+                } else if wavelength > context / low_freq_factor {
+                    f / factor
+                } else {
+                    let smooth = (context / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                    (1.0 - smooth) * f / factor + smooth * f
+                }
+            };
+            (base.iter().map(|&f| change(f) as f32).collect(), 1.0)
+        }
+        RopeScaling::Yarn { factor, original_max_position, beta_fast, beta_slow, attention_factor, truncate } => {
+            let turns_at = |turns: f64| dim as f64 * (original_max_position as f64 / (turns * pi2)).ln() / (2.0 * theta.ln());
+            let (mut low, mut high) = (turns_at(beta_fast), turns_at(beta_slow));
+            if truncate {
+                (low, high) = (low.floor(), high.ceil());
+            }
+            let (low, mut high) = (low.max(0.0), high.min(dim as f64 - 1.0));
+            if low == high {
+                high += 0.001;
+            }
+            let ramp = |i: usize| ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+            let mixed = base.iter().enumerate().map(|(i, &f)| (f / factor * ramp(i) + f * (1.0 - ramp(i))) as f32).collect();
+            let scale = attention_factor.unwrap_or(if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 });
+            (mixed, scale as f32)
+        }
+    }
+}
+
+impl RopeTable {
+    /// The table for heads of `dim` elements.
+    ///
+    /// # Errors
+    /// When `dim` is odd.
+    pub fn new(dim: usize, theta: f64, scaling: &RopeScaling, max_positions: usize, device: &Device) -> Result<Self> {
+        if !dim.is_multiple_of(2) || dim == 0 {
+            return Err(Error::Value { op: "rope", message: format!("head_dim {dim} must be even") });
+        }
+        let (frequencies, scale) = inverse_frequencies(dim, theta, scaling);
+        let half = dim / 2;
+        let (mut cos, mut sin) = (vec![0f32; max_positions * half], vec![0f32; max_positions * half]);
+        for p in 0..max_positions {
+            for (i, &f) in frequencies.iter().enumerate() {
+                // The angle is rounded to f32 first, as every implementation that computes in f32 does.
+                let angle = f64::from(p as f32 * f);
+                cos[p * half + i] = angle.cos() as f32 * scale;
+                sin[p * half + i] = angle.sin() as f32 * scale;
+            }
+        }
+        let shape = (max_positions, half);
+        Ok(Self { cos: Tensor::from_vec(cos, shape, device)?, sin: Tensor::from_vec(sin, shape, device)?, dim })
+    }
+
+    /// Positions that the table covers.
+    pub fn max_positions(&self) -> usize {
+        self.cos.dims().first().copied().unwrap_or(0)
+    }
+
+    /// Bytes of both tables.
+    pub fn bytes(&self) -> u64 {
+        2 * 4 * self.cos.elem_count() as u64
+    }
+}
+
+/// Rotates q `[tokens, heads, dim]` and k `[tokens, kv_heads, dim]` in place.
+///
+/// # Errors
+/// On shapes that do not fit, or a position past the table.
+pub fn rope(q: &Tensor, k: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
+    rotate("rope", q, positions, table, 1.0)?;
+    rotate("rope", k, positions, table, 1.0)
+}
+
+/// Turns the gradients dq and dk back, in place.
+///
+/// # Errors
+/// As [`rope`].
+pub fn rope_backward(dq: &Tensor, dk: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
+    rotate("rope_backward", dq, positions, table, -1.0)?;
+    rotate("rope_backward", dk, positions, table, -1.0)
+}
+
+fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, sign: f32) -> Result<()> {
+    let (tokens, heads, dim) = x.dims3()?;
+    if tokens != positions.len() || dim != table.dim {
+        let want = format!("[{}, heads, {}]", positions.len(), table.dim);
+        return Err(Error::Shape { op, what: "x", got: format!("{:?}", x.dims()), want });
+    }
+    if let Some(&p) = positions.iter().find(|&&p| p as usize >= table.max_positions()) {
+        return Err(Error::Value { op, message: format!("position {p} is past the table's {} positions", table.max_positions()) });
+    }
+    if !is_cpu(x) {
+        return Err(no_kernel(op, x));
+    }
+    let half = dim / 2;
+    by_dtype!(op, "x", x, T => {
+        read::<f32, _>(op, "cos", &table.cos, |cos| read::<f32, _>(op, "sin", &table.sin, |sin| write::<T, _>(op, "x", x, |x| {
+            x.par_chunks_mut(heads * dim).zip(positions).with_min_len(16).for_each(|(token, &p)| {
+                let at = p as usize * half;
+                let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
+                for head in token.chunks_mut(dim) {
+                    let (a, b) = head.split_at_mut(half);
+                    for i in 0..half {
+                        let (x, y, s) = (a[i].up(), b[i].up(), sin[i] * sign);
+                        a[i] = T::down(x * cos[i] - y * s);
+                        b[i] = T::down(y * cos[i] + x * s);
+                    }
+                }
+            });
+        })))??
+    })
+}

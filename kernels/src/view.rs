@@ -115,3 +115,36 @@ pub(crate) fn write<'f, T: Element, R: 'f>(
         _ => Err(Error::Candle(candle_core::Error::Msg(format!("{op}: in-place closure did not run")))),
     }
 }
+
+/// A contiguous CPU tensor's elements, copied.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn to_vec<T: Element>(op: &'static str, what: &'static str, t: &Tensor) -> Result<Vec<T>> {
+    read::<T, _>(op, what, t, <[T]>::to_vec)
+}
+
+/// A pointer that several threads may write through, each to its own elements.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedMut<T>(*mut T);
+// SAFETY: the holder promises that threads touch disjoint elements; see `slice`.
+unsafe impl<T: Send> Send for SharedMut<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedMut<T> {}
+
+impl<T> SharedMut<T> {
+    /// Shares a slice that outlives the parallel section.
+    pub(crate) fn new(slice: &mut [T]) -> Self {
+        Self(slice.as_mut_ptr())
+    }
+
+    /// The elements `start .. start + len`.
+    ///
+    /// # Safety
+    /// The range must lie in the slice, no other thread may hold an overlapping range, and the slice must still be borrowed.
+    #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
+    pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+}

@@ -1,1 +1,46 @@
-//! (to be written)
+//! What happens to gradients and parameters: norm, clipping, AdamW in 32 and 8 bits. All f32, all in place.
+
+mod adam8;
+mod adamw;
+
+pub use adam8::{Adam8State, adamw8_step};
+pub use adamw::{AdamW, adamw_step, adamw_step_all};
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::view::{read, write};
+
+const CHUNK: usize = 16384;
+
+/// The L2 norm over all gradients together, in f64: fixed chunks, added in order.
+///
+/// # Errors
+/// When a gradient is not f32 and contiguous.
+pub fn global_norm(grads: &[&Tensor]) -> Result<f64> {
+    let mut total = 0.0;
+    for g in grads {
+        total += read::<f32, _>("global_norm", "gradient", g, |g| {
+            let parts: Vec<f64> = g.par_chunks(CHUNK).map(|c| c.iter().map(|&x| f64::from(x) * f64::from(x)).sum()).collect();
+            parts.iter().sum::<f64>()
+        })?;
+    }
+    Ok(total.sqrt())
+}
+
+/// `t *= factor`, in place, f32.
+///
+/// # Errors
+/// When the tensor is not f32 and contiguous.
+pub fn scale_inplace(t: &Tensor, factor: f32) -> Result<()> {
+    write::<f32, _>("scale_inplace", "tensor", t, |t| t.par_chunks_mut(CHUNK).for_each(|c| c.iter_mut().for_each(|x| *x *= factor)))
+}
+
+/// `t = 0`, in place, f32.
+///
+/// # Errors
+/// When the tensor is not f32 and contiguous.
+pub fn zero_inplace(t: &Tensor) -> Result<()> {
+    write::<f32, _>("zero_inplace", "tensor", t, |t| t.par_chunks_mut(CHUNK).for_each(|c| c.fill(0.0)))
+}

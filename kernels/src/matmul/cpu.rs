@@ -1,0 +1,263 @@
+//! CPU products: fixed tiles, one thread each, f32 accumulation.
+
+use std::cell::RefCell;
+
+use candle_core::{DType, Device, Tensor};
+use half::bf16;
+use rayon::prelude::*;
+
+use crate::quant::{self, BLOCK};
+use crate::real::{Real, by_dtype};
+use crate::view::{SharedMut, read, write};
+use crate::weight::Weight;
+use crate::{Error, Result};
+
+/// Output rows of a forward tile, and reduction rows of a backward step.
+const ROWS_OUT: usize = 192;
+/// Tokens of a tile.
+const ROWS_TOKENS: usize = 512;
+
+/// A strided f32 matrix for [`gemm_f32`].
+#[derive(Clone, Copy)]
+pub(crate) struct Mat {
+    pub rows: usize,
+    pub cols: usize,
+    pub row_stride: usize,
+    pub col_stride: usize,
+}
+
+impl Mat {
+    /// Row-major `rows x cols`.
+    pub(crate) fn dense(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, row_stride: cols, col_stride: 1 }
+    }
+    /// Rows of a wider matrix.
+    pub(crate) fn strided(rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self { rows, cols, row_stride, col_stride: 1 }
+    }
+    /// The transpose, as a view.
+    pub(crate) fn t(self) -> Self {
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride }
+    }
+    fn reach(self) -> usize {
+        if self.rows == 0 || self.cols == 0 { 0 } else { (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride + 1 }
+    }
+}
+
+/// `c = beta*c + alpha * a b` on this thread, f32.
+pub(crate) fn gemm_f32(c: &mut [f32], cm: Mat, a: &[f32], am: Mat, b: &[f32], bm: Mat, alpha: f32, beta: f32) {
+    assert!(cm.reach() <= c.len() && am.reach() <= a.len() && bm.reach() <= b.len(), "gemm operand out of range");
+    assert!(cm.rows == am.rows && cm.cols == bm.cols && am.cols == bm.rows, "gemm shapes");
+    // SAFETY: every index the product touches lies below `reach`, which was checked against the slices above.
+    unsafe { gemm_raw(c.as_mut_ptr(), cm, a, am, b, bm, alpha, beta) }
+}
+
+/// The same, writing through a pointer whose tile belongs to this thread.
+///
+/// # Safety
+/// `c` must be valid for the elements of `cm`, and no other thread may touch them.
+unsafe fn gemm_raw(c: *mut f32, cm: Mat, a: &[f32], am: Mat, b: &[f32], bm: Mat, alpha: f32, beta: f32) {
+    // SAFETY: the caller's promise for `c`; `a` and `b` are checked by their slices in the callers.
+    unsafe {
+        gemm::gemm(
+            cm.rows,
+            cm.cols,
+            am.cols,
+            c,
+            cm.col_stride as isize,
+            cm.row_stride as isize,
+            beta != 0.0,
+            a.as_ptr(),
+            am.col_stride as isize,
+            am.row_stride as isize,
+            b.as_ptr(),
+            bm.col_stride as isize,
+            bm.row_stride as isize,
+            beta,
+            alpha,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// A weight's storage, borrowed for the length of a product.
+enum Rows<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+    Nf4 { codes: &'a [u8], scales: &'a [f32] },
+    Q8 { codes: &'a [u8], scales: &'a [f32] },
+}
+
+impl Rows<'_> {
+    /// Rows `start .. start + count` in f32: borrowed where they are f32 already, else unpacked into `buffer`.
+    fn unpack<'b>(&'b self, start: usize, count: usize, width: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
+        if let Rows::F32(w) = self {
+            return &w[start * width..(start + count) * width];
+        }
+        buffer.resize(count * width, 0.0);
+        match self {
+            Rows::F32(_) => {}
+            Rows::Bf16(w) => convert(&w[start * width..(start + count) * width], buffer),
+            Rows::Nf4 { codes, scales } => quant::unpack_nf4(codes, scales, start * width, buffer),
+            Rows::Q8 { codes, scales } => {
+                let blocks = width.div_ceil(BLOCK);
+                for (i, row) in buffer.chunks_mut(width).enumerate() {
+                    let r = start + i;
+                    quant::unpack_q8_row(&codes[r * width..(r + 1) * width], &scales[r * blocks..(r + 1) * blocks], row);
+                }
+            }
+        }
+        buffer
+    }
+}
+
+/// Borrows the weight's storage for `f`.
+fn with_rows<R>(op: &'static str, w: &Weight, f: impl FnOnce(&Rows) -> R) -> Result<R> {
+    match w {
+        Weight::Dense(t) => match t.dtype() {
+            DType::F32 => read::<f32, _>(op, "weight", t, |w| f(&Rows::F32(w))),
+            DType::BF16 => read::<bf16, _>(op, "weight", t, |w| f(&Rows::Bf16(w))),
+            got => Err(Error::Dtype { op, what: "weight", got, want: "f32 or bf16" }),
+        },
+        Weight::Nf4(w) => {
+            let scales = w.scales()?;
+            read::<u8, _>(op, "weight", w.codes(), |codes| f(&Rows::Nf4 { codes, scales: &scales }))
+        }
+        Weight::Q8(w) => read::<u8, _>(op, "weight", w.codes(), |codes| {
+            read::<f32, _>(op, "weight", w.scales(), |scales| f(&Rows::Q8 { codes, scales }))
+        })?,
+    }
+}
+
+/// Widens a slice.
+pub(crate) fn convert<T: Real>(from: &[T], to: &mut [f32]) {
+    for (o, x) in to.iter_mut().zip(from) {
+        *o = x.up();
+    }
+}
+
+/// Rows of x in f32: borrowed or widened into the buffer.
+fn widened<'a, T: Real>(x: &'a [T], buffer: &'a mut Vec<f32>) -> &'a [f32] {
+    if let Some(x) = as_f32(x) {
+        return x;
+    }
+    buffer.resize(x.len(), 0.0);
+    convert(x, buffer);
+    buffer
+}
+
+fn as_f32<T: Real>(x: &[T]) -> Option<&[f32]> {
+    let any: &dyn std::any::Any = &x.as_ptr();
+    // SAFETY: the pointer's own type says that T is f32; length and lifetime are x's.
+    any.downcast_ref::<*const f32>().map(|&p| unsafe { std::slice::from_raw_parts(p, x.len()) })
+}
+
+thread_local! {
+    static BUFFERS: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+}
+
+/// Runs `f` with this thread's three reusable buffers. Not re-entrant: `f` must not enter rayon.
+fn with_buffers<R>(f: impl FnOnce(&mut [Vec<f32>; 3]) -> R) -> R {
+    BUFFERS.with_borrow_mut(f)
+}
+
+fn tiles(rows: usize, row_tile: usize, cols: usize, col_tile: usize) -> impl IndexedParallelIterator<Item = (usize, usize)> {
+    let across = cols.div_ceil(col_tile);
+    (0..rows.div_ceil(row_tile) * across).into_par_iter().map(move |i| (i / across * row_tile, i % across * col_tile)).with_max_len(1)
+}
+
+pub(super) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
+    by_dtype!(op, "x", x, T => forward_typed::<T>(op, x, w, tokens))
+}
+
+fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
+    let (n, k) = (w.out_features(), w.in_features());
+    let mut y = vec![T::down(0.0); tokens * n];
+    let shared = SharedMut::new(&mut y);
+    read::<T, _>(op, "x", x, |x| {
+        with_rows(op, w, |rows| {
+            tiles(tokens, ROWS_TOKENS, n, ROWS_OUT).for_each(|(t0, n0)| {
+                let (t, nn) = (ROWS_TOKENS.min(tokens - t0), ROWS_OUT.min(n - n0));
+                with_buffers(|[wb, xb, yb]| {
+                    let wf = rows.unpack(n0, nn, k, wb);
+                    let xf = widened(&x[t0 * k..(t0 + t) * k], xb);
+                    yb.resize(t * nn, 0.0);
+                    gemm_f32(yb, Mat::dense(t, nn), xf, Mat::dense(t, k), wf, Mat::dense(nn, k).t(), 1.0, 0.0);
+                    for (i, row) in yb.chunks(nn).enumerate() {
+                        // SAFETY: the tile (t0.., n0..) is this thread's alone and lies in y.
+                        let out = unsafe { shared.slice((t0 + i) * n + n0, nn) };
+                        for (o, v) in out.iter_mut().zip(row) {
+                            *o = T::down(*v);
+                        }
+                    }
+                });
+            });
+        })
+    })??;
+    Ok(Tensor::from_vec(y, (tokens, n), &Device::Cpu)?)
+}
+
+pub(super) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
+    by_dtype!(op, "dy", dy, T => {
+        let k = w.in_features();
+        let mut dx = vec![T::down(0.0); tokens * k];
+        read::<T, _>(op, "dy", dy, |dy| input_tiles(op, dy, w, tokens, &mut dx, false))??;
+        Ok(Tensor::from_vec(dx, (tokens, k), &Device::Cpu)?)
+    })
+}
+
+pub(super) fn backward_input_add(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize, dx: &Tensor) -> Result<()> {
+    by_dtype!(op, "dy", dy, T => {
+        read::<T, _>(op, "dy", dy, |dy| write::<T, _>(op, "dx", dx, |dx| input_tiles(op, dy, w, tokens, dx, true)))??
+    })
+}
+
+/// Columns of dx that a tile covers.
+const COLS_IN: usize = 768;
+
+fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, dx: &mut [T], add: bool) -> Result<()> {
+    let (n, k) = (w.out_features(), w.in_features());
+    let shared = SharedMut::new(dx);
+    with_rows(op, w, |rows| {
+        tiles(tokens, ROWS_TOKENS, k, COLS_IN).for_each(|(t0, k0)| {
+            let (t, kk) = (ROWS_TOKENS.min(tokens - t0), COLS_IN.min(k - k0));
+            with_buffers(|[wb, db, acc]| {
+                let dyf = widened(&dy[t0 * n..(t0 + t) * n], db);
+                acc.resize(t * kk, 0.0);
+                for n0 in (0..n).step_by(ROWS_OUT) {
+                    let nn = ROWS_OUT.min(n - n0);
+                    let wf = rows.unpack(n0, nn, k, wb);
+                    let beta = if n0 == 0 { 0.0 } else { 1.0 };
+                    let (a, b) = (Mat::strided(t, nn, n), Mat::strided(nn, kk, k));
+                    gemm_f32(acc, Mat::dense(t, kk), &dyf[n0..], a, &wf[k0..], b, 1.0, beta);
+                }
+                for (i, row) in acc.chunks(kk).enumerate() {
+                    // SAFETY: the tile (t0.., k0..) is this thread's alone and lies in dx.
+                    let out = unsafe { shared.slice((t0 + i) * k + k0, kk) };
+                    for (o, v) in out.iter_mut().zip(row) {
+                        *o = T::down(if add { o.up() + v } else { *v });
+                    }
+                }
+            });
+        });
+    })
+}
+
+pub(super) fn backward_weight(op: &'static str, dy: &Tensor, x: &Tensor, dw: &Tensor, tokens: usize, n: usize, k: usize) -> Result<()> {
+    let dy = dy.to_dtype(DType::F32)?;
+    let x = x.to_dtype(DType::F32)?;
+    read::<f32, _>(op, "dy", &dy, |dy| {
+        read::<f32, _>(op, "x", &x, |x| {
+            write::<f32, _>(op, "dw", dw, |dw| {
+                dw.par_chunks_mut(32 * k).enumerate().for_each(|(i, chunk)| {
+                    let rows = chunk.len() / k;
+                    let a = Mat::strided(tokens, rows, n).t();
+                    gemm_f32(chunk, Mat::dense(rows, k), &dy[i * 32..], a, x, Mat::dense(tokens, k), 1.0, 1.0);
+                });
+            })
+        })
+    })??
+}

@@ -1,0 +1,89 @@
+//! Products with a linear layer's weight, in every form the weight can be held.
+//!
+//! `y = x Wᵀ` forward, `dx = dy W` backward, `dW += dyᵀ x` where the weight trains. On the CPU the output is cut in
+//! fixed tiles, each worked by one thread from start to end, so results do not depend on the number of threads. A
+//! quantised or bf16 weight is unpacked one block of rows at a time into a thread's own buffer: the whole matrix never
+//! exists in f32.
+
+mod cpu;
+pub mod reference;
+
+use candle_core::{DType, Tensor};
+
+use crate::view::{is_cpu, no_kernel};
+use crate::weight::Weight;
+use crate::{Error, Result};
+
+fn rows_of(op: &'static str, what: &'static str, x: &Tensor, width: usize) -> Result<usize> {
+    match x.dims() {
+        [rows, w] if *w == width => Ok(*rows),
+        got => Err(Error::Shape { op, what, got: format!("{got:?}"), want: format!("[tokens, {width}]") }),
+    }
+}
+
+/// `y = x Wᵀ`: x `[tokens, in]` f32 or bf16, y `[tokens, out]` in x's dtype; accumulated in f32.
+///
+/// # Errors
+/// On shapes that do not fit, dtypes without a kernel, or a device without one.
+pub fn matmul(x: &Tensor, w: &Weight) -> Result<Tensor> {
+    const OP: &str = "matmul";
+    let tokens = rows_of(OP, "x", x, w.in_features())?;
+    if !is_cpu(x) {
+        return Err(no_kernel(OP, x));
+    }
+    cpu::forward(OP, x, w, tokens)
+}
+
+/// `dx = dy W`: dy `[tokens, out]`, dx `[tokens, in]` in dy's dtype; accumulated in f32.
+///
+/// # Errors
+/// As [`matmul`].
+pub fn matmul_backward_input(dy: &Tensor, w: &Weight) -> Result<Tensor> {
+    const OP: &str = "matmul_backward_input";
+    let tokens = rows_of(OP, "dy", dy, w.out_features())?;
+    if !is_cpu(dy) {
+        return Err(no_kernel(OP, dy));
+    }
+    cpu::backward_input(OP, dy, w, tokens)
+}
+
+/// `dx += dy W`, in place.
+///
+/// # Errors
+/// As [`matmul`].
+pub fn matmul_backward_input_add(dy: &Tensor, w: &Weight, dx: &Tensor) -> Result<()> {
+    const OP: &str = "matmul_backward_input_add";
+    let tokens = rows_of(OP, "dy", dy, w.out_features())?;
+    if rows_of(OP, "dx", dx, w.in_features())? != tokens {
+        return Err(Error::Shape { op: OP, what: "dx", got: format!("{:?}", dx.dims()), want: format!("[{tokens}, ..]") });
+    }
+    if dx.dtype() != dy.dtype() {
+        return Err(Error::Dtype { op: OP, what: "dx", got: dx.dtype(), want: "the dtype of dy" });
+    }
+    if !is_cpu(dy) {
+        return Err(no_kernel(OP, dy));
+    }
+    cpu::backward_input_add(OP, dy, w, tokens, dx)
+}
+
+/// `dW += dyᵀ x`, in place: dy `[tokens, out]`, x `[tokens, in]`, dW f32 `[out, in]`.
+///
+/// # Errors
+/// As [`matmul`].
+pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()> {
+    const OP: &str = "matmul_backward_weight";
+    let (out, inp) = dw.dims2()?;
+    let tokens = rows_of(OP, "dy", dy, out)?;
+    if rows_of(OP, "x", x, inp)? != tokens {
+        return Err(Error::Shape { op: OP, what: "x", got: format!("{:?}", x.dims()), want: format!("[{tokens}, {inp}]") });
+    }
+    if dw.dtype() != DType::F32 {
+        return Err(Error::Dtype { op: OP, what: "dw", got: dw.dtype(), want: "f32" });
+    }
+    if !is_cpu(dy) {
+        return Err(no_kernel(OP, dy));
+    }
+    cpu::backward_weight(OP, dy, x, dw, tokens, out, inp)
+}
+
+pub(crate) use cpu::{Mat, convert, gemm_f32};

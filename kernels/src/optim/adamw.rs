@@ -1,0 +1,77 @@
+//! AdamW (Decoupled Weight Decay Regularization, arXiv 1711.05101) with f32 state, as torch.optim.AdamW steps.
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::CHUNK;
+use crate::view::{read, write};
+use crate::{Error, Result};
+
+/// One step's constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamW {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// 1 for the first step.
+    pub step: u64,
+    /// Gradients are multiplied by this first (clipping).
+    pub grad_scale: f32,
+}
+
+impl AdamW {
+    /// (decay of the parameter, step size, 1/sqrt(bias correction 2)).
+    pub(super) fn factors(&self) -> (f32, f32, f32) {
+        let correction1 = 1.0 - self.beta1.powf(self.step as f64);
+        let correction2 = 1.0 - self.beta2.powf(self.step as f64);
+        ((1.0 - self.lr * self.weight_decay) as f32, (self.lr / correction1) as f32, (1.0 / correction2.sqrt()) as f32)
+    }
+}
+
+/// One step of one tensor: p, g, m, v all f32 of one shape; p, m and v change in place.
+///
+/// # Errors
+/// When shapes differ or a tensor is not f32 and contiguous.
+pub fn adamw_step(p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, o: &AdamW) -> Result<()> {
+    const OP: &str = "adamw_step";
+    for (what, t) in [("g", g), ("m", m), ("v", v)] {
+        if t.dims() != p.dims() {
+            return Err(Error::Shape { op: OP, what, got: format!("{:?}", t.dims()), want: format!("{:?}", p.dims()) });
+        }
+    }
+    let (decay, size, root) = o.factors();
+    let (b1, b2, eps) = (o.beta1 as f32, o.beta2 as f32, o.eps as f32);
+    let (c1, c2) = ((1.0 - o.beta1) as f32, (1.0 - o.beta2) as f32);
+    read::<f32, _>(OP, "g", g, |g| {
+        write::<f32, _>(OP, "m", m, |m| {
+            write::<f32, _>(OP, "v", v, |v| {
+                write::<f32, _>(OP, "p", p, |p| {
+                    let work = p.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK)).zip(g.par_chunks(CHUNK));
+                    work.for_each(|(((p, m), v), g)| {
+                        for i in 0..p.len() {
+                            let g = g[i] * o.grad_scale;
+                            m[i] = b1 * m[i] + c1 * g;
+                            v[i] = b2 * v[i] + c2 * g * g;
+                            p[i] = p[i] * decay - size * m[i] / (v[i].sqrt() * root + eps);
+                        }
+                    });
+                })
+            })
+        })
+    })???
+}
+
+/// One step of every (p, g, m, v).
+///
+/// # Errors
+/// As [`adamw_step`].
+pub fn adamw_step_all(tensors: &[(&Tensor, &Tensor, &Tensor, &Tensor)], o: &AdamW) -> Result<()> {
+    tensors.iter().try_for_each(|(p, g, m, v)| adamw_step(p, g, m, v, o))
+}

@@ -1,0 +1,55 @@
+//! The two activation types, computed in f32.
+
+use half::bf16;
+
+use crate::view::Element;
+
+/// An element type that is computed on in f32.
+pub(crate) trait Real: Element {
+    fn up(self) -> f32;
+    fn down(x: f32) -> Self;
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn up(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn down(x: f32) -> Self {
+        x
+    }
+}
+
+impl Real for bf16 {
+    #[inline(always)]
+    fn up(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    /// Rounds to nearest, ties to even, as the hardware does. NaN stays NaN.
+    #[inline(always)]
+    fn down(x: f32) -> Self {
+        let bits = x.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        let nan = (bits >> 16) | 0x40;
+        bf16::from_bits(if x.is_nan() { nan as u16 } else { rounded as u16 })
+    }
+}
+
+/// Runs the body with `$T` bound to the tensor's activation type.
+macro_rules! by_dtype {
+    ($op:expr, $what:expr, $t:expr, $T:ident => $body:expr) => {
+        match $t.dtype() {
+            candle_core::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            candle_core::DType::BF16 => {
+                type $T = half::bf16;
+                $body
+            }
+            got => Err(crate::Error::Dtype { op: $op, what: $what, got, want: "f32 or bf16" }),
+        }
+    };
+}
+pub(crate) use by_dtype;

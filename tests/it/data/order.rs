@@ -1,0 +1,188 @@
+//! Splits, packing, batches, order and cursor.
+
+use serde_json::json;
+use tallow::data::{
+    Cursor, DataOptions, Dataset, Example, Location, PackedBatch, Sampler, SamplerOptions, best_fit_decreasing, leakage, split,
+};
+
+use super::{dataset_of, lines, records_of, tokenizer};
+
+fn example(ids: &[u32], trained_from: usize, weight: f32) -> Example {
+    let label = |(i, id): (usize, &u32)| if i >= trained_from { i64::from(*id) } else { -100 };
+    let source = Location { file: "test".into(), line: 1, counts_rows: false };
+    Example { input_ids: ids.to_vec(), labels: ids.iter().enumerate().map(label).collect(), source, weight }
+}
+
+fn dataset(lengths: &[usize], weights: &[f32]) -> Dataset {
+    let weight = |i: usize| weights.get(i).copied().unwrap_or(1.0);
+    let make = |(i, n): (usize, &usize)| example(&vec![i as u32; *n], 0, weight(i));
+    Dataset { examples: lengths.iter().enumerate().map(make).collect(), fingerprint: format!("{lengths:?}"), ..Dataset::default() }
+}
+
+#[test]
+fn batches_keep_sequences_apart() {
+    let (a, b, empty) = (example(&[1, 2, 3], 1, 1.0), example(&[4, 5], 0, 1.0), example(&[], 0, 1.0));
+    let batch = PackedBatch::from_examples(&[&a, &empty, &b]);
+    assert_eq!(batch.input_ids, [1, 2, 3, 4, 5]);
+    assert_eq!(batch.targets, [2, 3, -100, 5, -100], "the last token of a sequence predicts nothing of the next");
+    assert_eq!(batch.cu_seqlens, [0, 3, 5]);
+    assert_eq!(batch.positions(), [0, 1, 2, 0, 1]);
+    assert_eq!((batch.tokens(), batch.sequences(), batch.target_tokens()), (5, 2, 3));
+    assert_eq!(a.trained_tokens() + b.trained_tokens(), 3);
+}
+
+#[test]
+fn packing_fills_rows_best_fit_longest_first() {
+    let check = |lengths: &[u32], capacity: u32, expect: &[&[u32]]| {
+        let items: Vec<u32> = (0..lengths.len() as u32).collect();
+        assert_eq!(best_fit_decreasing(&items, lengths, capacity), expect, "{lengths:?}");
+    };
+    check(&[], 10, &[]);
+    check(&[3, 7, 5, 5, 2], 10, &[&[1, 0], &[2, 3], &[4]]);
+    check(&[6, 6, 4, 3, 1], 10, &[&[0, 2], &[1, 3, 4]]);
+    check(&[12, 10, 1], 10, &[&[0], &[1], &[2]]);
+}
+
+#[test]
+fn packing_wastes_little_and_loses_nothing() {
+    let lengths: Vec<usize> = (0..500).map(|i| 20 + (i * 7919) % 400).collect();
+    let data = dataset(&lengths, &[]);
+    let options = SamplerOptions { batch_size: 2, pack_to: Some(1024), ..SamplerOptions::default() };
+    let mut sampler = Sampler::new(&data, options).unwrap();
+    assert!(sampler.fill() > 0.98, "fill {}", sampler.fill());
+    let mut seen: Vec<u32> = Vec::new();
+    for _ in 0..sampler.batches_in_epoch() {
+        for row in sampler.next_rows() {
+            assert!(row.iter().map(|i| lengths[*i as usize]).sum::<usize>() <= 1024);
+            seen.extend(row);
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..500).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_cursor_continues_exactly() {
+    let lengths: Vec<usize> = (0..37).map(|i| 3 + i % 11).collect();
+    let data = dataset(&lengths, &[2.5, 1.0, 0.5]);
+    for pack_to in [None, Some(32)] {
+        let options = SamplerOptions { batch_size: 3, pack_to, seed: 7, ..SamplerOptions::default() };
+        let fresh = Sampler::new(&data, options).unwrap();
+        let mut straight = fresh.clone();
+        for stop in 0..40 {
+            let saved = serde_json::to_string(&straight.cursor()).unwrap();
+            let mut resumed = fresh.clone();
+            resumed.seek(&serde_json::from_str::<Cursor>(&saved).unwrap()).unwrap();
+            let expect: Vec<PackedBatch> = {
+                let mut s = straight.clone();
+                (0..5).map(|_| s.next_batch(&data)).collect()
+            };
+            assert_eq!((0..5).map(|_| resumed.next_batch(&data)).collect::<Vec<_>>(), expect, "after {stop} batches");
+            straight.next_batch(&data);
+        }
+    }
+}
+
+#[test]
+fn a_cursor_of_other_data_is_refused() {
+    let options = SamplerOptions { batch_size: 2, ..SamplerOptions::default() };
+    let cursor = Sampler::new(&dataset(&[3, 4, 5], &[]), options.clone()).unwrap().cursor();
+    let mut other = Sampler::new(&dataset(&[3, 4, 6], &[]), options.clone()).unwrap();
+    assert_eq!(other.seek(&cursor).unwrap_err().code(), "data_cursor_mismatch");
+    let mut seeded = Sampler::new(&dataset(&[3, 4, 5], &[]), SamplerOptions { seed: 1, ..options.clone() }).unwrap();
+    assert!(seeded.seek(&cursor).unwrap_err().to_string().contains("seed"));
+    let mut same = Sampler::new(&dataset(&[3, 4, 5], &[]), options).unwrap();
+    let outside = Cursor { position: 9, ..cursor };
+    assert!(same.seek(&outside).is_err());
+}
+
+#[test]
+fn orders_differ_by_epoch_and_repeat_by_seed() {
+    let data = dataset(&[4; 50], &[]);
+    let epochs = |seed: u64| -> Vec<Vec<Vec<u32>>> {
+        let mut s = Sampler::new(&data, SamplerOptions { batch_size: 50, seed, ..SamplerOptions::default() }).unwrap();
+        (0..3).map(|_| s.next_rows()).collect()
+    };
+    let one = epochs(1);
+    assert_eq!(one, epochs(1));
+    assert_ne!(one, epochs(2));
+    assert_ne!(one[0], one[1]);
+    let mut in_order = Sampler::new(&data, SamplerOptions { batch_size: 50, shuffle: false, ..SamplerOptions::default() }).unwrap();
+    assert_eq!(in_order.next_rows().concat(), (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn high_quality_rows_are_seen_more_often() {
+    let data = dataset(&[4; 40], &[2.5; 20]);
+    let mut sampler = Sampler::new(&data, SamplerOptions::default()).unwrap();
+    let mut seen = [0usize; 2];
+    while sampler.cursor().epoch < 200 {
+        let row = sampler.next_rows().concat()[0];
+        seen[usize::from(row >= 20)] += 1;
+    }
+    let ratio = seen[0] as f64 / seen[1] as f64;
+    assert!((ratio - 2.5).abs() < 0.03, "{ratio}");
+}
+
+#[test]
+fn splits_are_seeded_and_share_nothing() {
+    // Every row twice, in another case: twins must not be torn apart.
+    let rows: Vec<String> = (0..100)
+        .flat_map(|i| [json!({"prompt": format!("q{i}"), "completion": "yes"}), json!({"prompt": format!("Q{i}"), "completion": "YES"})])
+        .map(|r| r.to_string())
+        .collect();
+    let set = || records_of("rows.jsonl", &rows.join("\n"), &DataOptions::default());
+    let parts = split(set(), [0.8, 0.1, 0.1], 42).unwrap();
+    let sizes = [&parts.train, &parts.validation, &parts.test].map(|p| p.records.len());
+    assert_eq!(sizes, [160, 20, 20]);
+    for part in [&parts.validation, &parts.test] {
+        let found = leakage(&parts.train.records, &part.records);
+        assert_eq!((found.same_rows, found.same_questions), (0, 0));
+    }
+    assert_eq!(lines(&split(set(), [0.8, 0.1, 0.1], 42).unwrap().test.records), lines(&parts.test.records));
+    assert_ne!(lines(&split(set(), [0.8, 0.1, 0.1], 43).unwrap().test.records), lines(&parts.test.records));
+    assert!(split(set(), [0.8, 0.1, 0.2], 42).unwrap_err().to_string().contains("add up to 1"));
+    let small = records_of("rows.jsonl", &rows[..6].join("\n"), &DataOptions::default());
+    let parts = split(small, [0.8, 0.1, 0.1], 42).unwrap();
+    assert!(!parts.validation.records.is_empty() && !parts.test.records.is_empty() && !parts.train.records.is_empty());
+}
+
+#[test]
+fn leaks_between_given_files_are_counted() {
+    let records = |rows: &str| records_of("rows.jsonl", rows, &DataOptions::default()).records;
+    let train = records("{\"prompt\": \"a\", \"completion\": \"1\"}\n{\"prompt\": \"b\", \"completion\": \"2\"}");
+    let test = records(
+        "{\"prompt\": \"A\", \"completion\": \"1\"}\n{\"prompt\": \"b\", \"completion\": \"3\"}\n{\"prompt\": \"c\", \"completion\": \"1\"}",
+    );
+    let found = leakage(&train, &test);
+    assert_eq!((found.same_rows, found.same_questions, found.first.len()), (1, 2, 2));
+}
+
+#[test]
+fn replay_mixes_a_share_of_the_earlier_stage() {
+    let (later, earlier) = (dataset(&[3; 10], &[]), dataset(&[5; 100], &[]));
+    let mixed = later.with_replay(&earlier, 0.15, 42);
+    assert_eq!(mixed.len(), 25);
+    assert_ne!(mixed.fingerprint, later.fingerprint);
+    assert_eq!(mixed.examples, later.with_replay(&earlier, 0.15, 42).examples);
+    assert_eq!(later.with_replay(&earlier, 0.0, 42).len(), 10);
+}
+
+#[test]
+fn evaluation_batches_are_bounded() {
+    let data = dataset(&[4, 4, 4, 9, 1], &[]);
+    let sizes: Vec<Vec<u32>> = data.batches(8).into_iter().map(|b| b.cu_seqlens).collect();
+    assert_eq!(sizes, [vec![0, 4, 8], vec![0, 4], vec![0, 9], vec![0, 1]]);
+}
+
+#[test]
+fn threads_change_nothing() {
+    let rows: Vec<String> =
+        (0..300).map(|i| json!({"prompt": format!("the quick {i}"), "completion": format!("fox {}", i * i)}).to_string()).collect();
+    let tokenizer = tokenizer(None);
+    let print = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| dataset_of(&rows.join("\n"), &tokenizer, &DataOptions::default()).fingerprint)
+    };
+    assert_eq!(print(1), print(4));
+}
