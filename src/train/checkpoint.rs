@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TrainError};
 use super::optimiser::{Optimizer, copy_into};
-use crate::base::atomic::AtomicDir;
-use crate::base::hash::{sha256_bytes, sha256_file};
-use crate::data::Cursor;
+use super::atomic_dir::AtomicDir;
+
+use crate::data::{Cursor, sha256_bytes, sha256_file};
 use crate::model::Decoder;
 
 const VERSION: u32 = 1;
@@ -56,6 +56,8 @@ pub struct State {
     pub config_hash: String,
     /// Best evaluation.
     pub best: Option<Best>,
+    /// The step after which the last evaluation was made.
+    pub evaluated_step: u64,
     /// Evaluations on end that were not better.
     pub evaluations_without_gain: u32,
     /// Tokens through the model.
@@ -81,6 +83,7 @@ impl State {
             seed,
             config_hash,
             best: None,
+            evaluated_step: 0,
             evaluations_without_gain: 0,
             tokens: 0,
             trained_tokens: 0,

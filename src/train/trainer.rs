@@ -124,7 +124,12 @@ impl<'a> Trainer<'a> {
         let begun = self.state.seconds;
         let (step, total_steps) = (self.state.step, self.config.total_steps);
         self.observer.event(&Event::Started { step, total_steps, trainable_parameters: self.model.params().elements() });
+        // What was due after the step that a resume stands on, and was broken off.
+        let mut early = step > 0 && self.after_step()?;
         let end = loop {
+            if early {
+                break End::Early;
+            }
             if self.state.step >= total_steps {
                 break End::Finished;
             }
@@ -132,9 +137,7 @@ impl<'a> Trainer<'a> {
                 break End::Stopped;
             }
             self.step(begun)?;
-            if self.after_step()? {
-                break End::Early;
-            }
+            early = self.after_step()?;
         };
         self.finish(end, begun)
     }
@@ -233,7 +236,7 @@ impl<'a> Trainer<'a> {
         let last = step == self.config.total_steps;
         let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
         let (save_due, eval_due) = (due(self.config.save_steps), due(self.config.eval_steps) && !self.validation.is_empty());
-        let better = eval_due && self.evaluate()?;
+        let better = eval_due && self.state.evaluated_step != step && self.evaluate()?;
         if save_due || better {
             self.save()?;
         }
@@ -257,6 +260,7 @@ impl<'a> Trainer<'a> {
         let min_delta = self.config.early_stopping.map_or(0.0, |s| s.min_delta);
         let gain = self.state.best.is_none_or(|b| e.loss < b.loss - min_delta);
         let best = self.state.best.is_none_or(|b| e.loss < b.loss);
+        self.state.evaluated_step = step;
         self.state.evaluations_without_gain = if gain { 0 } else { self.state.evaluations_without_gain + 1 };
         if best {
             self.state.best = Some(Best { step, loss: e.loss });
