@@ -1,0 +1,187 @@
+//! Files and folders that are whole or absent: written under a temporary name beside the target, synced, renamed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::error::Fault;
+
+/// What temporary names start with, so that left-overs of a killed process can be told.
+pub const TEMPORARY_PREFIX: &str = ".tallow-tmp-";
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a folder and its parents.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn create_dir_all(path: &Path) -> Result<(), Fault> {
+    use std::io::ErrorKind as K;
+    fs::create_dir_all(path).map_err(|e| match e.kind() {
+        // Its name, or a part of its path, belongs to a file.
+        K::AlreadyExists | K::NotADirectory => Fault::io("make the folder", path, &K::NotADirectory.into()),
+        _ => Fault::io("make the folder", path, &e),
+    })
+}
+
+fn sync_folder(path: &Path) -> Result<(), Fault> {
+    // A rename is durable once its folder is. Where folders cannot be opened, the system orders it.
+    match File::open(path) {
+        Ok(f) => f.sync_all().or_else(|e| if e.kind() == std::io::ErrorKind::InvalidInput { Ok(()) } else { Err(e) }),
+        Err(_) if cfg!(windows) => Ok(()),
+        Err(e) => Err(e),
+    }
+    .map_err(|e| Fault::io("sync the folder", path, &e))
+}
+
+/// Writes a file whole.
+///
+/// # Errors
+/// When the disk is full, the folder cannot be written, and so on; the old file then still stands.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<(), Fault> {
+    write_with(path, |f| f.write_all(content))
+}
+
+/// Writes a file whole from what `f` writes.
+///
+/// # Errors
+/// As [`write_file`].
+pub fn write_with(path: &Path, f: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Fault> {
+    let folder = parent(path);
+    create_dir_all(folder)?;
+    let fault = |e: std::io::Error| Fault::io("write", path, &e);
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions_if_unix().tempfile_in(folder).map_err(fault)?;
+    let mut buffered = std::io::BufWriter::new(temporary);
+    f(&mut buffered).and_then(|()| buffered.flush()).map_err(fault)?;
+    let temporary = buffered.into_inner().map_err(|e| fault(e.into_error()))?;
+    temporary.as_file().sync_all().map_err(fault)?;
+    temporary.persist(path).map_err(|e| fault(e.error))?;
+    sync_folder(folder)
+}
+
+trait Permissions {
+    fn permissions_if_unix(&mut self) -> &mut Self;
+}
+
+impl Permissions for tempfile::Builder<'_, '_> {
+    /// Temporary files are private by default; what we write is meant to be read by others.
+    fn permissions_if_unix(&mut self) -> &mut Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            self.permissions(fs::Permissions::from_mode(0o644));
+        }
+        self
+    }
+}
+
+/// A folder that appears under its name only when it is complete.
+#[derive(Debug)]
+pub struct AtomicDir {
+    temporary: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl AtomicDir {
+    /// Starts a folder that will be `target`, which must not exist.
+    ///
+    /// # Errors
+    /// When the target exists or its parent cannot be written.
+    pub fn new(target: &Path) -> Result<Self, Fault> {
+        if target.exists() {
+            return Err(Fault::new("already_exists", format!("{} exists already", target.display()))
+                .hint("choose another name, or remove it first"));
+        }
+        let folder = parent(target);
+        create_dir_all(folder)?;
+        let temporary =
+            tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(folder).map_err(|e| Fault::io("make a folder in", folder, &e))?;
+        Ok(Self { temporary, target: target.to_path_buf() })
+    }
+
+    /// Where to write meanwhile.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Syncs every file and gives the folder its name. Without this call it vanishes.
+    ///
+    /// # Errors
+    /// When syncing or renaming fails; then nothing of it remains.
+    pub fn commit(self) -> Result<(), Fault> {
+        sync_tree(self.temporary.path())?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let path = self.temporary.path();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|e| Fault::io("open up", path, &e))?;
+        }
+        fs::rename(self.temporary.path(), &self.target).map_err(|e| Fault::io("write", &self.target, &e))?;
+        // The folder has moved, so there is nothing left to remove.
+        let _ = self.temporary.keep();
+        sync_folder(parent(&self.target))
+    }
+}
+
+fn sync_tree(path: &Path) -> Result<(), Fault> {
+    let fault = |path: &Path, e: std::io::Error| Fault::io("sync", path, &e);
+    for entry in fs::read_dir(path).map_err(|e| fault(path, e))? {
+        let entry = entry.map_err(|e| fault(path, e))?;
+        let child = entry.path();
+        if entry.file_type().map_err(|e| fault(&child, e))?.is_dir() {
+            sync_tree(&child)?;
+        } else {
+            File::open(&child).and_then(|f| f.sync_all()).map_err(|e| fault(&child, e))?;
+        }
+    }
+    sync_folder(path)
+}
+
+/// Removes the temporary files and folders that killed processes left directly under `folder`; says how many.
+pub fn sweep(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let stale = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX));
+    stale.filter(|e| if e.path().is_dir() { fs::remove_dir_all(e.path()).is_ok() } else { fs::remove_file(e.path()).is_ok() }).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write_file(&path, b"old").unwrap();
+        let failed = write_with(&path, |f| {
+            f.write_all(b"half")?;
+            Err(std::io::Error::from(std::io::ErrorKind::StorageFull))
+        });
+        assert_eq!(failed.unwrap_err().code, "disk_full");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("t");
+        drop(AtomicDir::new(&target).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let folder = AtomicDir::new(&target).unwrap();
+        fs::write(folder.path().join("x"), b"1").unwrap();
+        assert!(!target.exists());
+        folder.commit().unwrap();
+        assert_eq!(fs::read(target.join("x")).unwrap(), b"1");
+        assert_eq!(AtomicDir::new(&target).unwrap_err().code, "already_exists");
+    }
+
+    #[test]
+    fn a_path_under_a_file_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), b"").unwrap();
+        assert_eq!(write_file(&dir.path().join("f/x"), b"").unwrap_err().code, "not_a_folder");
+    }
+}
