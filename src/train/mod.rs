@@ -1,1 +1,34 @@
-//! (to be written)
+//! Training: the loop, its optimiser and schedule, checkpoints, and the memory plan.
+//!
+//! It knows no runs, files of configuration or terminals: it is given a model, a source of batches and plain settings,
+//! and tells an [`Observer`] what happens.
+
+mod atomic_dir;
+pub mod checkpoint;
+mod config;
+mod diagnosis;
+mod error;
+mod evaluate;
+mod event;
+mod objective;
+mod optimiser;
+mod schedule;
+mod source;
+mod step;
+mod stop;
+mod trainer;
+mod window;
+
+pub use config::{EarlyStopping, Resume, TrainConfig};
+pub use diagnosis::{Diagnosis, Symptom};
+pub use error::{Result, TrainError};
+pub use evaluate::{Evaluation, evaluate, evaluation_passes};
+pub use event::{Event, Observer, Recorder, Silent};
+pub use objective::{Objective, Sft};
+pub use optimiser::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use schedule::{Decay, Schedule};
+pub use source::{Batches, Sampled};
+pub use step::{StepOut, StepSettings, train_step};
+pub use stop::StopFlag;
+pub use trainer::{End, Outcome, Trainer};
+pub use window::passes;
