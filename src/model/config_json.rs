@@ -36,10 +36,6 @@ impl ConfigJson {
         Self { path: path.to_path_buf(), prefix, fields, asked: RefCell::default() }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn bad(&self, field: &str, message: impl Into<String>) -> Error {
         Error::Field { path: self.path.clone(), field: format!("{}{field}", self.prefix), message: message.into() }
     }

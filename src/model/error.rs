@@ -128,9 +128,7 @@ impl Error {
             Self::Tensor { .. } => "check that config.json and the weight files belong to the same model",
             Self::Adapter { .. } => "an adapter only fits the base model that it was trained on",
             Self::TargetModule { .. } => "name modules by their last part, or use all-linear",
-            Self::Hub { .. } => {
-                "check the id, the revision and HF_TOKEN; offline (HF_HUB_OFFLINE=1) only models in the cache can be used"
-            }
+            Self::Hub { .. } => "check the id, the revision and HF_TOKEN; offline (HF_HUB_OFFLINE=1) only models in the cache can be used",
             Self::Kernel(tallow_kernels::Error::NoKernel { .. }) => "run on the CPU, or use a build with kernels for this device",
             _ => return None,
         })

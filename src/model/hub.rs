@@ -106,7 +106,8 @@ fn cached(cache: &Cache, model: &str, revision: &str) -> Option<PathBuf> {
 fn is_wanted(file: &str) -> bool {
     let tail = |e: &str| file.ends_with(e);
     let original = file.contains('/') || file.starts_with("consolidated");
-    !original && (tail(".safetensors") || tail(".json") || tail(".jinja") || tail(".model") || tail("merges.txt") || file.starts_with("LICENSE"))
+    !original
+        && (tail(".safetensors") || tail(".json") || tail(".jinja") || tail(".model") || tail("merges.txt") || file.starts_with("LICENSE"))
 }
 
 /// True when nothing answered, as opposed to an answer that refuses.

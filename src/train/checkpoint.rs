@@ -19,10 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TrainError};
 use super::optimiser::{Optimizer, copy_into};
-use super::atomic_dir::AtomicDir;
-
+use crate::base::atomic::AtomicDir;
 use crate::data::{Cursor, sha256_bytes, sha256_file};
-use crate::model::Decoder;
+use crate::model::{Decoder, Trainable};
 
 const VERSION: u32 = 1;
 const ADAPTER: &str = "adapter_model.safetensors";
@@ -128,7 +127,8 @@ pub fn folder(dir: &Path, step: u64) -> PathBuf {
 /// [`TrainError::Checkpoint`] when anything cannot be written; then nothing of it remains.
 pub fn save(dir: &Path, model: &Decoder, optimizer: &Optimizer, state: &State) -> Result<PathBuf> {
     let path = folder(dir, state.step);
-    let fail = |e: &dyn std::fmt::Display| TrainError::Checkpoint { path: path.clone(), message: format!("cannot write the checkpoint: {e}") };
+    let fail =
+        |e: &dyn std::fmt::Display| TrainError::Checkpoint { path: path.clone(), message: format!("cannot write the checkpoint: {e}") };
     fs::create_dir_all(dir).map_err(|e| fail(&e))?;
     if path.exists() {
         fs::remove_dir_all(&path).map_err(|e| fail(&e))?;
@@ -140,7 +140,7 @@ pub fn save(dir: &Path, model: &Decoder, optimizer: &Optimizer, state: &State) -
 }
 
 fn write_into(dir: &Path, model: &Decoder, optimizer: &Optimizer, state: &State) -> Result<(), Box<dyn std::error::Error>> {
-    if model.is_adapted() {
+    if matches!(model.trainable(), Trainable::Lora(_)) {
         model.save_adapter(dir)?;
     } else {
         let tensors: std::collections::HashMap<_, _> = model.params().iter().map(|p| (p.name.clone(), p.tensor.clone())).collect();
@@ -219,7 +219,7 @@ pub fn restore(saved: &Saved, model: &mut Decoder, optimizer: &mut Optimizer) ->
 /// # Errors
 /// As [`restore`].
 pub fn restore_parameters(path: &Path, model: &mut Decoder) -> Result<()> {
-    let file = path.join(if model.is_adapted() { ADAPTER } else { FULL });
+    let file = path.join(if matches!(model.trainable(), Trainable::Lora(_)) { ADAPTER } else { FULL });
     let fail = |message: String| TrainError::Checkpoint { path: file.clone(), message };
     let tensors = candle_core::safetensors::load(&file, &Device::Cpu).map_err(|e| fail(e.to_string()))?;
     for p in model.params().iter() {

@@ -84,9 +84,13 @@ pub(super) fn diagnose(scene: Scene, params: &Params, grads: Option<&Grads>) -> 
     let in_parameter = parameter.is_some();
     let tensor = parameter.or_else(gradient);
     let hint = if in_parameter || scene.step > 1 {
-        format!("lower the learning rate (it was {:e}) or max_grad_norm, lengthen warm-up, and continue from the last good checkpoint", scene.lr)
+        format!(
+            "lower the learning rate (it was {:e}) or max_grad_norm, lengthen warm-up, and continue from the last good checkpoint",
+            scene.lr
+        )
     } else {
-        "the very first step is not finite: check the base weights (a damaged shard, float16 overflow) and compute in bf16 or f32".to_owned()
+        "the very first step is not finite: check the base weights (a damaged shard, float16 overflow) and compute in bf16 or f32"
+            .to_owned()
     };
     Diagnosis {
         step: scene.step,

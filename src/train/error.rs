@@ -90,7 +90,9 @@ impl TrainError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Diverged(d) => Some(d.hint.clone()),
-            Self::Checkpoint { .. } => Some("check free space and permissions of the folder; a damaged checkpoint can be deleted, the one before it is used".into()),
+            Self::Checkpoint { .. } => Some(
+                "check free space and permissions of the folder; a damaged checkpoint can be deleted, the one before it is used".into(),
+            ),
             Self::ConfigChanged { .. } => Some("resume with the settings of the run, or start a new run from its adapter".into()),
             Self::NoTargets { .. } => Some("look at how an example is masked (tallow data check --show 1): every label is ignored".into()),
             Self::Memory { fits, .. } if !fits.is_empty() => Some(format!("these would fit: {}", fits.join("; "))),

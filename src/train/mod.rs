@@ -3,7 +3,6 @@
 //! It knows no runs, files of configuration or terminals: it is given a model, a source of batches and plain settings,
 //! and tells an [`Observer`] what happens.
 
-mod atomic_dir;
 pub mod checkpoint;
 mod config;
 mod diagnosis;

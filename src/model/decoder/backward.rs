@@ -104,7 +104,14 @@ impl Layer {
     }
 
     /// As [`Self::mlp_backward`], for the attention block.
-    fn attention_backward(&self, dy: &Tensor, tape: AttentionTape, pass: &Pass, onto: Option<Tensor>, grads: &Grads) -> Result<Option<Tensor>> {
+    fn attention_backward(
+        &self,
+        dy: &Tensor,
+        tape: AttentionTape,
+        pass: &Pass,
+        onto: Option<Tensor>,
+        grads: &Grads,
+    ) -> Result<Option<Tensor>> {
         let n = &self.needs;
         let rows = dy.dim(0)?;
         let back = |l: &Linear, dy: &Tensor, x: Option<&Tensor>, h: Option<&Tensor>, want: bool, onto: Option<Tensor>| {

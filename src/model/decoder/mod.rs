@@ -16,7 +16,6 @@ use candle_core::{DType, Device, Tensor};
 use tallow_kernels::rope::RopeTable;
 use tallow_kernels::weight::Weight;
 
-pub(crate) use cached::KvCache;
 use layer::Layer;
 pub(crate) use load::check_names;
 pub use load::{LoadOptions, Quantization};

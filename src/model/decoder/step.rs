@@ -157,7 +157,9 @@ impl Decoder {
         }
         if let Some((i, id)) = ids.iter().enumerate().find(|(_, id)| **id as usize >= self.spec.vocab_size) {
             let vocab = self.spec.vocab_size;
-            return Err(Error::Value(format!("token {i} has id {id}, the model's vocabulary has {vocab}: is the tokenizer another model's?")));
+            return Err(Error::Value(format!(
+                "token {i} has id {id}, the model's vocabulary has {vocab}: is the tokenizer another model's?"
+            )));
         }
         Ok(cu_seqlens.windows(2).flat_map(|w| 0..w[1] - w[0]).collect())
     }

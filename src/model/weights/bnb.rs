@@ -30,8 +30,7 @@ impl Shards {
         let bad = |message: String| Error::tensor(self.path_of(name), name, message);
         let state = self.u8(&format!("{name}.{STATE}"))?;
         let state: Value = serde_json::from_slice(&state).map_err(|e| bad(format!("its quant_state is not JSON: {e}")))?;
-        let shape: Option<Vec<usize>> =
-            state["shape"].as_array().map(|a| a.iter().filter_map(Value::as_u64).map(|n| n as usize).collect());
+        let shape: Option<Vec<usize>> = state["shape"].as_array().map(|a| a.iter().filter_map(Value::as_u64).map(|n| n as usize).collect());
         if shape.as_deref() != Some(want) {
             return Err(bad(format!("its quant_state says shape {}, the config asks for {want:?}", state["shape"])));
         }

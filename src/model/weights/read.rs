@@ -109,7 +109,11 @@ impl Shards {
         if let Some((index, names)) = index {
             for (tensor, file) in &names {
                 if !shards.entries.contains_key(tensor) {
-                    return Err(Error::tensor(&dir.join(file), tensor, format!("is not in this shard, though {} says so", index.display())));
+                    return Err(Error::tensor(
+                        &dir.join(file),
+                        tensor,
+                        format!("is not in this shard, though {} says so", index.display()),
+                    ));
                 }
             }
         }
@@ -216,7 +220,8 @@ impl Shards {
             DType::BF16 => floats(bytes, e.dtype, bf16::from_f32).map(|v| Tensor::from_vec(v, e.shape.as_slice(), &Device::Cpu)),
             other => return Err(Error::Value(format!("weights cannot be held as {other:?}"))),
         };
-        let t = t.ok_or_else(|| Error::tensor(self.path_of(name), name, format!("has dtype {:?}; f32, f16 and bf16 are read", e.dtype)))??;
+        let t =
+            t.ok_or_else(|| Error::tensor(self.path_of(name), name, format!("has dtype {:?}; f32, f16 and bf16 are read", e.dtype)))??;
         self.release(name);
         Ok(t)
     }
