@@ -1,1 +1,26 @@
-//! (to be written)
+//! Configuration: layers of settings, folded into one fully resolved [`RunConfig`].
+//!
+//! ```text
+//!   defaults (schema) < YAML file < --set < TALLOW_SECTION__KEY < flags
+//!        └────────────── layer: path -> (value, where it was said) ──────────────┘
+//!                                   │ check each value against its key's kind
+//!                                   │ check combinations
+//!                                   v
+//!                               RunConfig          or every problem at once
+//! ```
+//!
+//! The schema is the one list of keys: defaults, types, documentation and did-you-mean hints all come from it.
+
+mod combinations;
+mod kind;
+mod layer;
+mod problem;
+mod resolve;
+mod run_config;
+mod schema;
+mod yaml;
+
+pub use problem::{ConfigError, Origin, Problem};
+pub use resolve::{Resolved, Sources, resolve};
+pub use run_config::*;
+pub use schema::reference_markdown;

@@ -1,0 +1,106 @@
+//! Settings that are fine one by one and impossible together.
+
+use super::problem::Problem;
+use super::resolve::Said;
+use super::run_config::RunConfig;
+
+/// One rule: when it is broken, the key to blame, what is wrong, what to do.
+struct Rule {
+    broken: fn(&RunConfig) -> bool,
+    key: &'static str,
+    message: &'static str,
+    hint: &'static str,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        broken: |c| c.base_model.model_id.is_none() && c.base_model.local_path.is_none(),
+        key: "base_model.model_id",
+        message: "no base model is named",
+        hint: "set base_model.local_path to a model folder, or base_model.model_id to a Hub id or `embedded`",
+    },
+    Rule {
+        broken: |c| c.dataset.path.is_none() && c.dataset.train_path.is_none(),
+        key: "dataset.path",
+        message: "no dataset is named",
+        hint: "set dataset.path to one file that is split, or dataset.train_path",
+    },
+    Rule {
+        broken: |c| c.dataset.path.is_some() && c.dataset.train_path.is_some(),
+        key: "dataset.train_path",
+        message: "stands beside dataset.path: only one of them can be the training data",
+        hint: "remove one of the two",
+    },
+    Rule {
+        broken: |c| c.dataset.train_path.is_none() && (c.dataset.validation_path.is_some() || c.dataset.test_path.is_some()),
+        key: "dataset.validation_path",
+        message: "is only read together with dataset.train_path",
+        hint: "rename dataset.path to dataset.train_path",
+    },
+    Rule {
+        broken: |c| (c.dataset.train_split + c.dataset.validation_split + c.dataset.test_split - 1.0).abs() > 1e-6,
+        key: "dataset.train_split",
+        message: "train_split, validation_split and test_split do not add up to 1",
+        hint: "for example 0.8, 0.1 and 0.1",
+    },
+    Rule {
+        broken: |c| c.dataset.train_split <= 0.0 && c.dataset.path.is_some(),
+        key: "dataset.train_split",
+        message: "leaves no row to train on",
+        hint: "set it above 0",
+    },
+    Rule {
+        broken: |c| c.training.method == "full" && c.base_model.quantization != "none",
+        key: "training.method",
+        message: "a quantised base cannot be fully fine-tuned",
+        hint: "set training.method: lora, or base_model.quantization: none",
+    },
+    Rule {
+        broken: |c| c.training.objective == "dpo",
+        key: "training.objective",
+        message: "preference training is not in this version",
+        hint: "set training.objective: sft",
+    },
+    Rule {
+        broken: |c| c.training.num_stages == 2 && c.dataset.stage2_path.is_none(),
+        key: "training.num_stages",
+        message: "a second stage has no rows of its own",
+        hint: "set dataset.stage2_path",
+    },
+    Rule {
+        broken: |c| c.training.stage1.warmup_steps >= c.training.stage1.iterations && c.training.stage1.warmup_steps > 0,
+        key: "training.stage1.warmup_steps",
+        message: "warm-up takes all iterations",
+        hint: "make it smaller than training.stage1.iterations",
+    },
+    Rule {
+        broken: |c| c.training.num_stages == 2 && c.training.stage2.warmup_steps >= c.training.stage2.iterations,
+        key: "training.stage2.warmup_steps",
+        message: "warm-up takes all iterations",
+        hint: "make it smaller than training.stage2.iterations",
+    },
+    Rule {
+        broken: |c| c.lora.target_modules.is_empty() && c.training.method == "lora",
+        key: "lora.target_modules",
+        message: "is empty: nothing would train",
+        hint: "for example [q_proj, v_proj], or all-linear",
+    },
+    Rule {
+        broken: |c| c.mlx.enabled && c.device != "auto" && c.device != "metal",
+        key: "mlx.enabled",
+        message: "means `device: metal`, but another device is named",
+        hint: "remove one of the two",
+    },
+];
+
+/// All broken rules, each placed where its key was said.
+pub(super) fn check(config: &RunConfig, said: &Said) -> Vec<Problem> {
+    let broken = RULES.iter().filter(|rule| (rule.broken)(config));
+    let problem = |rule: &Rule| Problem {
+        origin: said.origin(rule.key),
+        key: rule.key.to_owned(),
+        message: rule.message.to_owned(),
+        hint: Some(rule.hint.to_owned()),
+    };
+    broken.map(problem).collect()
+}
