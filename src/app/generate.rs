@@ -3,39 +3,71 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::load::{LoadedModel, ModelRequest};
+use super::load::{LoadedModel, ModelRequest, load, stop_ids};
 use crate::base::error::Fault;
+use crate::data::TextTokenizer;
 use crate::model::generate::{Generator, SamplingOptions};
 
 /// What to continue.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// One user message, or with `raw` the text as it stands.
-    Prompt { text: String, raw: bool },
-    /// A JSON file: a list of messages, or {"messages": [...], "tools": [...]}.
+    /// A prompt. With a chat template it becomes a user message, unless `raw`.
+    Prompt {
+        /// The text.
+        text: String,
+        /// Feed it as it stands.
+        raw: bool,
+    },
+    /// A JSON file: a list of messages, or `{"messages": [...], "tools": [...]}`.
     MessagesFile(PathBuf),
+    /// Messages and tools.
+    Messages {
+        /// OpenAI messages.
+        messages: Value,
+        /// OpenAI tools, or null.
+        tools: Value,
+    },
+}
+
+/// How to sample.
+#[derive(Debug, Clone)]
+pub struct Sampling {
+    /// Most new tokens.
+    pub max_new_tokens: usize,
+    /// 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Share of probability that is sampled from.
+    pub top_p: f64,
+    /// Seed.
+    pub seed: u64,
 }
 
 /// A request to generate.
 #[derive(Debug, Clone)]
 pub struct GenerateRequest {
+    /// The model.
     pub model: ModelRequest,
+    /// What to continue.
     pub input: Input,
-    pub max_new_tokens: usize,
-    pub temperature: f64,
-    pub top_p: f64,
-    pub seed: u64,
+    /// How.
+    pub sampling: Sampling,
 }
 
 /// What came out.
 #[derive(Debug, Clone, Serialize)]
 pub struct GenerateReport {
+    /// The new text.
     pub text: String,
+    /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// New tokens.
     pub tokens: usize,
+    /// New tokens a second, without the prompt.
     pub tokens_per_second: f64,
-    pub stop_reason: String,
+    /// `stop_token`, `max_new_tokens` or `cancelled`.
+    pub stop_reason: &'static str,
 }
 
 /// Generates, handing each piece of text to `on_text` as it comes.
@@ -43,41 +75,93 @@ pub struct GenerateReport {
 /// # Errors
 /// When the model or the messages file cannot be read, or the tokenizer has no chat template for messages.
 pub fn run(request: &GenerateRequest, on_text: &mut dyn FnMut(&str)) -> Result<GenerateReport, Fault> {
-    let loaded = super::load::load(&request.model)?;
-    generate_with(&loaded, request, on_text)
+    let loaded = load(&request.model)?;
+    generate_with(&loaded, &request.input, &request.sampling, on_text)
 }
 
 /// The same with a model that is already loaded.
 ///
 /// # Errors
 /// As [`run`].
-pub fn generate_with(loaded: &LoadedModel, request: &GenerateRequest, on_text: &mut dyn FnMut(&str)) -> Result<GenerateReport, Fault> {
-    let ids = prompt_ids(loaded, &request.input)?;
+pub fn generate_with(loaded: &LoadedModel, input: &Input, sampling: &Sampling, on_text: &mut dyn FnMut(&str)) -> Result<GenerateReport, Fault> {
+    let ids = prompt_ids(&loaded.tokenizer, input)?;
     let options = SamplingOptions {
-        max_new_tokens: request.max_new_tokens,
-        temperature: request.temperature,
-        top_p: request.top_p,
-        seed: request.seed,
-        stop: loaded.tokenizer.stop_ids(&loaded.folder),
+        max_new_tokens: sampling.max_new_tokens,
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        seed: sampling.seed,
+        stop: stop_ids(&loaded.tokenizer, &loaded.folder),
     };
-    let mut stream = loaded.tokenizer.stream();
-    let mut text = String::new();
+    let mut stream = TextStream::default();
     let out = Generator::new(&loaded.decoder).run(&ids, &options, &mut |id| {
-        if let Some(piece) = stream.push(id) {
+        if let Some(piece) = stream.push(&loaded.tokenizer, id) {
             on_text(&piece);
-            text.push_str(&piece);
         }
         true
     })?;
-    if let Some(rest) = stream.finish() {
+    if let Some(rest) = stream.rest(&loaded.tokenizer) {
         on_text(&rest);
-        text.push_str(&rest);
     }
     Ok(GenerateReport {
-        text,
+        text: stream.text,
         prompt_tokens: ids.len(),
         tokens: out.tokens.len(),
         tokens_per_second: out.tokens_per_second,
-        stop_reason: out.stop_reason.to_owned(),
+        stop_reason: out.stop_reason,
     })
+}
+
+fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Fault> {
+    let (messages, tools) = match input {
+        Input::Prompt { text, raw } if *raw || tokenizer.chat_template().is_none() => return Ok(tokenizer.encode(text, true)?),
+        Input::Prompt { text, .. } => (json!([{"role": "user", "content": text}]), Value::Null),
+        Input::Messages { messages, tools } => (messages.clone(), tools.clone()),
+        Input::MessagesFile(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+            let bad = |m: String| Fault::new("bad_messages", format!("{}: {m}", path.display())).hint("give [{\"role\": \"user\", \"content\": \"...\"}]");
+            let mut json: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+            match json.get_mut("messages").map(Value::take) {
+                Some(messages) => (messages, json["tools"].take()),
+                None if json.is_array() => (json, Value::Null),
+                None => return Err(bad("expected a list of messages, or an object with `messages`".into())),
+            }
+        }
+    };
+    let template = tokenizer.chat_template().ok_or_else(|| {
+        Fault::new("no_chat_template", format!("{}: the tokenizer has no chat template", tokenizer.origin().display()))
+            .hint("use --prompt with --raw, or add chat_template.jinja beside tokenizer.json")
+    })?;
+    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
+    let refused = |m: String| Fault::new("chat_template_refused", format!("the chat template refuses the messages: {m}"));
+    let text = template.render(&list(&messages), &list(&tools), true).map_err(refused)?;
+    Ok(tokenizer.encode(&text, false)?)
+}
+
+/// Pieces of text from ids: a piece is given out once its characters are complete.
+#[derive(Debug, Default)]
+struct TextStream {
+    pending: Vec<u32>,
+    text: String,
+}
+
+/// Ids after which a piece is given out although its characters may be incomplete.
+const MOST_PENDING: usize = 8;
+
+impl TextStream {
+    fn push(&mut self, tokenizer: &TextTokenizer, id: u32) -> Option<String> {
+        self.pending.push(id);
+        let piece = tokenizer.decode(&self.pending, true).unwrap_or_default();
+        if piece.ends_with('\u{fffd}') && self.pending.len() < MOST_PENDING {
+            return None;
+        }
+        self.pending.clear();
+        self.text.push_str(&piece);
+        Some(piece)
+    }
+
+    fn rest(&mut self, tokenizer: &TextTokenizer) -> Option<String> {
+        let piece = tokenizer.decode(&std::mem::take(&mut self.pending), true).ok().filter(|p| !p.is_empty())?;
+        self.text.push_str(&piece);
+        Some(piece)
+    }
 }

@@ -1,12 +1,12 @@
 //! Opening a model with its tokenizer and adapter, as several use cases do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 
 use super::models;
 use crate::base::error::Fault;
-use crate::data::tokenizer::Tokenizer;
+use crate::data::TextTokenizer;
 use crate::model::{Decoder, LoadOptions, Quantization};
 
 /// Which model, how held.
@@ -14,10 +14,13 @@ use crate::model::{Decoder, LoadOptions, Quantization};
 pub struct ModelRequest {
     /// Folder, Hub id or `embedded`.
     pub model: String,
+    /// Revision on the Hub.
     pub revision: Option<String>,
+    /// PEFT adapter folder.
     pub adapter: Option<PathBuf>,
+    /// How the base is held.
     pub quantization: Quantization,
-    /// `None` lets the machine decide.
+    /// Type of activations; `None`: bf16 over a quantised base, else f32.
     pub compute_dtype: Option<DType>,
 }
 
@@ -31,8 +34,11 @@ impl ModelRequest {
 /// A model ready to run.
 #[derive(Debug)]
 pub struct LoadedModel {
+    /// The model.
     pub decoder: Decoder,
-    pub tokenizer: Tokenizer,
+    /// Its tokenizer.
+    pub tokenizer: TextTokenizer,
+    /// The folder it came from.
     pub folder: PathBuf,
 }
 
@@ -42,12 +48,43 @@ pub struct LoadedModel {
 /// When a file is missing or does not fit; the fault names it.
 pub fn load(request: &ModelRequest) -> Result<LoadedModel, Fault> {
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
-    let tokenizer = Tokenizer::load(&folder)?;
-    let compute_dtype = request.compute_dtype.unwrap_or(DType::F32);
-    let options = LoadOptions { quantization: request.quantization, compute_dtype, device: Device::Cpu };
-    let mut decoder = Decoder::load(&folder, &options)?;
+    let tokenizer = TextTokenizer::load(&folder)?;
+    let mut decoder = Decoder::load(&folder, &load_options(request.quantization, request.compute_dtype))?;
+    check_vocabulary(&tokenizer, &decoder)?;
     if let Some(adapter) = &request.adapter {
         decoder.load_adapter(adapter)?;
     }
     Ok(LoadedModel { decoder, tokenizer, folder })
+}
+
+/// How a model is held on the CPU.
+pub(super) fn load_options(quantization: Quantization, compute_dtype: Option<DType>) -> LoadOptions {
+    let by_base = if quantization == Quantization::None { DType::F32 } else { DType::BF16 };
+    LoadOptions { quantization, compute_dtype: compute_dtype.unwrap_or(by_base), device: Device::Cpu }
+}
+
+/// Refuses a tokenizer that makes ids which the model has no row for.
+pub(super) fn check_vocabulary(tokenizer: &TextTokenizer, decoder: &Decoder) -> Result<(), Fault> {
+    let (ids, rows) = (tokenizer.vocab_size(), decoder.spec().vocab_size);
+    if ids > rows {
+        let message = format!("{}: the tokenizer has {ids} ids, the model's embedding {rows} rows", tokenizer.origin().display());
+        return Err(Fault::new("tokenizer_mismatch", message).hint("use the tokenizer.json that belongs to this model"));
+    }
+    Ok(())
+}
+
+/// Ids that end an answer: the tokenizer's end of text, and `eos_token_id` of generation_config.json and config.json.
+pub(super) fn stop_ids(tokenizer: &TextTokenizer, folder: &Path) -> Vec<u32> {
+    let mut ids: Vec<u32> = tokenizer.eos_id().into_iter().collect();
+    for name in ["generation_config.json", "config.json"] {
+        let Ok(text) = std::fs::read_to_string(folder.join(name)) else { continue };
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
+        match &json["eos_token_id"] {
+            serde_json::Value::Array(a) => ids.extend(a.iter().filter_map(|v| v.as_u64()).map(|v| v as u32)),
+            v => ids.extend(v.as_u64().map(|v| v as u32)),
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }

@@ -1,1 +1,18 @@
-//! (to be written)
+//! Use cases: one typed request in, one typed report out. The faces (command line, MCP, web) hold no logic of their own.
+
+pub mod bench;
+pub mod data;
+pub mod demo;
+pub mod doctor;
+pub mod eval;
+mod fault;
+pub mod generate;
+pub mod gradients;
+pub mod init;
+pub mod load;
+pub mod merge;
+pub mod models;
+pub mod plan;
+mod prepare;
+pub mod recipe;
+pub mod train;

@@ -38,15 +38,23 @@ pub fn resolve(name: &str, revision: Option<&str>) -> Result<PathBuf, Fault> {
         return embedded_folder();
     }
     let path = Path::new(name);
-    if path.is_dir() {
-        return Ok(path.to_path_buf());
-    }
     let looks_like_path = name.starts_with(['.', '/', '~']) || name.matches('/').count() != 1 || path.exists();
     if looks_like_path {
-        return Err(Fault::new("model_not_found", format!("{name}: no such model folder"))
-            .hint("give a folder with config.json, a Hub id such as org/name, or `embedded`"));
+        return resolve_folder(path);
     }
     Ok(crate::model::hub::fetch(name, revision.unwrap_or("main"))?)
+}
+
+/// A model folder, as an absolute path.
+///
+/// # Errors
+/// When there is no such folder.
+pub fn resolve_folder(path: &Path) -> Result<PathBuf, Fault> {
+    if !path.is_dir() {
+        return Err(Fault::new("model_not_found", format!("{}: no such model folder", path.display()))
+            .hint("give a folder with config.json, a Hub id such as org/name, or `embedded`"));
+    }
+    path.canonicalize().map_err(|e| Fault::io("open", path, &e))
 }
 
 fn embedded_folder() -> Result<PathBuf, Fault> {

@@ -16,6 +16,7 @@ pub struct Cli {
     /// Print nothing but results and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -118,18 +119,22 @@ pub enum Quant {
 /// Activation type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ComputeDtype {
+    /// 32-bit floats.
     F32,
+    /// 16-bit brain floats.
     Bf16,
 }
 
 /// `tallow eval`.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
+    /// Which model.
     #[command(flatten)]
     pub model: ModelArgs,
     /// The rows to evaluate on (JSONL, CSV, Parquet).
     #[arg(long)]
     pub data: PathBuf,
+    /// How rows are read.
     #[command(flatten)]
     pub fields: FieldArgs,
     /// Use at most this many rows.
@@ -160,6 +165,7 @@ pub struct FieldArgs {
 /// `tallow generate`.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
+    /// Which model.
     #[command(flatten)]
     pub model: ModelArgs,
     /// The prompt. With a chat template it becomes a user message unless --raw is given.
@@ -202,6 +208,7 @@ pub struct DataArgs {
     /// Model folder, Hub id or `embedded`, for its tokenizer and chat template.
     #[arg(long, default_value = "embedded")]
     pub model: String,
+    /// How rows are read.
     #[command(flatten)]
     pub fields: FieldArgs,
     /// Show this many examples with the trained tokens marked.
@@ -265,8 +272,11 @@ pub struct MergeArgs {
 /// Type of merged weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MergeDtype {
+    /// 32-bit floats.
     F32,
+    /// 16-bit floats.
     F16,
+    /// 16-bit brain floats.
     Bf16,
 }
 
@@ -277,11 +287,14 @@ pub enum BenchCommand {
     Train(BenchTrainArgs),
     /// Write a model folder with random weights from a config.json or a named shape.
     RandomModel {
-        /// A config.json, or one of: tiny, small, 135m, 1b.
+        /// A config.json, or one of: tiny, 15m, 135m, 1b.
         shape: String,
         /// Where it goes; must not exist.
         #[arg(long)]
         out: PathBuf,
+        /// Model whose tokenizer it gets; a named shape takes over its vocabulary size.
+        #[arg(long)]
+        tokenizer: Option<String>,
     },
     /// This machine's ceilings: bf16 dot, f32 FMA, memory read.
     Peak,
@@ -292,7 +305,7 @@ pub enum BenchCommand {
 pub struct BenchTrainArgs {
     /// A model folder.
     #[arg(long)]
-    pub model: PathBuf,
+    pub model: String,
     /// Sequences a step.
     #[arg(long, default_value_t = 4)]
     pub batch: usize,
@@ -320,7 +333,7 @@ pub enum DebugCommand {
     Gradients {
         /// A model folder.
         #[arg(long)]
-        model: PathBuf,
+        model: String,
         /// A PEFT adapter folder.
         #[arg(long)]
         adapter: PathBuf,

@@ -1,1 +1,83 @@
-//! (to be written)
+//! The command line: reads arguments, calls one use case, prints its report. Only this room prints.
+
+mod args;
+mod progress;
+mod run;
+mod show;
+mod style;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::base::error::Fault;
+
+/// The command line was wrong.
+const USAGE: u8 = 2;
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> ExitCode {
+    ExitCode::from(call(std::env::args_os()))
+}
+
+/// Runs the program with these arguments and gives its exit code.
+pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match args::Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version come this way too. A closed pipe is no reason to fail.
+            let _ = e.print();
+            return u8::try_from(e.exit_code()).unwrap_or(USAGE);
+        }
+    };
+    let json = cli.json;
+    match run::run(cli) {
+        Ok(code) => code,
+        Err(fault) => {
+            complain(&fault, json);
+            exit_code(&fault)
+        }
+    }
+}
+
+/// The fault as people, or as programs, read it.
+fn complain(fault: &Fault, json: bool) {
+    if json {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{}", serde_json::json!({ "error": fault }));
+        return;
+    }
+    let paint = style::Paint::for_stderr();
+    progress::line(&format!("{} {}", paint.red("error:"), fault.message));
+    if let Some(hint) = &fault.hint {
+        progress::line(&format!("{} {hint}", paint.dim("  hint:")));
+    }
+}
+
+/// 1 the work failed, 2 the command line is wrong, 3 configuration or data are wrong, 4 it does not fit in memory,
+/// 5 training diverged.
+fn exit_code(fault: &Fault) -> u8 {
+    const INPUT: [&str; 12] = [
+        "config_invalid",
+        "config_not_found",
+        "model_family_mismatch",
+        "unknown_target_module",
+        "bad_rows",
+        "empty_dataset",
+        "unknown_format",
+        "layout",
+        "no_chat_template",
+        "bad_messages",
+        "options",
+        "data",
+    ];
+    match fault.code {
+        "usage" => USAGE,
+        "out_of_memory_plan" => 4,
+        "diverged" => 5,
+        code if INPUT.contains(&code) => 3,
+        _ => 1,
+    }
+}

@@ -1,1 +1,28 @@
-//! (to be written)
+//! Runs on disk. Disk is truth: a run is a folder, and everything about it can be read from there.
+//!
+//! ```text
+//!   project/config/fine_tuning_config.yaml
+//!   project/runs/<name>-<time>/
+//!     run-manifest.json   what it is and how it stands, written whole each time it changes
+//!     run.lock            held by the process that works on it: a crash lets go of it
+//!     events.jsonl        everything that happened, appended and flushed
+//!     metrics.jsonl       one row a step, without gaps or repeats even after a resume
+//!     training.log        the same for people
+//!     stage1/{adapters,training-data,evaluation,checkpoints}/  stage2/...  final-model/
+//! ```
+
+mod folder;
+mod journal;
+mod list;
+mod machine;
+mod manifest;
+mod project;
+
+pub use folder::{RunFolder, RunLock};
+pub use journal::Journal;
+pub use list::{RunSummary, find, list};
+pub use machine::Machine;
+pub use manifest::{
+    BaseModelRecord, DataFile, DatasetRecord, Lineage, MANIFEST_VERSION, Manifest, PartRecord, PeakMemory, StageRecord, Status,
+};
+pub use project::Project;

@@ -1,0 +1,82 @@
+//! Perplexity and token accuracy of a model on a file, base against adapter where there is one.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::load::{ModelRequest, check_vocabulary, load_options};
+use super::models;
+use crate::base::error::Fault;
+use crate::data::{DataOptions, Dataset, TextTokenizer, read};
+use crate::model::Decoder;
+use crate::train::{Evaluation, Sft, evaluate, evaluation_passes};
+
+/// Most tokens in one pass of an evaluation.
+pub(super) const TOKENS_PER_PASS: usize = 2048;
+
+/// A request to evaluate.
+#[derive(Debug, Clone)]
+pub struct EvalRequest {
+    /// The model, with its adapter.
+    pub model: ModelRequest,
+    /// The rows.
+    pub data: PathBuf,
+    /// How rows are read.
+    pub options: DataOptions,
+    /// At most this many rows.
+    pub max_rows: Option<usize>,
+    /// Also evaluate the base without its adapter.
+    pub with_base: bool,
+}
+
+/// What an evaluation gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvalReport {
+    /// The model as asked for.
+    pub model: String,
+    /// The adapter.
+    pub adapter: Option<PathBuf>,
+    /// The file.
+    pub data: PathBuf,
+    /// Rows evaluated.
+    pub rows: usize,
+    /// The base alone, when there is an adapter.
+    pub base: Option<Evaluation>,
+    /// The model as asked for.
+    pub result: Evaluation,
+}
+
+/// Evaluates.
+///
+/// # Errors
+/// When model, adapter or data cannot be used.
+pub fn run(request: &EvalRequest) -> Result<EvalReport, Fault> {
+    let m = &request.model;
+    let folder = models::resolve(&m.model, m.revision.as_deref())?;
+    let tokenizer = TextTokenizer::load(&folder)?;
+    let mut set = read(&[&request.data], &request.options)?;
+    if let Some(most) = request.max_rows {
+        set.records.truncate(most);
+    }
+    let dataset = Dataset::encode(&set, &tokenizer, &request.options)?;
+    let mut decoder = Decoder::load(&folder, &load_options(m.quantization, m.compute_dtype))?;
+    check_vocabulary(&tokenizer, &decoder)?;
+    let measure = |decoder: &Decoder| held_out(decoder, &dataset);
+    let base = match &m.adapter {
+        Some(adapter) => {
+            let base = request.with_base.then(|| measure(&decoder)).transpose()?;
+            decoder.load_adapter(adapter)?;
+            base
+        }
+        None => None,
+    };
+    let result = measure(&decoder)?;
+    Ok(EvalReport { model: m.model.clone(), adapter: m.adapter.clone(), data: request.data.clone(), rows: set.records.len(), base, result })
+}
+
+/// Loss, perplexity and accuracy on a dataset.
+pub(super) fn held_out(decoder: &Decoder, dataset: &Dataset) -> Result<Evaluation, Fault> {
+    let passes = evaluation_passes(dataset, TOKENS_PER_PASS, &Sft);
+    let evaluation = evaluate(decoder, &Sft, &passes, || true)?;
+    evaluation.ok_or_else(|| Fault::new("no_result", "the evaluation was broken off"))
+}

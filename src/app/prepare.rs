@@ -1,0 +1,214 @@
+//! From a configuration to what a training loop needs: folder, tokenizer, datasets, settings.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::DType;
+use serde_json::json;
+
+use super::models;
+use crate::base::error::Fault;
+use crate::config::{DatasetConfig, RunConfig, Stage};
+use crate::data::{
+    DataOptions, Dataset, Fields, Format, Layout, OnBadRow, Overlong, RecordSet, TextTokenizer, TrainOn, leakage, read, split,
+};
+use crate::model::{DecoderSpec, LoadOptions, LoraConfig, Quantization};
+use crate::runs::{DataFile, DatasetRecord, PartRecord};
+use crate::train::{Decay, OptimizerConfig, OptimizerKind, Schedule};
+
+/// One word of the configuration as a typed value; the schema has already checked it.
+fn word<T: serde::de::DeserializeOwned>(word: &str) -> Option<T> {
+    serde_json::from_value(json!(word)).ok()
+}
+
+/// How the base is held.
+pub(super) fn quantization(config: &RunConfig) -> Quantization {
+    word(&config.base_model.quantization).unwrap_or_default()
+}
+
+/// How the base is loaded.
+pub(super) fn load_options(config: &RunConfig) -> LoadOptions {
+    let dtype = match config.training.dtype.as_str() {
+        "f32" => Some(DType::F32),
+        "bf16" => Some(DType::BF16),
+        _ => None,
+    };
+    super::load::load_options(quantization(config), dtype)
+}
+
+/// The adapters to train.
+pub(super) fn lora(config: &RunConfig) -> LoraConfig {
+    let l = &config.lora;
+    LoraConfig { rank: l.rank, alpha: l.alpha, dropout: l.dropout, use_rslora: l.use_rslora, target_modules: l.target_modules.clone() }
+}
+
+/// The optimiser.
+pub(super) fn optimizer(config: &RunConfig) -> OptimizerConfig {
+    let kind = if config.training.optimizer == "adamw8bit" { OptimizerKind::AdamW8bit } else { OptimizerKind::AdamW };
+    OptimizerConfig { kind, weight_decay: config.training.weight_decay, ..OptimizerConfig::default() }
+}
+
+/// The learning rate of a stage.
+pub(super) fn schedule(config: &RunConfig, stage: &Stage) -> Schedule {
+    Schedule {
+        decay: word::<Decay>(&config.training.schedule).unwrap_or_default(),
+        peak: stage.learning_rate,
+        warmup_steps: stage.warmup_steps,
+        total_steps: stage.iterations,
+        floor: 0.0,
+    }
+}
+
+/// The settings of a stage.
+pub(super) fn stage(config: &RunConfig, number: usize) -> &Stage {
+    if number == 2 { &config.training.stage2 } else { &config.training.stage1 }
+}
+
+/// Refuses a device that this build or machine cannot use.
+pub(super) fn check_device(config: &RunConfig) -> Result<(), Fault> {
+    match config.device.as_str() {
+        "auto" | "cpu" => Ok(()),
+        other => {
+            let message = format!("device `{other}`: training runs on the CPU in this version");
+            Err(Fault::new("device_unavailable", message).hint("set device: cpu (or auto)"))
+        }
+    }
+}
+
+/// The name and folder of the base model, its family checked against what the configuration says.
+pub(super) fn base_model(config: &RunConfig) -> Result<(String, PathBuf, DecoderSpec), Fault> {
+    let base = &config.base_model;
+    let (name, folder) = match (&base.local_path, &base.model_id) {
+        (Some(path), _) => (path.display().to_string(), models::resolve_folder(path)?),
+        (None, Some(id)) => (id.clone(), models::resolve(id, Some(&base.revision))?),
+        (None, None) => return Err(Fault::new("config_invalid", "no base model is named")),
+    };
+    let spec = DecoderSpec::from_dir(&folder)?;
+    if let Some(wanted) = &base.family {
+        let family = json!(spec.family).as_str().unwrap_or_default().to_owned();
+        if wanted != "custom" && !family.starts_with(wanted.as_str()) {
+            let message = format!("base_model.type is `{wanted}`, but {name} is {} ({family})", spec.architecture);
+            return Err(Fault::new("model_family_mismatch", message).hint("remove base_model.type, or name the right model"));
+        }
+    }
+    Ok((name, folder, spec))
+}
+
+/// How rows become tokens.
+pub(super) fn data_options(dataset: &DatasetConfig, max_seq_length: usize, quality_weight_multiplier: f64) -> DataOptions {
+    let d = dataset;
+    DataOptions {
+        format: d.format.as_deref().and_then(word::<Format>),
+        layout: word::<Layout>(&d.layout),
+        fields: Fields {
+            instruction: d.instruction_field.clone(),
+            input: d.input_field.clone(),
+            output: d.output_field.clone(),
+            system: d.system_field.clone(),
+            prompt: d.prompt_field.clone(),
+            completion: d.completion_field.clone(),
+            text: d.text_field.clone(),
+            messages: d.messages_field.clone(),
+            quality: d.quality_field.clone(),
+            ..Fields::default()
+        },
+        max_seq_length,
+        overlong: word::<Overlong>(&d.overlong).unwrap_or_default(),
+        train_on: word::<TrainOn>(&d.train_on).unwrap_or_default(),
+        on_bad_row: word::<OnBadRow>(&d.on_bad_row).unwrap_or_default(),
+        quality_weight_multiplier: quality_weight_multiplier as f32,
+        quality_threshold: d.quality_threshold,
+        ..DataOptions::default()
+    }
+}
+
+/// The data of a run.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) train: Dataset,
+    pub(super) validation: Option<Dataset>,
+    pub(super) test: Option<Dataset>,
+    pub(super) stage2: Option<Dataset>,
+    pub(super) record: DatasetRecord,
+    /// What a person should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads, splits and tokenises.
+///
+/// # Errors
+/// Files that cannot be read, rows that are errors, parts without a usable row.
+pub(super) fn data(config: &RunConfig, tokenizer: &TextTokenizer) -> Result<Prepared, Fault> {
+    let d = &config.dataset;
+    let options = data_options(d, config.training.max_seq_length, config.training.quality_weight_multiplier);
+    let one = |path: &Path| read(&[path], &options);
+    let mut files = Vec::new();
+    let (train, validation, test) = if let Some(path) = &d.path {
+        let set = one(path)?;
+        note_files(&mut files, &set);
+        let parts = split(set, [d.train_split, d.validation_split, d.test_split], config.training.seed)?;
+        let some = |set: RecordSet| (!set.records.is_empty()).then_some(set);
+        (parts.train, some(parts.validation), some(parts.test))
+    } else {
+        let path = d.train_path.as_deref().ok_or_else(|| Fault::new("config_invalid", "no dataset is named"))?;
+        let train = one(path)?;
+        let validation = d.validation_path.as_deref().map(one).transpose()?;
+        let test = d.test_path.as_deref().map(one).transpose()?;
+        [Some(&train), validation.as_ref(), test.as_ref()].into_iter().flatten().for_each(|s| note_files(&mut files, s));
+        (train, validation, test)
+    };
+    let stage2 = d.stage2_path.as_deref().filter(|_| config.training.num_stages == 2).map(one).transpose()?;
+    stage2.iter().for_each(|s| note_files(&mut files, s));
+
+    let mut warnings = Vec::new();
+    for (name, part) in [("validation", &validation), ("test", &test)] {
+        let leaked = part.as_ref().map(|p| leakage(&train.records, &p.records));
+        if let Some(l) = leaked.filter(|l| l.same_rows > 0) {
+            warnings.push(format!("{} of the {name} rows are also trained (the first: {})", l.same_rows, l.first[0]));
+        }
+    }
+    let encode = |set: &RecordSet| Dataset::encode(set, tokenizer, &options);
+    let encode_part = |set: &Option<RecordSet>| set.as_ref().map(encode).transpose();
+    let sets = [Some(&train), validation.as_ref(), test.as_ref()];
+    let rows: Vec<usize> = sets.iter().map(|s| s.map_or(0, |s| s.records.len())).collect();
+    let (train, validation, test, stage2) = (encode(&train)?, encode_part(&validation)?, encode_part(&test)?, encode_part(&stage2)?);
+    note_counts(&train, &mut warnings);
+    let record = DatasetRecord {
+        files,
+        train: part(&train, rows[0]),
+        validation: validation.as_ref().map(|p| part(p, rows[1])),
+        test: test.as_ref().map(|p| part(p, rows[2])),
+    };
+    Ok(Prepared { train, validation, test, stage2, record, warnings })
+}
+
+fn note_files(files: &mut Vec<DataFile>, set: &RecordSet) {
+    files.extend(set.files.iter().map(|f| DataFile { path: f.path.clone(), sha256: f.sha256.clone(), rows: f.rows }));
+}
+
+fn part(dataset: &Dataset, rows: usize) -> PartRecord {
+    let c = &dataset.counts;
+    PartRecord {
+        rows,
+        sequences: dataset.len(),
+        tokens: c.tokens,
+        trained_tokens: c.trained_tokens,
+        fingerprint: dataset.fingerprint.clone(),
+    }
+}
+
+fn note_counts(dataset: &Dataset, warnings: &mut Vec<String>) {
+    let c = &dataset.counts;
+    if c.truncated > 0 {
+        warnings.push(format!("{} of {} rows are longer than max_seq_length and were cut ({} tokens lost)", c.truncated, c.rows, c.cut_tokens));
+    }
+    if c.dropped_overlong + c.truncated_away > 0 {
+        warnings.push(format!("{} rows were left out for their length", c.dropped_overlong + c.truncated_away));
+    }
+    let skipped = dataset.problems.len();
+    if skipped > 0 {
+        warnings.push(format!("{skipped} rows were left out (the first: {}: {})", dataset.problems[0].at, dataset.problems[0].message));
+    }
+    if c.unended_turns > 0 {
+        warnings.push(format!("{} answers have no end-of-turn token: the model would not learn to stop", c.unended_turns));
+    }
+}

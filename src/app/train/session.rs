@@ -1,0 +1,340 @@
+//! One session of a run: from gathered materials to a finished or stopped run.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use serde::Serialize;
+use serde_json::json;
+use tallow_kernels::alloc;
+
+use super::{Happening, TrainReport, TrainRequest};
+use crate::app::eval::{TOKENS_PER_PASS, held_out};
+use crate::app::load::check_vocabulary;
+use crate::app::{plan, prepare};
+use crate::base::atomic::{self, AtomicDir};
+use crate::base::clock::now_utc;
+use crate::base::error::Fault;
+use crate::config::RunConfig;
+use crate::data::{Dataset, Sampler, SamplerOptions, TextTokenizer};
+use crate::model::merge::SHARD_BYTES;
+use crate::model::weights::weight_hash;
+use crate::model::{Decoder, Trainable};
+use crate::runs::{BaseModelRecord, Journal, Manifest, RunFolder, StageRecord, Status};
+use crate::train::{
+    EarlyStopping, End, Evaluation, Event, MemoryPlan, Outcome, Resume, Sampled, Sft, TrainConfig, Trainer, checkpoint, evaluation_passes,
+};
+
+/// What a run needs before it may have a folder.
+pub(super) struct Materials {
+    tokenizer: TextTokenizer,
+    data: prepare::Prepared,
+    base: BaseModelRecord,
+    plan: MemoryPlan,
+}
+
+impl Materials {
+    /// Finds the model, reads the data, plans the memory.
+    pub(super) fn gather(config: &RunConfig, on: &mut dyn FnMut(Happening)) -> Result<Self, Fault> {
+        let (id, path, spec) = prepare::base_model(config)?;
+        let tokenizer = TextTokenizer::load(&path)?;
+        on(Happening::Doing("reading and tokenising the data"));
+        let data = prepare::data(config, &tokenizer)?;
+        on(Happening::Data(&data.record));
+        data.warnings.iter().for_each(|w| on(Happening::Warning(w)));
+        let plan = plan::for_run(config, &spec, data.train.counts.lengths.max as usize, None)?;
+        on(Happening::Plan(&plan));
+        let revision = config.base_model.local_path.is_none().then(|| config.base_model.revision.clone());
+        let base = BaseModelRecord {
+            id,
+            revision,
+            architecture: spec.architecture.clone(),
+            parameters: spec.num_parameters(),
+            weight_hash: weight_hash(&path)?,
+            path,
+        };
+        Ok(Self { tokenizer, data, base, plan })
+    }
+}
+
+/// Trains in `folder`; whatever ends it also stands in the manifest.
+pub(super) fn train(
+    request: &TrainRequest,
+    config: &RunConfig,
+    folder: &RunFolder,
+    materials: Materials,
+    on: &mut dyn FnMut(Happening),
+) -> Result<TrainReport, Fault> {
+    let _lock = folder.lock()?;
+    let mut manifest = Manifest::read(&folder.manifest_path())?;
+    if let Some(before) = manifest.base_model.as_ref().filter(|b| b.weight_hash != materials.base.weight_hash) {
+        let message = format!("{}: the base model's weights are not those that the run was started with", before.path.display());
+        return Err(Fault::new("base_model_changed", message).hint("bring the old weights back, or start a new run"));
+    }
+    on(Happening::Run(folder.path()));
+    manifest.status = Status::Running;
+    manifest.started_at.get_or_insert_with(now_utc);
+    (manifest.finished_at, manifest.error) = (None, None);
+    manifest.base_model = Some(materials.base.clone());
+    manifest.tokenizer_hash = Some(materials.tokenizer.sha256().to_owned());
+    manifest.dataset = materials.data.record.clone();
+    folder.write_manifest(&manifest)?;
+    let mut session = Session { request, config, folder, manifest, materials, on };
+    let result = session.stages();
+    if let Err(fault) = &result {
+        let status = if fault.code == "diverged" { Status::Diverged } else { Status::Failed };
+        session.manifest.fail(status, fault);
+        // The fault itself matters more than one that keeps it from being written down.
+        let _ = session.folder.write_manifest(&session.manifest);
+    }
+    result
+}
+
+struct Session<'a, 'b> {
+    request: &'a TrainRequest,
+    config: &'a RunConfig,
+    folder: &'a RunFolder,
+    manifest: Manifest,
+    materials: Materials,
+    on: &'a mut (dyn FnMut(Happening) + 'b),
+}
+
+impl Session<'_, '_> {
+    fn stages(&mut self) -> Result<TrainReport, Fault> {
+        (self.on)(Happening::Doing("loading the base model"));
+        let mut model = Decoder::load(&self.materials.base.path, &prepare::load_options(self.config))?;
+        check_vocabulary(&self.materials.tokenizer, &model)?;
+        match self.config.training.method.as_str() {
+            "full" => model.enable_full_finetuning()?,
+            _ => model.add_lora(&prepare::lora(self.config), self.config.training.seed)?,
+        }
+        let base = self.base_evaluation(&model)?;
+        let stages = self.config.training.num_stages;
+        for number in 1..=stages {
+            if self.is_done(number) {
+                if let Some(path) = self.manifest.stages[number - 1].last_checkpoint.clone() {
+                    checkpoint::restore_parameters(&self.folder.path().join(path), &mut model)?;
+                }
+                continue;
+            }
+            let outcome = self.stage(number, &mut model)?;
+            if outcome.end == End::Stopped {
+                return self.stopped(base);
+            }
+            self.save_stage(number, &model)?;
+        }
+        self.finished(&model, base)
+    }
+
+    fn is_done(&self, number: usize) -> bool {
+        self.manifest.stages.get(number - 1).is_some_and(|s| s.adapters.is_some())
+    }
+
+    /// The untrained model on the test rows; of a resumed run what was measured at its beginning.
+    fn base_evaluation(&mut self, model: &Decoder) -> Result<Option<Evaluation>, Fault> {
+        let path = self.folder.stage(1).join("evaluation").join("base.json");
+        if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(Some(known));
+        }
+        let Some(test) = self.materials.data.test.as_ref().filter(|_| self.config.evaluation.enabled) else { return Ok(None) };
+        (self.on)(Happening::Doing("evaluating the base model on the test rows"));
+        let evaluation = held_out(model, test)?;
+        write_json(&path, &evaluation)?;
+        (self.on)(Happening::Evaluated { what: "base", evaluation: &evaluation });
+        Ok(Some(evaluation))
+    }
+
+    fn stage(&mut self, number: usize, model: &mut Decoder) -> Result<Outcome, Fault> {
+        let settings = prepare::stage(self.config, number);
+        (self.on)(Happening::Stage { number, total_steps: settings.iterations });
+        let data = &self.materials.data;
+        let replayed;
+        let dataset = match (number, &data.stage2) {
+            (2, Some(own)) => {
+                replayed = own.with_replay(&data.train, settings.replay_ratio.unwrap_or(0.0), self.config.training.seed);
+                &replayed
+            }
+            _ => &data.train,
+        };
+        if self.manifest.stages.len() < number {
+            self.manifest.stages.push(StageRecord { stage: number, iterations: settings.iterations, ..StageRecord::default() });
+        }
+        let summary = self.folder.stage(number).join("training-data").join("dataset.json");
+        write_json(&summary, &json!({"counts": dataset.counts, "fingerprint": dataset.fingerprint, "left_out": dataset.problems}))?;
+        let record = &mut self.manifest.stages[number - 1];
+        record.peak_memory.predicted_bytes = Some(self.materials.plan.peak_bytes);
+        record.memory_plan = serde_json::to_value(&self.materials.plan).ok();
+
+        let pack_to = self.config.training.packing.then_some(self.config.training.max_seq_length);
+        let seed = self.config.training.seed.wrapping_add(number as u64 - 1);
+        let options = SamplerOptions { batch_size: settings.batch_size, pack_to, seed, ..SamplerOptions::default() };
+        let mut source = Sampled { dataset, sampler: Sampler::new(dataset, options)? };
+        let validation = data.validation.as_ref().map(validation_passes).unwrap_or_default();
+        let train_config = loop_config(self.config, self.request, self.folder, &self.materials.plan, number);
+        let journal = Journal::open(self.folder.path(), number)?;
+        let mut desk = Desk { journal, manifest: &mut self.manifest, folder: self.folder, number, first: None, request: self.request };
+        let on = &mut *self.on;
+        let mut observer = |event: &Event| {
+            desk.take(event);
+            on(Happening::Event(event));
+        };
+        alloc::reset_peak();
+        let outcome = Trainer::new(model, &mut source, train_config, &mut observer)?.with_validation(validation).run();
+        let trouble = desk.journal.failure();
+        let outcome = outcome?;
+        if let Some(fault) = trouble {
+            (self.on)(Happening::Warning(&format!("a line of the journal is missing: {fault}")));
+        }
+        self.note_outcome(number, &outcome)?;
+        Ok(outcome)
+    }
+
+    fn note_outcome(&mut self, number: usize, outcome: &Outcome) -> Result<(), Fault> {
+        let relative = |p: &PathBuf| self.folder.relative(p);
+        let record = &mut self.manifest.stages[number - 1];
+        record.iterations_done = outcome.step;
+        record.last_loss = outcome.last_loss.or(record.last_loss);
+        record.best_step = outcome.best.map(|b| b.step);
+        record.best_loss = outcome.best.map(|b| b.loss);
+        record.best_checkpoint = outcome.best_checkpoint.as_ref().map(relative);
+        record.last_checkpoint = outcome.last_checkpoint.as_ref().map(relative);
+        record.wall_seconds = outcome.seconds;
+        record.tokens = outcome.tokens;
+        record.trained_tokens = outcome.trained_tokens;
+        record.peak_memory.measured_bytes = Some(alloc::peak_bytes());
+        record.peak_memory.peak_rss_bytes = Some(outcome.peak_rss);
+        self.folder.write_manifest(&self.manifest)
+    }
+
+    fn save_stage(&mut self, number: usize, model: &Decoder) -> Result<(), Fault> {
+        let target = self.folder.stage(number).join("adapters");
+        save_result(model, &target)?;
+        self.manifest.stages[number - 1].adapters = Some(self.folder.relative(&target));
+        self.folder.write_manifest(&self.manifest)
+    }
+
+    fn stopped(&mut self, base: Option<Evaluation>) -> Result<TrainReport, Fault> {
+        self.manifest.status = Status::Stopped;
+        self.manifest.finished_at = Some(now_utc());
+        self.folder.write_manifest(&self.manifest)?;
+        let command = format!("tallow train {} --resume {}", shown(&self.request.config), self.folder.id());
+        Ok(TrainReport { resume_command: Some(command), ..self.report(Status::Stopped, base, None, None) })
+    }
+
+    fn finished(&mut self, model: &Decoder, base: Option<Evaluation>) -> Result<TrainReport, Fault> {
+        let last = self.config.training.num_stages;
+        let mut tuned = None;
+        if let Some(test) = self.materials.data.test.as_ref().filter(|_| self.config.evaluation.enabled) {
+            (self.on)(Happening::Doing("evaluating the tuned model on the test rows"));
+            let evaluation = held_out(model, test)?;
+            (self.on)(Happening::Evaluated { what: "tuned", evaluation: &evaluation });
+            let path = self.folder.stage(last).join("evaluation").join("test.json");
+            write_json(&path, &json!({"base": base, "tuned": evaluation}))?;
+            self.manifest.stages[last - 1].evaluation = vec![self.folder.relative(&path)];
+            tuned = Some(evaluation);
+        }
+        let target = self.folder.path().join("final-model");
+        save_result(model, &target)?;
+        self.manifest.status = Status::Finished;
+        self.manifest.finished_at = Some(now_utc());
+        self.folder.write_manifest(&self.manifest)?;
+        Ok(self.report(Status::Finished, base, tuned, Some(target)))
+    }
+
+    fn report(&self, status: Status, base: Option<Evaluation>, tuned: Option<Evaluation>, model: Option<PathBuf>) -> TrainReport {
+        let (run_id, run, stages) = (self.folder.id(), self.folder.path().to_path_buf(), self.manifest.stages.clone());
+        TrainReport { run_id, run, status, stages, base, tuned, model, resume_command: None }
+    }
+}
+
+/// Takes events: writes them down, and keeps the manifest's figures fresh at each checkpoint.
+struct Desk<'a> {
+    journal: Journal,
+    manifest: &'a mut Manifest,
+    folder: &'a RunFolder,
+    number: usize,
+    first: Option<u64>,
+    request: &'a TrainRequest,
+}
+
+impl Desk<'_> {
+    fn take(&mut self, event: &Event) {
+        self.journal.record(event);
+        let record = &mut self.manifest.stages[self.number - 1];
+        match event {
+            Event::Started { step, .. } => self.first = Some(*step),
+            Event::Step { step, loss, .. } => {
+                record.iterations_done = *step;
+                record.last_loss = Some(*loss);
+                let made = step - self.first.unwrap_or(0);
+                if self.request.stop_after.is_some_and(|most| made >= most) {
+                    self.request.stop.request();
+                }
+            }
+            Event::Eval { step, loss, best: true, .. } => (record.best_step, record.best_loss) = (Some(*step), Some(*loss)),
+            Event::Checkpoint { path, .. } => {
+                record.last_checkpoint = Some(self.folder.relative(path));
+                // Only a convenience for readers: the checkpoint itself is complete without it.
+                if let Err(fault) = self.folder.write_manifest(self.manifest) {
+                    self.journal.note(&format!("the manifest could not be written: {fault}"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn validation_passes(dataset: &Dataset) -> Vec<crate::data::PackedBatch> {
+    evaluation_passes(dataset, TOKENS_PER_PASS, &Sft)
+}
+
+fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, plan: &MemoryPlan, number: usize) -> TrainConfig {
+    let t = &config.training;
+    let settings = prepare::stage(config, number);
+    let early = t.early_stopping.patience.map(|patience| EarlyStopping { patience, min_delta: t.early_stopping.min_delta });
+    TrainConfig {
+        total_steps: settings.iterations,
+        gradient_accumulation: t.gradient_accumulation,
+        max_tokens_per_pass: plan.tokens_per_pass,
+        schedule: prepare::schedule(config, settings),
+        optimizer: prepare::optimizer(config),
+        max_grad_norm: (t.max_grad_norm > 0.0).then_some(t.max_grad_norm),
+        policy: plan.policy,
+        seed: t.seed.wrapping_add(number as u64 - 1),
+        dropout: t.method == "lora" && config.lora.dropout > 0.0,
+        checkpoint_dir: Some(folder.checkpoints(number)),
+        save_steps: t.save_steps,
+        keep_checkpoints: t.keep_checkpoints,
+        eval_steps: t.eval_steps,
+        early_stopping: early,
+        restore_best: early.is_some(),
+        // A new run has no checkpoints to take up.
+        resume: Resume::Latest,
+        config_hash: config.training_hash(),
+        stop: request.stop.clone(),
+    }
+}
+
+/// The adapter, or after full fine-tuning the whole model, as a folder that is whole or absent.
+fn save_result(model: &Decoder, target: &Path) -> Result<(), Fault> {
+    if target.exists() {
+        std::fs::remove_dir_all(target).map_err(|e| Fault::io("replace", target, &e))?;
+    }
+    if *model.trainable() == Trainable::Full {
+        let dtype = if model.compute_dtype() == candle_core::DType::F32 { Dtype::F32 } else { Dtype::BF16 };
+        return Ok(model.save_model(target, dtype, SHARD_BYTES)?);
+    }
+    let folder = AtomicDir::new(target)?;
+    model.save_adapter(folder.path())?;
+    folder.commit()
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Fault> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Fault::new("io", format!("{}: {e}", path.display())))?;
+    atomic::write_file(path, text.as_bytes())
+}
+
+/// A path as it would be typed.
+fn shown(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.contains(' ') { format!("'{text}'") } else { text }
+}

@@ -1,0 +1,158 @@
+//! A run's folder and its lock.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::manifest::{Manifest, Status};
+use crate::base::atomic;
+use crate::base::clock;
+use crate::base::error::Fault;
+use crate::config::RunConfig;
+
+/// A run's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// Held while a process works on a run. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+/// The folders of a stage.
+const STAGE_PARTS: [&str; 4] = ["adapters", "training-data", "evaluation", "checkpoints"];
+
+impl RunFolder {
+    /// Makes the folder of a new run under `runs`, named after `name` and the time, with its first manifest.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn create(runs: &Path, name: &str, config: &RunConfig) -> Result<Self, Fault> {
+        let name = folder_name(name);
+        let stamp = clock::folder_stamp();
+        let candidates = (1..1000).map(|i| if i == 1 { format!("{name}-{stamp}") } else { format!("{name}-{stamp}-{i}") });
+        for id in candidates {
+            let target = runs.join(&id);
+            if target.exists() {
+                continue;
+            }
+            let folder = atomic::AtomicDir::new(&target)?;
+            for stage in 1..=config.training.num_stages {
+                for part in STAGE_PARTS {
+                    atomic::create_dir_all(&folder.path().join(format!("stage{stage}")).join(part))?;
+                }
+            }
+            Manifest::new(&id, &name, config).write(&folder.path().join("run-manifest.json"))?;
+            folder.commit()?;
+            return Ok(Self { path: target });
+        }
+        Err(Fault::new("already_exists", format!("{}: a thousand runs of this second exist", runs.display())))
+    }
+
+    /// An existing run's folder.
+    ///
+    /// # Errors
+    /// When there is no manifest in it.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let folder = Self { path: path.to_path_buf() };
+        if !folder.manifest_path().is_file() {
+            return Err(Fault::new("run_not_found", format!("{}: no run here (run-manifest.json is missing)", path.display()))
+                .hint("`tallow runs list` shows the runs of a project"));
+        }
+        Ok(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name.
+    pub fn id(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Its manifest's path.
+    pub fn manifest_path(&self) -> PathBuf {
+        self.path.join("run-manifest.json")
+    }
+
+    /// A stage's folder.
+    pub fn stage(&self, stage: usize) -> PathBuf {
+        self.path.join(format!("stage{stage}"))
+    }
+
+    /// A stage's checkpoints.
+    pub fn checkpoints(&self, stage: usize) -> PathBuf {
+        self.stage(stage).join("checkpoints")
+    }
+
+    /// A path inside the run as the manifest writes it: relative.
+    pub fn relative(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.path).unwrap_or(path).to_path_buf()
+    }
+
+    /// The manifest; a run that says it is running while nobody holds its lock was interrupted.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub fn manifest(&self) -> Result<Manifest, Fault> {
+        let mut manifest = Manifest::read(&self.manifest_path())?;
+        if manifest.status == Status::Running && self.try_lock()?.is_some() {
+            manifest.status = Status::Interrupted;
+        }
+        Ok(manifest)
+    }
+
+    /// Writes the manifest.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), Fault> {
+        manifest.write(&self.manifest_path())
+    }
+
+    fn try_lock(&self) -> Result<Option<RunLock>, Fault> {
+        let path = self.path.join("run.lock");
+        let file = File::options().create(true).append(true).open(&path);
+        let file = match file {
+            Ok(file) => file,
+            // A run on a read-only disk can be looked at; nobody works on it.
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem) => return Ok(None),
+            Err(e) => return Err(Fault::io("open", &path, &e)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(RunLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Fault::io("lock", &path, &e)),
+        }
+    }
+
+    /// Takes the run for this process and sweeps away what a killed one left half-written.
+    ///
+    /// # Errors
+    /// When another process works on it.
+    pub fn lock(&self) -> Result<RunLock, Fault> {
+        let lock = self.try_lock()?.ok_or_else(|| {
+            Fault::new("run_busy", format!("{}: another process is working on this run", self.path.display()))
+                .hint("stop it first (Ctrl-C or SIGTERM; it writes a checkpoint and ends)")
+        })?;
+        atomic::sweep(&self.path);
+        for stage in 1..=2 {
+            STAGE_PARTS.iter().for_each(|part| {
+                atomic::sweep(&self.stage(stage).join(part));
+            });
+        }
+        Ok(lock)
+    }
+}
+
+/// A name that is safe as a folder's.
+fn folder_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(safe).collect();
+    let name = name.trim_matches(['.', '-']).to_owned();
+    if name.is_empty() { "run".into() } else { name }
+}

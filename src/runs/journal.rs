@@ -1,0 +1,187 @@
+//! What a run writes down while it runs: events.jsonl, metrics.jsonl and training.log, each line flushed as it happens.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::base::atomic;
+use crate::base::clock;
+use crate::base::error::Fault;
+use crate::train::Event;
+
+/// The journal of one stage of a run.
+#[derive(Debug)]
+pub struct Journal {
+    stage: usize,
+    events: File,
+    metrics: File,
+    log: File,
+    metrics_path: PathBuf,
+    /// The first line that could not be written; the run goes on, and is told at its end.
+    failure: Option<Fault>,
+}
+
+fn append(path: &Path) -> Result<File, Fault> {
+    File::options().create(true).append(true).open(path).map_err(|e| Fault::io("open", path, &e))
+}
+
+impl Journal {
+    /// Opens the files of a run's folder for appending.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn open(run: &Path, stage: usize) -> Result<Self, Fault> {
+        let metrics_path = run.join("metrics.jsonl");
+        Ok(Self {
+            stage,
+            events: append(&run.join("events.jsonl"))?,
+            metrics: append(&metrics_path)?,
+            log: append(&run.join("training.log"))?,
+            metrics_path,
+            failure: None,
+        })
+    }
+
+    /// The first line that could not be written.
+    pub fn failure(&mut self) -> Option<Fault> {
+        self.failure.take()
+    }
+
+    /// Writes an event down.
+    pub fn record(&mut self, event: &Event) {
+        let result = self.try_record(event);
+        if let Err(fault) = result
+            && self.failure.is_none()
+        {
+            self.failure = Some(fault);
+        }
+    }
+
+    /// A line for people.
+    pub fn note(&mut self, text: &str) {
+        // The log is the least of the three: a full disk shows in the others.
+        let _ = writeln!(self.log, "{}  {text}", clock::now_utc());
+    }
+
+    fn try_record(&mut self, event: &Event) -> Result<(), Fault> {
+        if let Event::Started { step, .. } = event {
+            self.cut_metrics(*step)?;
+        }
+        let mut value = serde_json::to_value(event).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("stage".into(), json!(self.stage));
+            fields.insert("time".into(), json!(clock::now_utc()));
+        }
+        let fail = |e: std::io::Error| Fault::io("write to", &self.metrics_path.with_file_name("events.jsonl"), &e);
+        // One write a line, so that a killed process leaves at most one line unfinished.
+        self.events.write_all(format!("{value}\n").as_bytes()).map_err(fail)?;
+        if let Some(row) = metrics_row(event, self.stage) {
+            self.metrics.write_all(format!("{row}\n").as_bytes()).map_err(|e| Fault::io("write to", &self.metrics_path, &e))?;
+        }
+        if let Some(text) = in_words(event) {
+            self.note(&text);
+        }
+        Ok(())
+    }
+
+    /// Leaves only the rows of earlier stages and of steps up to `step`: what a resume makes again is not told twice.
+    fn cut_metrics(&mut self, step: u64) -> Result<(), Fault> {
+        let text = fs::read_to_string(&self.metrics_path).unwrap_or_default();
+        let stays = |line: &&str| match serde_json::from_str::<Value>(line) {
+            Ok(row) => row["stage"].as_u64() < Some(self.stage as u64) || row["step"].as_u64() <= Some(step),
+            Err(_) => false,
+        };
+        let kept: String = text.lines().filter(stays).flat_map(|l| [l, "\n"]).collect();
+        if kept != text {
+            atomic::write_file(&self.metrics_path, kept.as_bytes())?;
+            self.metrics = append(&self.metrics_path)?;
+        }
+        Ok(())
+    }
+}
+
+fn metrics_row(event: &Event, stage: usize) -> Option<Value> {
+    Some(match event {
+        Event::Step { step, loss, lr, grad_norm, tokens, trained_tokens, tokens_per_second, elapsed, peak_rss } => json!({
+            "stage": stage, "step": step, "loss": loss, "learning_rate": lr, "grad_norm": grad_norm, "tokens": tokens,
+            "trained_tokens": trained_tokens, "tokens_per_second": tokens_per_second, "elapsed_seconds": elapsed, "peak_rss_bytes": peak_rss,
+        }),
+        Event::Eval { step, loss, perplexity, accuracy, tokens, best } => json!({
+            "stage": stage, "step": step, "eval_loss": loss, "eval_perplexity": perplexity, "eval_accuracy": accuracy,
+            "eval_tokens": tokens, "best": best,
+        }),
+        _ => return None,
+    })
+}
+
+/// An event as a line for people.
+fn in_words(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Started { step, total_steps, trainable_parameters } => {
+            format!("training from step {step} to {total_steps}, {trainable_parameters} trained values")
+        }
+        Event::Resumed { step, path } => format!("resumed after step {step} from {}", path.display()),
+        Event::Warning { code, message } => format!("warning {code}: {message}"),
+        Event::Step { step, loss, lr, grad_norm, tokens_per_second, .. } => {
+            format!("step {step}  loss {loss:.4}  lr {lr:.3e}  grad norm {grad_norm:.3}  {tokens_per_second:.0} tokens/s")
+        }
+        Event::Eval { step, loss, perplexity, accuracy, best, .. } => {
+            let best = if *best { "  (best)" } else { "" };
+            format!("evaluation after step {step}: loss {loss:.4}  perplexity {perplexity:.3}  accuracy {accuracy:.4}{best}")
+        }
+        Event::Checkpoint { path, .. } => format!("checkpoint {}", path.display()),
+        Event::Stopped { step, .. } => format!("stopped on request after step {step}"),
+        Event::EarlyStop { step, best_step, best_loss } => {
+            format!("early stop after step {step}: best loss {best_loss:.4} at step {best_step}")
+        }
+        Event::Diverged { diagnosis } => format!("diverged: {diagnosis}"),
+        Event::Finished { step, elapsed } => format!("finished {step} steps in {elapsed:.1} s of training"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: u64) -> Event {
+        Event::Step {
+            step,
+            loss: 1.0,
+            lr: 0.1,
+            grad_norm: 1.0,
+            tokens: 1,
+            trained_tokens: 1,
+            tokens_per_second: 1.0,
+            elapsed: 1.0,
+            peak_rss: 1,
+        }
+    }
+
+    fn started(step: u64) -> Event {
+        Event::Started { step, total_steps: 9, trainable_parameters: 1 }
+    }
+
+    fn steps(dir: &Path) -> Vec<(u64, u64)> {
+        let text = fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+        let row = |l: &str| serde_json::from_str::<Value>(l).unwrap();
+        text.lines().map(row).map(|r| (r["stage"].as_u64().unwrap(), r["step"].as_u64().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_resume_tells_no_step_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 1).unwrap();
+        [started(0), step(1), step(2), step(3)].iter().for_each(|e| journal.record(e));
+        // Killed in the middle of a line.
+        fs::OpenOptions::new().append(true).open(dir.path().join("metrics.jsonl")).unwrap().write_all(b"{\"stage\":1,\"st").unwrap();
+        let mut journal = Journal::open(dir.path(), 1).unwrap();
+        [started(2), step(3), step(4)].iter().for_each(|e| journal.record(e));
+        assert_eq!(steps(dir.path()), [(1, 1), (1, 2), (1, 3), (1, 4)]);
+        let mut journal = Journal::open(dir.path(), 2).unwrap();
+        [started(0), step(1)].iter().for_each(|e| journal.record(e));
+        assert_eq!(steps(dir.path()), [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]);
+        assert!(journal.failure().is_none());
+    }
+}

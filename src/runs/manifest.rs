@@ -1,0 +1,281 @@
+//! `run-manifest.json`, version 2.0: what a run is, how it stands and what came of it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::Machine;
+use crate::base::atomic;
+use crate::base::error::Fault;
+use crate::config::RunConfig;
+
+/// The version that this program writes and reads.
+pub const MANIFEST_VERSION: &str = "2.0";
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its folder is there, no step has been made.
+    Created,
+    /// A process is working on it.
+    Running,
+    /// All steps are done.
+    Finished,
+    /// It was asked to stop, and can go on.
+    Stopped,
+    /// Its process is gone without a word; it can go on from its newest checkpoint. Never written, only found.
+    Interrupted,
+    /// An error ended it.
+    Failed,
+    /// Loss or gradients were no longer finite.
+    Diverged,
+}
+
+impl Status {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Stopped => "stopped",
+            Self::Interrupted => "interrupted",
+            Self::Failed => "failed",
+            Self::Diverged => "diverged",
+        }
+    }
+}
+
+/// The base model of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaseModelRecord {
+    /// Hub id, folder or `embedded`, as the configuration named it.
+    pub id: String,
+    /// Revision on the Hub.
+    pub revision: Option<String>,
+    /// The folder it was loaded from.
+    pub path: PathBuf,
+    /// Its architecture.
+    pub architecture: String,
+    /// Number of weights.
+    pub parameters: u64,
+    /// SHA-256 over the weight files.
+    pub weight_hash: String,
+}
+
+/// A data file of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataFile {
+    /// Its path.
+    pub path: String,
+    /// SHA-256 of its content.
+    pub sha256: String,
+    /// Its rows.
+    pub rows: usize,
+}
+
+/// One part of the data after splitting and tokenising.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Rows.
+    pub rows: usize,
+    /// Sequences.
+    pub sequences: usize,
+    /// Tokens.
+    pub tokens: u64,
+    /// Tokens that the loss covers.
+    pub trained_tokens: u64,
+    /// SHA-256 of ids and labels.
+    pub fingerprint: String,
+}
+
+/// The data of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetRecord {
+    /// Its files.
+    pub files: Vec<DataFile>,
+    /// Trained on.
+    pub train: PartRecord,
+    /// Watched.
+    pub validation: Option<PartRecord>,
+    /// Judged by.
+    pub test: Option<PartRecord>,
+}
+
+/// Predicted and measured peak of a stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeakMemory {
+    /// What the plan said, in bytes.
+    pub predicted_bytes: Option<u64>,
+    /// Most bytes that the program had allocated at once.
+    pub measured_bytes: Option<u64>,
+    /// Largest resident size of the process, in bytes.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// One stage of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// 1 or 2.
+    pub stage: usize,
+    /// Steps it shall make.
+    pub iterations: u64,
+    /// Steps made.
+    pub iterations_done: u64,
+    /// Step of the best evaluation.
+    pub best_step: Option<u64>,
+    /// Its loss.
+    pub best_loss: Option<f64>,
+    /// Its checkpoint, relative to the run.
+    pub best_checkpoint: Option<PathBuf>,
+    /// The newest checkpoint, relative to the run.
+    pub last_checkpoint: Option<PathBuf>,
+    /// Loss of the last step.
+    pub last_loss: Option<f64>,
+    /// The finished adapter (or model), relative to the run.
+    pub adapters: Option<PathBuf>,
+    /// Files of evaluations, relative to the run.
+    pub evaluation: Vec<PathBuf>,
+    /// Seconds of training.
+    pub wall_seconds: f64,
+    /// Tokens through the model.
+    pub tokens: u64,
+    /// Tokens trained.
+    pub trained_tokens: u64,
+    /// Peak memory.
+    pub peak_memory: PeakMemory,
+    /// The plan it ran under.
+    pub memory_plan: Option<serde_json::Value>,
+    /// Kilowatt hours, where they were measured.
+    pub energy_kwh: Option<f64>,
+}
+
+/// Where a run comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The run whose adapter it took up.
+    pub parent: Option<String>,
+}
+
+/// What ended a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable name.
+    pub code: String,
+    /// In words.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// `run-manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`MANIFEST_VERSION`].
+    pub manifest_version: String,
+    /// Unique under its project: the folder's name.
+    pub run_id: String,
+    /// As given.
+    pub name: String,
+    /// How it stands.
+    pub status: Status,
+    /// UTC.
+    pub created_at: String,
+    /// UTC, of the first start.
+    pub started_at: Option<String>,
+    /// UTC, of the end.
+    pub finished_at: Option<String>,
+    /// The program's version.
+    pub tallow_version: String,
+    /// The commit that the program was built from.
+    pub git_commit: Option<String>,
+    /// The machine.
+    pub machine: Machine,
+    /// The device.
+    pub device: String,
+    /// All settings.
+    pub config: RunConfig,
+    /// SHA-256 of all settings.
+    pub config_hash: String,
+    /// The base model.
+    pub base_model: Option<BaseModelRecord>,
+    /// SHA-256 of tokenizer.json.
+    pub tokenizer_hash: Option<String>,
+    /// The data.
+    pub dataset: DatasetRecord,
+    /// Seeds by purpose.
+    pub seeds: std::collections::BTreeMap<String, u64>,
+    /// Its stages.
+    pub stages: Vec<StageRecord>,
+    /// Exports, each with its proof.
+    pub exports: Vec<serde_json::Value>,
+    /// Parent run.
+    pub lineage: Lineage,
+    /// What ended it, when it failed.
+    pub error: Option<Failure>,
+}
+
+impl Manifest {
+    /// The manifest of a run that has not begun.
+    pub fn new(run_id: &str, name: &str, config: &RunConfig) -> Self {
+        Self {
+            manifest_version: MANIFEST_VERSION.into(),
+            run_id: run_id.into(),
+            name: name.into(),
+            status: Status::Created,
+            created_at: crate::base::clock::now_utc(),
+            started_at: None,
+            finished_at: None,
+            tallow_version: env!("CARGO_PKG_VERSION").into(),
+            git_commit: option_env!("TALLOW_GIT_COMMIT").map(str::to_owned),
+            machine: Machine::this(),
+            device: config.device.clone(),
+            config: config.clone(),
+            config_hash: config.hash(),
+            base_model: None,
+            tokenizer_hash: None,
+            dataset: DatasetRecord::default(),
+            seeds: [("training".to_owned(), config.training.seed)].into(),
+            stages: Vec::new(),
+            exports: Vec::new(),
+            lineage: Lineage::default(),
+            error: None,
+        }
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// When it is missing, damaged, or of another version.
+    pub fn read(path: &Path) -> Result<Self, Fault> {
+        let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+        let damaged = |e: serde_json::Error| {
+            Fault::new("manifest_damaged", format!("{}:{}: {e}", path.display(), e.line()))
+                .hint("the file was changed by hand or by another program; the checkpoints of the run are still good")
+        };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+        let version = value["manifest_version"].as_str().unwrap_or("none");
+        if version != MANIFEST_VERSION {
+            let message = format!("{}: manifest version {version}, this program reads {MANIFEST_VERSION}", path.display());
+            return Err(Fault::new("manifest_version", message).hint("use the version of tallow that wrote the run"));
+        }
+        serde_json::from_value(value).map_err(damaged)
+    }
+
+    /// Writes it whole.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Fault> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Fault::new("manifest_damaged", e.to_string()))?;
+        atomic::write_file(path, text.as_bytes())
+    }
+
+    /// Ends it with a failure.
+    pub fn fail(&mut self, status: Status, fault: &Fault) {
+        self.status = status;
+        self.finished_at = Some(crate::base::clock::now_utc());
+        self.error = Some(Failure { code: fault.code.into(), message: fault.message.clone(), hint: fault.hint.clone() });
+    }
+}
