@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
-use crate::view::{is_cpu, no_kernel, read};
+use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
 const CHUNK: usize = 8192;
@@ -83,6 +83,29 @@ pub fn swiglu_backward(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Ten
             });
         })))???;
         Ok((Tensor::from_vec(dg, gate.dims(), &Device::Cpu)?, Tensor::from_vec(du, gate.dims(), &Device::Cpu)?))
+    })
+}
+
+/// The same in place: gate becomes dgate and up becomes dup, so that no further tensors of this width are needed. The two
+/// must not share storage.
+///
+/// # Errors
+/// As [`swiglu`].
+pub fn swiglu_backward_inplace(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Result<()> {
+    const OP: &str = "swiglu_backward_inplace";
+    check(OP, gate, up)?;
+    check(OP, gate, dact)?;
+    by_dtype!(OP, "gate", gate, T => {
+        read::<T, _>(OP, "dact", dact, |d| write::<T, _>(OP, "gate", gate, |g| write::<T, _>(OP, "up", up, |u| {
+            g.par_chunks_mut(CHUNK).zip(u.par_chunks_mut(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((gs, us), d)| {
+                for i in 0..gs.len() {
+                    let (g, u, d) = (gs[i].up(), us[i].up(), d[i].up());
+                    let s = 1.0 / (1.0 + exp(-g));
+                    gs[i] = T::down(d * u * s * (1.0 + g * (1.0 - s)));
+                    us[i] = T::down(d * g * s);
+                }
+            });
+        })))??
     })
 }
 

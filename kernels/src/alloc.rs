@@ -91,6 +91,13 @@ pub fn current_rss_bytes() -> u64 {
     status("VmRSS").unwrap_or_else(rusage_peak)
 }
 
+/// Bytes of memory in the machine; `None` where the system does not tell.
+pub fn physical_bytes() -> Option<u64> {
+    // SAFETY: sysconf only reads its argument.
+    let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    Some(u64::try_from(pages).ok()? * u64::try_from(size).ok()?)
+}
+
 fn rusage_peak() -> u64 {
     // SAFETY: rusage is plain data, for which zero bytes are a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };

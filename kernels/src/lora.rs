@@ -76,6 +76,10 @@ impl Sizes {
 
 /// Tokens that one thread works at a time.
 const TOKENS: usize = 128;
+/// Columns of a weight gradient that one thread makes.
+const COLS: usize = 96;
+/// Tokens of one step over them.
+const STEP: usize = 512;
 
 /// Widens rows and applies dropout; `first` is the index of the first element in the whole tensor.
 fn dropped<T: Real>(x: &[T], first: usize, dropout: Option<Dropout>) -> Vec<f32> {
@@ -83,6 +87,15 @@ fn dropped<T: Real>(x: &[T], first: usize, dropout: Option<Dropout>) -> Vec<f32>
         None => x.iter().map(|v| v.up()).collect(),
         Some(d) => x.iter().enumerate().map(|(i, v)| v.up() * d.factor(first + i)).collect(),
     }
+}
+
+/// Bytes that [`lora_forward`] and [`lora_backward`] need beside their operands and results.
+pub fn scratch_bytes(tokens: usize, out: usize, inp: usize, rank: usize, threads: usize) -> (u64, u64) {
+    let (rows, blocks) = (TOKENS.min(tokens), threads.min(tokens.div_ceil(TOKENS)));
+    let forward = blocks * rows * (inp + out);
+    let columns = threads * STEP.min(tokens) * COLS;
+    let backward = tokens * rank + (blocks * rows * out).max(columns + inp * rank).max(blocks * rows * inp);
+    (4 * forward as u64, 4 * backward as u64)
 }
 
 /// Adds `scale * drop(x) Aᵀ Bᵀ` to y `[tokens, out]` in place and returns `h = drop(x) Aᵀ`, f32 `[tokens, r]`, for
@@ -196,8 +209,6 @@ fn backward_typed<T: Real>(
 /// `c += scale * drop(x)ᵀ h`: x `[tokens, width]`, h `[tokens, rank]`, c `[width, rank]`. Columns of x are cut in fixed
 /// tiles, one thread each, and tokens are walked in order.
 fn transposed_product<T: Real>(x: &[T], width: usize, h: &[f32], rank: usize, scale: f32, dropout: Option<Dropout>, c: &mut [f32]) {
-    const COLS: usize = 96;
-    const STEP: usize = 512;
     let tokens = h.len() / rank;
     c.par_chunks_mut(COLS * rank).enumerate().for_each(|(i, c)| {
         let (c0, cols) = (i * COLS, c.len() / rank);

@@ -2,7 +2,7 @@
 //! twice that of the same arithmetic done plainly in the kernel's dtype. Backward passes also against finite differences.
 
 use candle_core::{DType, Device, Tensor, Var};
-use tallow_kernels::activation::{swiglu, swiglu_backward};
+use tallow_kernels::activation::{swiglu, swiglu_backward, swiglu_backward_inplace};
 use tallow_kernels::attention::{attention, attention_backward, attention_cached, reference};
 use tallow_kernels::cross_entropy::{CeOptions, linear_cross_entropy};
 use tallow_kernels::lora::{Dropout, Lora, lora_backward, lora_forward};
@@ -159,6 +159,10 @@ fn norms_against_finite_differences() -> Outcome {
 fn swiglu_against_finite_differences() -> Outcome {
     let (gate, up, g) = ((random((3, 17), 1) * 4.0)?, random((3, 17), 2), random((3, 17), 3));
     let (dg, du) = swiglu_backward(&g, &gate, &up)?;
+    let (in_gate, in_up) = (gate.copy()?, up.copy()?);
+    swiglu_backward_inplace(&g, &in_gate, &in_up)?;
+    assert_eq!(in_gate.to_vec2::<f32>()?, dg.to_vec2::<f32>()?);
+    assert_eq!(in_up.to_vec2::<f32>()?, du.to_vec2::<f32>()?);
     close("dgate", &dg, &numeric(&gate, &g, |x| swiglu(x, &up).unwrap()), 1e-3);
     close("dup", &du, &numeric(&up, &g, |x| swiglu(&gate, x).unwrap()), 1e-3);
     Ok(())

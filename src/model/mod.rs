@@ -25,7 +25,9 @@ mod seed;
 pub mod spec;
 pub mod weights;
 
-pub use decoder::{Decoder, LoadOptions, LoraConfig, LossOut, Policy, Quantization, StepOptions, Trainable};
+pub use decoder::{
+    Decoder, LoadOptions, LoraConfig, LossOut, PassBytes, PassShape, Policy, Quantization, Resident, Sketch, StepOptions, Trainable,
+};
 pub use error::{Error, Result};
 pub use params::{Grads, Param, ParamId, Params};
 pub use spec::DecoderSpec;

@@ -21,6 +21,16 @@ pub enum OptimizerKind {
     AdamW8bit,
 }
 
+impl OptimizerKind {
+    /// Bytes of the moments of a tensor of `elements`.
+    pub fn bytes(self, elements: usize) -> u64 {
+        match self {
+            Self::AdamW => 8 * elements as u64,
+            Self::AdamW8bit => Adam8State::bytes_of(elements),
+        }
+    }
+}
+
 /// The optimiser's constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct OptimizerConfig {

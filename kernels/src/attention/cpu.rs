@@ -15,6 +15,13 @@ const TQ: usize = 64;
 /// Keys of a tile.
 const TK: usize = 128;
 
+/// Bytes that the threads need while they work: forward and backward.
+pub(super) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64, u64) {
+    let tiles = TQ * TK;
+    let (forward, backward) = (2 * TQ * dim + 2 * TK * dim + tiles, 7 * longest * dim + longest + 2 * tiles);
+    (4 * (threads * forward) as u64, 4 * (threads * backward) as u64)
+}
+
 /// The keys that the queries `q0 .. q0 + nq` of a span can see: `[first, last)`. `offset` = keys before the first query.
 fn visible(q0: usize, nq: usize, offset: usize, window: usize) -> (usize, usize) {
     ((q0 + offset + 1).saturating_sub(window), offset + q0 + nq)

@@ -24,6 +24,11 @@ struct Call {
     spans: Vec<(usize, usize, usize, usize)>,
 }
 
+/// Bytes that forward and backward need beside their operands and results, for sequences up to `longest`.
+pub fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64, u64) {
+    cpu::scratch_bytes(longest, dim, threads)
+}
+
 fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(usize, usize, usize, usize, usize)> {
     let (tq, heads, dim) = q.dims3()?;
     let (tk, kv_heads, kd) = k.dims3()?;

@@ -13,9 +13,9 @@ use crate::weight::Weight;
 use crate::{Error, Result};
 
 /// Output rows of a forward tile, and reduction rows of a backward step.
-const ROWS_OUT: usize = 192;
+pub(super) const ROWS_OUT: usize = 192;
 /// Tokens of a tile.
-const ROWS_TOKENS: usize = 512;
+pub(super) const ROWS_TOKENS: usize = 512;
 
 /// A strided f32 matrix for [`gemm_f32`].
 #[derive(Clone, Copy)]
@@ -97,7 +97,7 @@ impl Rows<'_> {
         if let Rows::F32(w) = self {
             return &w[start * width..(start + count) * width];
         }
-        buffer.resize(count * width, 0.0);
+        sized(buffer, count * width);
         match self {
             Rows::F32(_) => {}
             Rows::Bf16(w) => convert(&w[start * width..(start + count) * width], buffer),
@@ -144,7 +144,7 @@ fn widened<'a, T: Real>(x: &'a [T], buffer: &'a mut Vec<f32>) -> &'a [f32] {
     if let Some(x) = as_f32(x) {
         return x;
     }
-    buffer.resize(x.len(), 0.0);
+    sized(buffer, x.len());
     convert(x, buffer);
     buffer
 }
@@ -157,6 +157,14 @@ fn as_f32<T: Real>(x: &[T]) -> Option<&[f32]> {
 
 thread_local! {
     static BUFFERS: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+}
+
+/// Makes a buffer `n` long without the room to spare that a growing vector takes; its content is overwritten anyway.
+fn sized(buffer: &mut Vec<f32>, n: usize) {
+    if buffer.capacity() < n {
+        *buffer = Vec::with_capacity(n);
+    }
+    buffer.resize(n, 0.0);
 }
 
 /// Runs `f` with this thread's three reusable buffers. Not re-entrant: `f` must not enter rayon.
@@ -184,7 +192,7 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usiz
                 with_buffers(|[wb, xb, yb]| {
                     let wf = rows.unpack(n0, nn, k, wb);
                     let xf = widened(&x[t0 * k..(t0 + t) * k], xb);
-                    yb.resize(t * nn, 0.0);
+                    sized(yb, t * nn);
                     gemm_f32(yb, Mat::dense(t, nn), xf, Mat::dense(t, k), wf, Mat::dense(nn, k).t(), 1.0, 0.0);
                     for (i, row) in yb.chunks(nn).enumerate() {
                         // SAFETY: the tile (t0.., n0..) is this thread's alone and lies in y.
@@ -216,7 +224,7 @@ pub(super) fn backward_input_add(op: &'static str, dy: &Tensor, w: &Weight, toke
 }
 
 /// Columns of dx that a tile covers.
-const COLS_IN: usize = 768;
+pub(super) const COLS_IN: usize = 768;
 
 fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, dx: &mut [T], add: bool) -> Result<()> {
     let (n, k) = (w.out_features(), w.in_features());
@@ -226,7 +234,7 @@ fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, d
             let (t, kk) = (ROWS_TOKENS.min(tokens - t0), COLS_IN.min(k - k0));
             with_buffers(|[wb, db, acc]| {
                 let dyf = widened(&dy[t0 * n..(t0 + t) * n], db);
-                acc.resize(t * kk, 0.0);
+                sized(acc, t * kk);
                 for n0 in (0..n).step_by(ROWS_OUT) {
                     let nn = ROWS_OUT.min(n - n0);
                     let wf = rows.unpack(n0, nn, k, wb);

@@ -21,6 +21,15 @@ fn rows_of(op: &'static str, what: &'static str, x: &Tensor, width: usize) -> Re
     }
 }
 
+/// Bytes of a thread's three buffers for the products of a weight `[out, in]` with `tokens` rows, forward and backward.
+/// A thread keeps its buffers, each as large as the largest it has needed.
+pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, dense_f32: bool) -> [u64; 3] {
+    let rows = tokens.min(cpu::ROWS_TOKENS);
+    let weight = if dense_f32 { 0 } else { cpu::ROWS_OUT.min(out) * inp };
+    let widened = if activations == DType::F32 { 0 } else { rows * out.max(inp) };
+    [weight, widened, rows * cpu::ROWS_OUT.min(out).max(cpu::COLS_IN.min(inp))].map(|n| 4 * n as u64)
+}
+
 /// `y = x Wᵀ`: x `[tokens, in]` f32 or bf16, y `[tokens, out]` in x's dtype; accumulated in f32.
 ///
 /// # Errors

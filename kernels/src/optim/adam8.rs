@@ -53,6 +53,11 @@ impl Adam8State {
         Ok(Self::Blocks { m: codes(zero(true))?, v: codes(zero(false))?, m_absmax: scales()?, v_absmax: scales()? })
     }
 
+    /// Bytes of the state of a parameter with `n` elements.
+    pub fn bytes_of(n: usize) -> u64 {
+        if n < SMALLEST { 8 * n as u64 } else { 2 * (n + 4 * n.div_ceil(BLOCK)) as u64 }
+    }
+
     /// Bytes of the state.
     pub fn bytes(&self) -> u64 {
         let size = |t: &Tensor| (t.elem_count() * t.dtype().size_in_bytes()) as u64;

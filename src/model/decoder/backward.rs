@@ -1,7 +1,7 @@
 //! One block's backward pass, written by hand. Tensors are dropped as soon as nothing reads them any more.
 
 use candle_core::Tensor;
-use tallow_kernels::activation::{swiglu, swiglu_backward};
+use tallow_kernels::activation::{swiglu, swiglu_backward_inplace};
 use tallow_kernels::attention::attention_backward;
 use tallow_kernels::rope::{rope, rope_backward};
 
@@ -94,9 +94,10 @@ impl Layer {
         let d_act = back(&self.down, dy, act.as_ref(), tape.hd.as_ref(), n.gate_up, None)?;
         drop((act, tape.act, tape.hd));
         let Some(d_act) = d_act else { return Ok(onto) };
-        let (gate, up) = kept(tape.gate_up, "gate and up")?;
-        let (d_gate, d_up) = swiglu_backward(&d_act, &gate, &up)?;
-        drop((d_act, gate, up));
+        // Nothing reads gate and up after this: their gradients take their place.
+        let (d_gate, d_up) = kept(tape.gate_up, "gate and up")?;
+        swiglu_backward_inplace(&d_act, &d_gate, &d_up)?;
+        drop(d_act);
         let input = tape.input.as_ref();
         let dx = back(&self.gate, &d_gate, input, tape.hg.as_ref(), n.mlp_input, onto)?;
         drop(d_gate);

@@ -99,7 +99,7 @@ impl Layer {
         (1.0 / (self.head_dim as f64).sqrt()) as f32
     }
 
-    /// Without anything for a backward pass. x `[T, hidden]` is consumed.
+    /// Without anything for a backward pass, with the pass's dropout. x `[T, hidden]` is consumed.
     pub(super) fn forward_plain(&self, x: Tensor, pass: &Pass) -> Result<Tensor> {
         let attend = |p: &Projected| Ok(attention(&p.q, &p.k, &p.v, pass.cu_seqlens, self.window, self.scale())?.0);
         self.forward_with(x, pass, attend)
@@ -120,14 +120,14 @@ impl Layer {
         let attention_block = |input: &Tensor| -> Result<Tensor> {
             let o = attend(&self.project(input, pass)?)?;
             let rows = o.dim(0)?;
-            Ok(self.o.forward(&o.reshape((rows, self.heads * self.head_dim))?, pass.params, None)?.0)
+            Ok(self.o.forward(&o.reshape((rows, self.heads * self.head_dim))?, pass.params, pass.dropout_seed)?.0)
         };
         let mlp_block = |input: &Tensor| -> Result<Tensor> {
-            let (gate, _) = self.gate.forward(input, pass.params, None)?;
-            let (up, _) = self.up.forward(input, pass.params, None)?;
+            let (gate, _) = self.gate.forward(input, pass.params, pass.dropout_seed)?;
+            let (up, _) = self.up.forward(input, pass.params, pass.dropout_seed)?;
             let act = swiglu(&gate, &up)?;
             drop((gate, up));
-            Ok(self.down.forward(&act, pass.params, None)?.0)
+            Ok(self.down.forward(&act, pass.params, pass.dropout_seed)?.0)
         };
         match self.placement {
             NormPlacement::Pre => {
@@ -156,19 +156,11 @@ impl Layer {
             return Ok((self.forward_plain(x, pass)?, LayerTape::Nothing));
         }
         if policy == Policy::Recompute {
-            let out = self.forward_training(x.clone(), pass)?;
+            let out = self.forward_plain(x.clone(), pass)?;
             return Ok((out, LayerTape::Input(x)));
         }
         let (out, tape) = self.forward_taped(x, pass, policy == Policy::Minimal, true)?;
         Ok((out, LayerTape::Kept(Box::new(tape))))
-    }
-
-    /// Dropout as in training, nothing kept.
-    fn forward_training(&self, x: Tensor, pass: &Pass) -> Result<Tensor> {
-        if pass.dropout_seed.is_none() {
-            return self.forward_plain(x, pass);
-        }
-        Ok(self.forward_taped(x, pass, true, true)?.0)
     }
 
     /// The layer once more from its input, for its tape only.

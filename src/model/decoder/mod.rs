@@ -2,6 +2,7 @@
 
 mod backward;
 mod cached;
+pub mod footprint;
 mod layer;
 mod load;
 mod needs;
@@ -16,6 +17,7 @@ use candle_core::{DType, Device, Tensor};
 use tallow_kernels::rope::RopeTable;
 use tallow_kernels::weight::Weight;
 
+pub use footprint::{PassBytes, PassShape, Resident, Sketch};
 use layer::Layer;
 pub(crate) use load::check_names;
 pub use load::{LoadOptions, Quantization};

@@ -1,0 +1,190 @@
+//! The memory plan: the bytes of a run by part, known before anything is loaded.
+//!
+//! What is predicted is what the allocator has given out at the worst moment of a step (`tallow_kernels::alloc::peak_bytes`).
+//! Pages of mapped model files are not in it: they are given back as soon as a tensor is read. The resident size of the
+//! process lies a little above, by the program itself and by pages that the allocator keeps: [`HEADROOM`] stands for that.
+
+mod available;
+mod suggest;
+
+use candle_core::DType;
+use serde::{Deserialize, Serialize};
+
+pub use available::available_memory;
+
+use super::error::{Result, TrainError};
+use super::optimiser::OptimizerKind;
+use crate::model::{DecoderSpec, PassShape, Policy, Quantization, Sketch, Trainable};
+
+/// What a budget must leave beside the predicted peak, as parts of 100: pages that the allocator keeps.
+pub const HEADROOM: u64 = 5;
+
+/// A pass of so many tokens keeps the kernels as busy as a longer one, so cutting a window into such passes costs less than
+/// computing anything again.
+const EFFICIENT_TOKENS: usize = 2048;
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct MemoryRequest<'a> {
+    /// The architecture.
+    pub spec: &'a DecoderSpec,
+    /// How the matrices are held. A checkpoint that is stored in NF4 is held so whatever the settings say.
+    pub quantization: Quantization,
+    /// The dtype of activations.
+    pub compute_dtype: DType,
+    /// What trains.
+    pub trainable: &'a Trainable,
+    /// The optimiser.
+    pub optimizer: OptimizerKind,
+    /// Most tokens of one optimiser step: all its batches together.
+    pub window_tokens: usize,
+    /// Tokens of the longest sequence, or of the longest group that must stay in one pass.
+    pub longest: usize,
+    /// Most tokens in one pass, where it is set; else the plan chooses.
+    pub tokens_per_pass: Option<usize>,
+    /// What is kept between forward and backward, where it is set; else the plan chooses.
+    pub policy: Option<Policy>,
+    /// Bytes that the process may take in all; else what it holds and what is available.
+    pub budget: Option<u64>,
+    /// Bytes that it holds already: tokenizer, rows.
+    pub held: u64,
+}
+
+/// One part of the memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// The plan of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// What is kept between forward and backward.
+    pub policy: Policy,
+    /// Most tokens in one pass.
+    pub tokens_per_pass: usize,
+    /// What the peak consists of; the sum is [`Self::peak_bytes`].
+    pub parts: Vec<Part>,
+    /// The most bytes in use at once.
+    pub peak_bytes: u64,
+    /// The bytes that there are.
+    pub budget: u64,
+    /// Whether the peak and its headroom lie within the budget.
+    pub fits: bool,
+}
+
+impl MemoryPlan {
+    /// The bytes of a part; 0 when it has none.
+    pub fn part(&self, name: &str) -> u64 {
+        self.parts.iter().find(|p| p.name == name).map_or(0, |p| p.bytes)
+    }
+}
+
+/// The fastest plan that fits.
+///
+/// The policies are tried from the fastest on, each with the window in one pass and then in more, down to passes of
+/// 2048 tokens; when none fits, again with passes down to the longest sequence.
+///
+/// # Errors
+/// [`TrainError::Memory`] with the settings that would fit, when no plan does.
+pub fn plan(request: &MemoryRequest) -> Result<MemoryPlan> {
+    match best(request) {
+        Ok(plan) => Ok(plan),
+        Err(least) => Err(TrainError::Memory {
+            needed: needed(least.peak_bytes),
+            budget: least.budget,
+            message: refusal(&least),
+            fits: suggest::fits(request),
+        }),
+    }
+}
+
+/// The first plan that fits, or else the smallest.
+fn best(request: &MemoryRequest) -> Result<MemoryPlan, Box<MemoryPlan>> {
+    let mut least: Option<MemoryPlan> = None;
+    for (policy, tokens) in candidates(request) {
+        let plan = predict(request, policy, tokens);
+        if plan.fits {
+            return Ok(plan);
+        }
+        if least.as_ref().is_none_or(|l| plan.peak_bytes < l.peak_bytes) {
+            least = Some(plan);
+        }
+    }
+    Err(Box::new(least.unwrap_or_else(|| predict(request, Policy::Recompute, request.longest))))
+}
+
+fn candidates(r: &MemoryRequest) -> Vec<(Policy, usize)> {
+    let fastest_first = [Policy::KeepAll, Policy::Minimal, Policy::Recompute];
+    let policies: Vec<Policy> = fastest_first.into_iter().filter(|p| r.policy.is_none_or(|only| only == *p)).collect();
+    let longest = r.longest.max(1);
+    if let Some(tokens) = r.tokens_per_pass.filter(|t| *t > 0) {
+        return policies.into_iter().map(|p| (p, tokens.clamp(longest, r.window_tokens.max(longest)))).collect();
+    }
+    let halved: Vec<usize> =
+        std::iter::successors(Some(r.window_tokens.max(longest)), |t| (*t > longest).then(|| t.div_ceil(2).max(longest))).collect();
+    let whole = halved[0];
+    let efficient = |t: &usize| *t == whole || *t >= EFFICIENT_TOKENS;
+    let each = |keep: &dyn Fn(&usize) -> bool| -> Vec<(Policy, usize)> {
+        policies.iter().flat_map(|p| halved.iter().filter(|t| keep(t)).map(|t| (*p, *t))).collect()
+    };
+    let mut all = each(&efficient);
+    all.extend(each(&|t| !efficient(t)));
+    all
+}
+
+/// What a run takes under this policy, with passes of so many tokens.
+pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> MemoryPlan {
+    let threads = rayon::current_num_threads();
+    let (spec, quantization, compute_dtype, trainable) = (r.spec, r.quantization, r.compute_dtype, r.trainable);
+    let sketch = Sketch { spec, quantization, compute_dtype, trainable, threads };
+    let resident = sketch.resident();
+    let pass = sketch.pass(PassShape { tokens: tokens_per_pass, longest: r.longest.min(tokens_per_pass).max(1), policy });
+    let elements = &resident.trained_elements;
+    let gradients: u64 = elements.iter().map(|n| 4 * *n as u64).sum();
+    let optimizer: u64 = elements.iter().map(|n| r.optimizer.bytes(*n)).sum();
+    // Ids, labels and lengths of the window, which wait for their pass.
+    let window = 16 * r.window_tokens as u64;
+    let fixed = resident.weights + resident.trained + gradients + optimizer + r.held + window;
+    // The other moments of a step: values taken up into the weights; a checkpoint's largest tensor on its way to disk.
+    let largest = elements.iter().max().map_or(0, |n| 4 * *n as u64);
+    let step_peak = fixed + pass.peak.max(resident.sync).max(largest);
+    let peak_bytes = step_peak.max(resident.load_peak + r.held);
+    let named = [
+        ("weights", resident.weights),
+        (if *trainable == Trainable::Full { "master weights" } else { "adapters" }, resident.trained),
+        ("gradients", gradients),
+        ("optimizer", optimizer),
+        ("process", r.held + window),
+        ("activations", pass.kept),
+        ("logits", pass.logits),
+    ];
+    let known: u64 = named.iter().map(|p| p.1).sum();
+    let rest = ("workspace", peak_bytes.saturating_sub(known));
+    let parts = named.into_iter().chain([rest]).filter(|p| p.1 > 0).map(|(name, bytes)| Part { name: name.to_owned(), bytes }).collect();
+    let budget = r.budget.unwrap_or_else(|| available_memory().saturating_add(r.held));
+    MemoryPlan { policy, tokens_per_pass, parts, peak_bytes, budget, fits: needed(peak_bytes) <= budget }
+}
+
+/// A peak with its headroom.
+fn needed(peak: u64) -> u64 {
+    peak + peak / 100 * HEADROOM
+}
+
+fn refusal(least: &MemoryPlan) -> String {
+    let mut parts: Vec<&Part> = least.parts.iter().collect();
+    parts.sort_by_key(|p| std::cmp::Reverse(p.bytes));
+    let parts: Vec<String> = parts.iter().take(4).map(|p| format!("{} {}", p.name, size(p.bytes))).collect();
+    let (needs, has) = (size(needed(least.peak_bytes)), size(least.budget));
+    format!("the run needs {needs} of memory at the least ({}), and there are {has}", parts.join(", "))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 30 => format!("{:.1} GiB", b as f64 / f64::from(1 << 30)),
+        b => format!("{:.0} MiB", (b as f64 / f64::from(1 << 20)).ceil()),
+    }
+}

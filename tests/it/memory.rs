@@ -1,0 +1,282 @@
+//! The memory plan against what the allocator counts, and what it chooses and refuses.
+//!
+//! Tests share a process, so each measurement runs in a process of its own: this binary again, with only [`child`] and the
+//! case in an environment variable.
+
+use std::path::Path;
+use std::process::Command;
+
+use candle_core::{DType, Device};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tallow::data::PackedBatch;
+use tallow::model::random_init::{RandomInit, write_random_model};
+use tallow::model::{Decoder, DecoderSpec, LoadOptions, LoraConfig, Policy, Quantization, Trainable};
+use tallow::train::memory::{MemoryRequest, plan, predict};
+use tallow::train::{Optimizer, OptimizerConfig, OptimizerKind, Sft, StepSettings, TrainError, train_step};
+use tallow_kernels::alloc;
+
+const CASE: &str = "TALLOW_MEMORY_CASE";
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Case {
+    config: serde_json::Value,
+    quantization: Quantization,
+    bf16: bool,
+    lora: Vec<String>,
+    optimizer: OptimizerKind,
+    policy: Policy,
+    sequences: Vec<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Measured {
+    held: u64,
+    weights: u64,
+    optimizer: u64,
+    kept: u64,
+    peak: u64,
+    rss: u64,
+}
+
+fn config(family: &str, hidden: usize, inter: usize, layers: usize, vocab: usize) -> serde_json::Value {
+    let (architecture, tied) = match family {
+        "qwen3" => ("Qwen3ForCausalLM", true),
+        "olmo2" => ("Olmo2ForCausalLM", false),
+        _ => ("LlamaForCausalLM", false),
+    };
+    json!({
+        "architectures": [architecture], "model_type": family, "hidden_size": hidden, "intermediate_size": inter,
+        "num_hidden_layers": layers, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": hidden / 8,
+        "vocab_size": vocab, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "tie_word_embeddings": tied, "hidden_act": "silu",
+    })
+}
+
+impl Case {
+    fn dtype(&self) -> DType {
+        if self.bf16 { DType::BF16 } else { DType::F32 }
+    }
+
+    fn trainable(&self) -> Trainable {
+        match self.lora.as_slice() {
+            [] => Trainable::Full,
+            targets => Trainable::Lora(lora(targets)),
+        }
+    }
+
+    fn batch(&self) -> PackedBatch {
+        let mut b = PackedBatch { cu_seqlens: vec![0], ..PackedBatch::default() };
+        for n in &self.sequences {
+            b.input_ids.extend((0..*n as u32).map(|i| i * 7 % 1000));
+            b.targets.extend((0..*n as i64).map(|i| if i + 1 == *n as i64 { -100 } else { (i + 1) * 7 % 1000 }));
+            b.cu_seqlens.push(b.input_ids.len() as u32);
+        }
+        b
+    }
+}
+
+fn lora(targets: &[String]) -> LoraConfig {
+    LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, use_rslora: false, target_modules: targets.to_vec() }
+}
+
+/// Two steps of a case, measured.
+fn measure(case: &Case, dir: &Path) -> Measured {
+    let held = alloc::live_bytes();
+    alloc::reset_peak();
+    let options = LoadOptions { quantization: case.quantization, compute_dtype: case.dtype(), device: Device::Cpu };
+    let mut model = Decoder::load(dir, &options).unwrap();
+    match case.trainable() {
+        Trainable::Lora(config) => model.add_lora(&config, 1).unwrap(),
+        _ => model.enable_full_finetuning().unwrap(),
+    }
+    let mut optimizer = Optimizer::new(model.params(), OptimizerConfig { kind: case.optimizer, ..OptimizerConfig::default() }).unwrap();
+    let mut grads = model.zero_grads().unwrap();
+    let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy: case.policy, dropout_seed: Some(7) };
+    let passes = [case.batch()];
+    for _ in 0..2 {
+        train_step(&mut model, &mut optimizer, &Sft, &passes, &mut grads, &settings).unwrap();
+    }
+    let peak = alloc::peak_bytes();
+    let options = tallow::model::StepOptions { grad_scale: 1.0, dropout_seed: None, policy: case.policy };
+    let (_, kept) = model.loss_and_grads_measured(&passes[0], &options, &mut grads).unwrap();
+    Measured { held, weights: model.weight_bytes(), optimizer: optimizer.bytes(), kept, peak, rss: alloc::peak_rss_bytes() }
+}
+
+/// Does nothing, unless a parent asks for a measurement.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(CASE) else { return };
+    let dir = Path::new(&dir);
+    let case: Case = serde_json::from_slice(&std::fs::read(dir.join("case.json")).unwrap()).unwrap();
+    let measured = measure(&case, &dir.join("model"));
+    std::fs::write(dir.join("measured.json"), serde_json::to_vec(&measured).unwrap()).unwrap();
+}
+
+fn measured_apart(case: &Case) -> (DecoderSpec, Measured) {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = write_random_model(&dir.path().join("model"), &case.config.to_string(), &RandomInit::default()).unwrap();
+    std::fs::write(dir.path().join("case.json"), serde_json::to_vec(case).unwrap()).unwrap();
+    let me = std::env::current_exe().unwrap();
+    let out = Command::new(me).args(["--exact", "memory::child", "--test-threads=1"]).env(CASE, dir.path()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    (spec, serde_json::from_slice(&std::fs::read(dir.path().join("measured.json")).unwrap()).unwrap())
+}
+
+fn request<'a>(case: &Case, spec: &'a DecoderSpec, trainable: &'a Trainable) -> MemoryRequest<'a> {
+    MemoryRequest {
+        spec,
+        quantization: case.quantization,
+        compute_dtype: case.dtype(),
+        trainable,
+        optimizer: case.optimizer,
+        window_tokens: case.sequences.iter().sum(),
+        longest: case.sequences.iter().copied().max().unwrap(),
+        tokens_per_pass: None,
+        policy: None,
+        budget: Some(u64::MAX),
+        held: 0,
+    }
+}
+
+/// Predicts, measures, compares: parts that are sizes of tensors to the byte, the peak within 5 %.
+fn check(name: &str, case: &Case) {
+    let (spec, m) = measured_apart(case);
+    let trainable = case.trainable();
+    let request = MemoryRequest { held: m.held, ..request(case, &spec, &trainable) };
+    let p = predict(&request, case.policy, request.window_tokens);
+    let off = p.peak_bytes as f64 / m.peak as f64 - 1.0;
+    let mib = |b: u64| b as f64 / f64::from(1 << 20);
+    println!(
+        "| {name} | {:?} | {:.1} | {:.1} | {:+.2} % | rss {:.1} | kept {:.1} / {:.1} |",
+        case.policy,
+        mib(p.peak_bytes),
+        mib(m.peak),
+        100.0 * off,
+        mib(m.rss),
+        mib(p.part("activations")),
+        mib(m.kept),
+    );
+    assert_eq!(p.part("weights"), m.weights, "{name}: weights");
+    assert_eq!(p.part("optimizer"), m.optimizer, "{name}: optimizer");
+    assert_eq!(p.parts.iter().map(|p| p.bytes).sum::<u64>(), p.peak_bytes, "{name}: parts");
+    assert!((p.part("activations") as f64 / m.kept as f64 - 1.0).abs() < 0.02, "{name}: activations {} {}", p.part("activations"), m.kept);
+    assert!(off.abs() < 0.05, "{name}: predicted {} measured {} ({off:+.3})", p.peak_bytes, m.peak);
+}
+
+fn llama_f32(policy: Policy) -> Case {
+    Case {
+        config: config("llama", 256, 704, 8, 8192),
+        quantization: Quantization::None,
+        bf16: false,
+        lora: vec!["all-linear".into()],
+        optimizer: OptimizerKind::AdamW,
+        policy,
+        sequences: vec![1024, 700, 324],
+    }
+}
+
+fn qwen_nf4_bf16(policy: Policy) -> Case {
+    Case {
+        config: config("qwen3", 512, 1024, 6, 8192),
+        quantization: Quantization::Nf4,
+        bf16: true,
+        lora: vec!["q_proj".into(), "v_proj".into()],
+        optimizer: OptimizerKind::AdamW8bit,
+        policy,
+        sequences: vec![512; 4],
+    }
+}
+
+fn olmo_full_bf16(policy: Policy) -> Case {
+    Case {
+        config: config("olmo2", 256, 1024, 4, 4096),
+        quantization: Quantization::None,
+        bf16: true,
+        lora: vec![],
+        optimizer: OptimizerKind::AdamW8bit,
+        policy,
+        sequences: vec![1024],
+    }
+}
+
+fn llama_full_f32(policy: Policy) -> Case {
+    Case { config: config("llama", 320, 1280, 5, 4096), lora: vec![], sequences: vec![256; 6], ..llama_f32(policy) }
+}
+
+fn llama_q8(policy: Policy) -> Case {
+    Case { quantization: Quantization::Q8, lora: vec!["gate_proj".into(), "down_proj".into()], ..llama_f32(policy) }
+}
+
+#[test]
+fn adapters_in_f32() {
+    [Policy::KeepAll, Policy::Minimal, Policy::Recompute].map(|p| check("llama f32 lora", &llama_f32(p)));
+}
+
+#[test]
+fn adapters_on_nf4_in_bf16() {
+    [Policy::KeepAll, Policy::Minimal, Policy::Recompute].map(|p| check("qwen3 nf4 bf16 lora", &qwen_nf4_bf16(p)));
+}
+
+#[test]
+fn full_in_bf16_with_norms_behind() {
+    [Policy::KeepAll, Policy::Recompute].map(|p| check("olmo2 bf16 full", &olmo_full_bf16(p)));
+}
+
+#[test]
+fn full_in_f32() {
+    [Policy::KeepAll, Policy::Recompute].map(|p| check("llama f32 full", &llama_full_f32(p)));
+}
+
+#[test]
+fn adapters_on_q8() {
+    [Policy::KeepAll, Policy::Recompute].map(|p| check("llama q8 lora", &llama_q8(p)));
+}
+
+fn spec_of(config: &serde_json::Value) -> DecoderSpec {
+    DecoderSpec::from_config_json(Path::new("config.json"), &config.to_string()).unwrap()
+}
+
+#[test]
+fn the_fastest_plan_that_fits_is_chosen() {
+    let case = llama_f32(Policy::KeepAll);
+    let (spec, trainable) = (spec_of(&case.config), case.trainable());
+    let r = MemoryRequest { window_tokens: 16384, longest: 1024, ..request(&case, &spec, &trainable) };
+    let of = |policy, tokens| predict(&r, policy, tokens).peak_bytes;
+    let with = |budget: u64| plan(&MemoryRequest { budget: Some(budget + budget / 100 * 5 + 100), ..r.clone() });
+    let chosen = |budget: u64| with(budget).map(|p| (p.policy, p.tokens_per_pass)).unwrap();
+    assert_eq!(chosen(of(Policy::KeepAll, 16384)), (Policy::KeepAll, 16384));
+    assert_eq!(chosen(of(Policy::KeepAll, 16384) - (1 << 20)), (Policy::KeepAll, 8192), "a cut costs less than computing again");
+    assert_eq!(chosen(of(Policy::KeepAll, 2048) - (1 << 20)), (Policy::Minimal, 2048));
+    assert_eq!(chosen(of(Policy::Minimal, 2048) - (1 << 20)).0, Policy::Recompute);
+    assert_eq!(chosen(of(Policy::Recompute, 1024)).1, 1024, "shorter passes before refusing");
+    assert!(with(of(Policy::Recompute, 1024) - (1 << 20)).is_err());
+}
+
+#[test]
+fn a_refusal_says_what_would_fit() {
+    let case = llama_f32(Policy::KeepAll);
+    let (spec, trainable) = (spec_of(&case.config), case.trainable());
+    let r = MemoryRequest { window_tokens: 8192, longest: 4096, ..request(&case, &spec, &trainable) };
+    let least = predict(&r, Policy::Recompute, 4096).peak_bytes;
+    let budget = Some(least / 4 * 3);
+    let Err(TrainError::Memory { needed, budget: has, message, fits }) = plan(&MemoryRequest { budget, ..r.clone() }) else {
+        panic!("a budget of {budget:?} must not do");
+    };
+    assert!(needed > least && Some(has) == budget, "{needed} {has}");
+    assert!(message.contains("MiB") && message.contains("weights"), "{message}");
+    let length: usize = fits.iter().find_map(|f| f.strip_prefix("max_seq_length ")?.parse().ok()).unwrap_or_else(|| panic!("{fits:?}"));
+    let with = |longest: usize| plan(&MemoryRequest { budget, longest, window_tokens: 2 * longest, ..r.clone() });
+    assert!(with(length).is_ok(), "{fits:?}");
+    assert!(with(length + 128).is_err(), "the longest that fits: {fits:?}");
+    assert!(fits.iter().any(|f| f.contains("bf16")), "{fits:?}");
+
+    let keep_all = predict(&r, Policy::KeepAll, 8192).peak_bytes;
+    let fixed = MemoryRequest { policy: Some(Policy::KeepAll), tokens_per_pass: Some(8192), budget: Some(keep_all / 3 * 2), ..r };
+    let Err(TrainError::Memory { fits, .. }) = plan(&fixed) else { panic!("keeping all must not fit") };
+    assert!(fits.iter().any(|f| f == "gradient_checkpointing true"), "{fits:?}");
+
+    let tiny = MemoryRequest { budget: Some(1 << 20), ..fixed };
+    let Err(TrainError::Memory { fits, .. }) = plan(&tiny) else { panic!("1 MiB must not do") };
+    assert!(fits.is_empty(), "nothing fits into 1 MiB: {fits:?}");
+}
