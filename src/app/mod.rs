@@ -1,1 +1,3 @@
-//! (to be written)
+//! Use cases: one typed request, one typed report.
+
+pub mod recipe;
