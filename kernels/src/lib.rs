@@ -16,6 +16,7 @@ pub mod map;
 pub mod matmul;
 pub mod norm;
 pub mod optim;
+pub mod peak;
 pub mod quant;
 mod real;
 pub mod rope;
