@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
+use crate::simd::wide;
 use crate::view::{is_cpu, no_kernel, read};
 use crate::{Error, Result};
 
@@ -50,10 +51,12 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
         let mut out = vec![T::down(0.0); gate.elem_count()];
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| {
             out.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).for_each(|((o, g), u)| {
-                for i in 0..o.len() {
-                    let g = g[i].up();
-                    o[i] = T::down(g / (1.0 + exp(-g)) * u[i].up());
-                }
+                wide(|| {
+                    for ((o, g), u) in o.iter_mut().zip(g).zip(u) {
+                        let g = g.up();
+                        *o = T::down(g / (1.0 + exp(-g)) * u.up());
+                    }
+                });
             });
         }))??;
         Ok(Tensor::from_vec(out, gate.dims(), &Device::Cpu)?)
@@ -74,12 +77,14 @@ pub fn swiglu_backward(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Ten
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| read::<T, _>(OP, "dact", dact, |d| {
             let outs = dg.par_chunks_mut(CHUNK).zip(du.par_chunks_mut(CHUNK));
             outs.zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((((dg, du), g), u), d)| {
-                for i in 0..dg.len() {
-                    let (g, u, d) = (g[i].up(), u[i].up(), d[i].up());
-                    let s = 1.0 / (1.0 + exp(-g));
-                    dg[i] = T::down(d * u * s * (1.0 + g * (1.0 - s)));
-                    du[i] = T::down(d * g * s);
-                }
+                wide(|| {
+                    for ((((dg, du), g), u), d) in dg.iter_mut().zip(du).zip(g).zip(u).zip(d) {
+                        let (g, u, d) = (g.up(), u.up(), d.up());
+                        let s = 1.0 / (1.0 + exp(-g));
+                        *dg = T::down(d * u * s * (1.0 + g * (1.0 - s)));
+                        *du = T::down(d * g * s);
+                    }
+                });
             });
         })))???;
         Ok((Tensor::from_vec(dg, gate.dims(), &Device::Cpu)?, Tensor::from_vec(du, gate.dims(), &Device::Cpu)?))

@@ -19,6 +19,7 @@ pub mod optim;
 pub mod quant;
 mod real;
 pub mod rope;
+mod simd;
 mod view;
 pub mod weight;
 

@@ -6,7 +6,14 @@
 //! exists in f32.
 
 mod cpu;
+#[cfg(target_arch = "x86_64")]
+mod micro;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 pub mod reference;
+mod rows;
 
 use candle_core::{DType, Tensor};
 
@@ -87,3 +94,4 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
 }
 
 pub(crate) use cpu::{Mat, convert, gemm_f32};
+pub(crate) use rows::Rows;
