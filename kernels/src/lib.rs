@@ -20,6 +20,7 @@ pub mod peak;
 pub mod quant;
 mod real;
 pub mod rope;
+mod simd;
 mod view;
 pub mod weight;
 

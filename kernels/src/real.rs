@@ -2,12 +2,15 @@
 
 use half::bf16;
 
+use crate::matmul::Rows;
 use crate::view::Element;
 
 /// An element type that is computed on in f32.
 pub(crate) trait Real: Element {
     fn up(self) -> f32;
     fn down(x: f32) -> Self;
+    /// Elements as rows of a product's operand.
+    fn rows(x: &[Self]) -> Rows<'_>;
 }
 
 impl Real for f32 {
@@ -18,6 +21,9 @@ impl Real for f32 {
     #[inline(always)]
     fn down(x: f32) -> Self {
         x
+    }
+    fn rows(x: &[Self]) -> Rows<'_> {
+        Rows::F32(x)
     }
 }
 
@@ -33,6 +39,9 @@ impl Real for bf16 {
         let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
         let nan = (bits >> 16) | 0x40;
         bf16::from_bits(if x.is_nan() { nan as u16 } else { rounded as u16 })
+    }
+    fn rows(x: &[Self]) -> Rows<'_> {
+        Rows::Bf16(x)
     }
 }
 

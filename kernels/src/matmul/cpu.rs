@@ -3,14 +3,17 @@
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
-use half::bf16;
 use rayon::prelude::*;
 
-use crate::quant::{self, BLOCK};
+#[cfg(target_arch = "x86_64")]
+use super::pack::Operand;
+#[cfg(target_arch = "x86_64")]
+use super::packed;
+use super::rows::{Rows, with_rows};
+use crate::Result;
 use crate::real::{Real, by_dtype};
 use crate::view::{SharedMut, read, write};
 use crate::weight::Weight;
-use crate::{Error, Result};
 
 /// Output rows of a forward tile, and reduction rows of a backward step.
 pub(super) const ROWS_OUT: usize = 192;
@@ -83,55 +86,6 @@ unsafe fn gemm_raw(c: *mut f32, cm: Mat, a: &[f32], am: Mat, b: &[f32], bm: Mat,
     }
 }
 
-/// A weight's storage, borrowed for the length of a product.
-enum Rows<'a> {
-    F32(&'a [f32]),
-    Bf16(&'a [bf16]),
-    Nf4 { codes: &'a [u8], scales: &'a [f32] },
-    Q8 { codes: &'a [u8], scales: &'a [f32] },
-}
-
-impl Rows<'_> {
-    /// Rows `start .. start + count` in f32: borrowed where they are f32 already, else unpacked into `buffer`.
-    fn unpack<'b>(&'b self, start: usize, count: usize, width: usize, buffer: &'b mut Vec<f32>) -> &'b [f32] {
-        if let Rows::F32(w) = self {
-            return &w[start * width..(start + count) * width];
-        }
-        sized(buffer, count * width);
-        match self {
-            Rows::F32(_) => {}
-            Rows::Bf16(w) => convert(&w[start * width..(start + count) * width], buffer),
-            Rows::Nf4 { codes, scales } => quant::unpack_nf4(codes, scales, start * width, buffer),
-            Rows::Q8 { codes, scales } => {
-                let blocks = width.div_ceil(BLOCK);
-                for (i, row) in buffer.chunks_mut(width).enumerate() {
-                    let r = start + i;
-                    quant::unpack_q8_row(&codes[r * width..(r + 1) * width], &scales[r * blocks..(r + 1) * blocks], row);
-                }
-            }
-        }
-        buffer
-    }
-}
-
-/// Borrows the weight's storage for `f`.
-fn with_rows<R>(op: &'static str, w: &Weight, f: impl FnOnce(&Rows) -> R) -> Result<R> {
-    match w {
-        Weight::Dense(t) => match t.dtype() {
-            DType::F32 => read::<f32, _>(op, "weight", t, |w| f(&Rows::F32(w))),
-            DType::BF16 => read::<bf16, _>(op, "weight", t, |w| f(&Rows::Bf16(w))),
-            got => Err(Error::Dtype { op, what: "weight", got, want: "f32 or bf16" }),
-        },
-        Weight::Nf4(w) => {
-            let scales = w.scales()?;
-            read::<u8, _>(op, "weight", w.codes(), |codes| f(&Rows::Nf4 { codes, scales: &scales }))
-        }
-        Weight::Q8(w) => read::<u8, _>(op, "weight", w.codes(), |codes| {
-            read::<f32, _>(op, "weight", w.scales(), |scales| f(&Rows::Q8 { codes, scales }))
-        })?,
-    }
-}
-
 /// Widens a slice.
 pub(crate) fn convert<T: Real>(from: &[T], to: &mut [f32]) {
     for (o, x) in to.iter_mut().zip(from) {
@@ -160,7 +114,7 @@ thread_local! {
 }
 
 /// Makes a buffer `n` long without the room to spare that a growing vector takes; its content is overwritten anyway.
-fn sized(buffer: &mut Vec<f32>, n: usize) {
+pub(super) fn sized(buffer: &mut Vec<f32>, n: usize) {
     if buffer.capacity() < n {
         *buffer = Vec::with_capacity(n);
     }
@@ -184,6 +138,16 @@ pub(super) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -
 fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     let (n, k) = (w.out_features(), w.in_features());
     let mut y = vec![T::down(0.0); tokens * n];
+    #[cfg(target_arch = "x86_64")]
+    if packed::available() {
+        read::<T, _>(op, "x", x, |x| {
+            with_rows(op, w, |w| {
+                let (a, b) = (Operand::along(Rows::of(x), tokens, k), Operand::along(w, n, k));
+                packed::product(&a, &b, &mut y, T::DTYPE == DType::BF16, 1.0, false);
+            })
+        })??;
+        return Ok(Tensor::from_vec(y, (tokens, n), &Device::Cpu)?);
+    }
     let shared = SharedMut::new(&mut y);
     read::<T, _>(op, "x", x, |x| {
         with_rows(op, w, |rows| {
@@ -228,6 +192,13 @@ pub(super) const COLS_IN: usize = 768;
 
 fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, dx: &mut [T], add: bool) -> Result<()> {
     let (n, k) = (w.out_features(), w.in_features());
+    #[cfg(target_arch = "x86_64")]
+    if packed::available() {
+        return with_rows(op, w, |w| {
+            let (a, b) = (Operand::along(Rows::of(dy), tokens, n), Operand::down(w, n, k));
+            packed::product(&a, &b, dx, T::DTYPE == DType::BF16, 1.0, add);
+        });
+    }
     let shared = SharedMut::new(dx);
     with_rows(op, w, |rows| {
         tiles(tokens, ROWS_TOKENS, k, COLS_IN).for_each(|(t0, k0)| {
@@ -255,17 +226,26 @@ fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, d
 }
 
 pub(super) fn backward_weight(op: &'static str, dy: &Tensor, x: &Tensor, dw: &Tensor, tokens: usize, n: usize, k: usize) -> Result<()> {
-    let dy = dy.to_dtype(DType::F32)?;
-    let x = x.to_dtype(DType::F32)?;
-    read::<f32, _>(op, "dy", &dy, |dy| {
-        read::<f32, _>(op, "x", &x, |x| {
-            write::<f32, _>(op, "dw", dw, |dw| {
-                dw.par_chunks_mut(32 * k).enumerate().for_each(|(i, chunk)| {
-                    let rows = chunk.len() / k;
-                    let a = Mat::strided(tokens, rows, n).t();
-                    gemm_f32(chunk, Mat::dense(rows, k), &dy[i * 32..], a, x, Mat::dense(tokens, k), 1.0, 1.0);
-                });
-            })
-        })
-    })??
+    by_dtype!(op, "dy", dy, D => by_dtype!(op, "x", x, X => {
+        read::<D, _>(op, "dy", dy, |dy| read::<X, _>(op, "x", x, |x| {
+            write::<f32, _>(op, "dw", dw, |dw| weight_product(dy, x, dw, tokens, n, k))
+        }))??
+    }))
+}
+
+/// `dw += dyᵀ x`.
+fn weight_product<D: Real, X: Real>(dy: &[D], x: &[X], dw: &mut [f32], tokens: usize, n: usize, k: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if packed::available() {
+        let (a, b) = (Operand::down(Rows::of(dy), tokens, n), Operand::down(Rows::of(x), tokens, k));
+        packed::product(&a, &b, dw, D::DTYPE == DType::BF16 && X::DTYPE == DType::BF16, 1.0, true);
+        return;
+    }
+    let (mut dyb, mut xb) = (Vec::new(), Vec::new());
+    let (dy, x) = (widened(dy, &mut dyb), widened(x, &mut xb));
+    dw.par_chunks_mut(32 * k).enumerate().for_each(|(i, chunk)| {
+        let rows = chunk.len() / k;
+        let a = Mat::strided(tokens, rows, n).t();
+        gemm_f32(chunk, Mat::dense(rows, k), &dy[i * 32..], a, x, Mat::dense(tokens, k), 1.0, 1.0);
+    });
 }

@@ -6,7 +6,14 @@
 //! exists in f32.
 
 mod cpu;
+#[cfg(target_arch = "x86_64")]
+mod micro;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 pub mod reference;
+mod rows;
 
 use candle_core::{DType, Tensor};
 
@@ -21,9 +28,13 @@ fn rows_of(op: &'static str, what: &'static str, x: &Tensor, width: usize) -> Re
     }
 }
 
-/// Bytes of a thread's three buffers for the products of a weight `[out, in]` with `tokens` rows, forward and backward.
+/// Bytes of a thread's buffers for the products of a weight `[out, in]` with `tokens` rows, forward and backward.
 /// A thread keeps its buffers, each as large as the largest it has needed.
 pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, dense_f32: bool) -> [u64; 3] {
+    #[cfg(target_arch = "x86_64")]
+    if packed::available() {
+        return packed::thread_bytes(tokens, out, inp, activations == DType::BF16);
+    }
     let rows = tokens.min(cpu::ROWS_TOKENS);
     let weight = if dense_f32 { 0 } else { cpu::ROWS_OUT.min(out) * inp };
     let widened = if activations == DType::F32 { 0 } else { rows * out.max(inp) };
@@ -96,3 +107,4 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
 }
 
 pub(crate) use cpu::{Mat, convert, gemm_f32};
+pub(crate) use rows::Rows;

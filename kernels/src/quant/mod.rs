@@ -5,10 +5,9 @@ mod nf4;
 mod q8;
 
 pub use dynamic_map::{dynamic_map, nearest_code};
-pub(crate) use nf4::unpack as unpack_nf4;
+pub(crate) use nf4::NESTED_BLOCK;
 pub use nf4::{Absmax, CODEBOOK, Nf4};
 pub use q8::Q8;
-pub(crate) use q8::unpack_row as unpack_q8_row;
 
 /// Elements that share one scale, in NF4 and in Q8.
 pub const BLOCK: usize = 64;

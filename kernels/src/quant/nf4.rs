@@ -50,7 +50,7 @@ const THRESHOLDS: [f32; 15] = [
     0.8614784181118011,
 ];
 
-const NESTED_BLOCK: usize = 256;
+pub(crate) const NESTED_BLOCK: usize = 256;
 const OP: &str = "nf4";
 
 /// The scale of each block of 64.
@@ -191,7 +191,7 @@ impl Nf4 {
 }
 
 /// Decodes the elements `start .. start + out.len()` of the flattened matrix.
-pub(crate) fn unpack(codes: &[u8], scales: &[f32], start: usize, out: &mut [f32]) {
+fn unpack(codes: &[u8], scales: &[f32], start: usize, out: &mut [f32]) {
     for (i, o) in out.iter_mut().enumerate() {
         let at = start + i;
         let byte = codes[at / 2];

@@ -90,7 +90,7 @@ impl Q8 {
 }
 
 /// Decodes one row.
-pub(crate) fn unpack_row(codes: &[u8], scales: &[f32], out: &mut [f32]) {
+fn unpack_row(codes: &[u8], scales: &[f32], out: &mut [f32]) {
     for ((codes, scale), out) in codes.chunks(BLOCK).zip(scales).zip(out.chunks_mut(BLOCK)) {
         for (o, &c) in out.iter_mut().zip(codes) {
             *o = f32::from(c as i8) * scale;
