@@ -138,7 +138,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 fn random_batch(vocab: usize, batch: usize, seq: usize) -> PackedBatch {
-    let mut random = Rng::new(7);
+    let mut random = Rng::for_parts(&[7]);
     let input_ids: Vec<u32> = (0..batch * seq).map(|_| random.below(vocab as u64) as u32).collect();
     let targets = input_ids.chunks(seq).flat_map(|row| row[1..].iter().map(|id| i64::from(*id)).chain([-100])).collect();
     PackedBatch { input_ids, targets, cu_seqlens: (0..=batch).map(|i| (i * seq) as u32).collect(), token_weights: None }

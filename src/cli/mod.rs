@@ -5,6 +5,7 @@ mod progress;
 mod run;
 mod show;
 mod style;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -59,25 +60,13 @@ fn complain(fault: &Fault, json: bool) {
 /// 1 the work failed, 2 the command line is wrong, 3 configuration or data are wrong, 4 it does not fit in memory,
 /// 5 training diverged.
 fn exit_code(fault: &Fault) -> u8 {
-    const INPUT: [&str; 12] = [
-        "config_invalid",
-        "config_not_found",
-        "model_family_mismatch",
-        "unknown_target_module",
-        "bad_rows",
-        "empty_dataset",
-        "unknown_format",
-        "layout",
-        "no_chat_template",
-        "bad_messages",
-        "options",
-        "data",
-    ];
+    const INPUT: [&str; 3] = ["unknown_target_module", "model_family_mismatch", "bad_messages"];
+    const INPUT_FAMILIES: [&str; 4] = ["data_", "config", "chat_template", "tokenizer_"];
     match fault.code {
         "usage" => USAGE,
         "out_of_memory_plan" => 4,
         "diverged" => 5,
-        code if INPUT.contains(&code) => 3,
+        code if INPUT.contains(&code) || INPUT_FAMILIES.iter().any(|family| code.starts_with(family)) => 3,
         _ => 1,
     }
 }

@@ -15,6 +15,12 @@ impl Paint {
         Self { on: (wanted && std::io::stdout().is_terminal()) || std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v == "1") }
     }
 
+    /// The same for stderr.
+    pub fn for_stderr() -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        Self { on: (wanted && std::io::stderr().is_terminal()) || std::env::var_os("CLICOLOR_FORCE").is_some_and(|v| v == "1") }
+    }
+
     /// True when colour is on.
     pub fn is_on(self) -> bool {
         self.on

@@ -21,6 +21,6 @@ mod schema;
 mod yaml;
 
 pub use problem::{ConfigError, Origin, Problem};
-pub use resolve::{Resolved, Sources, resolve};
+pub use resolve::{Resolved, Said, Sources, resolve};
 pub use run_config::*;
 pub use schema::reference_markdown;

@@ -1,0 +1,83 @@
+//! Memory, speed and the state of the machine.
+
+use super::super::style::{Paint, bytes, count};
+use super::{Lines, policy, table};
+use crate::app::bench::{BenchTrainReport, PeakReport};
+use crate::app::doctor::DoctorReport;
+use crate::app::plan::PlanReport;
+
+/// `tallow plan`.
+pub fn plan(report: &PlanReport, paint: Paint) -> String {
+    let mut out = Lines::default();
+    out.add(format!("{}  {} parameters", paint.bold(&report.model), count(report.parameters)));
+    let peak = report.plan.peak_bytes.max(1);
+    let rows: Vec<Vec<String>> = report
+        .plan
+        .parts
+        .iter()
+        .map(|p| vec![p.name.clone(), bytes(p.bytes), format!("{:.1} %", 100.0 * p.bytes as f64 / peak as f64)])
+        .chain([vec!["peak".into(), bytes(report.plan.peak_bytes), "100.0 %".into()]])
+        .collect();
+    out.0 += &table(paint, &["part", "size", "share"], &rows);
+    out.named(paint, "step", format!("{} tokens at most, {} in one pass", count(report.window_tokens as u64), count(report.plan.tokens_per_pass as u64)));
+    out.named(paint, "policy", policy(report.plan.policy));
+    out.named(paint, "budget", format!("{}; {}", bytes(report.plan.budget), paint.green("fits")));
+    out.0
+}
+
+/// `tallow doctor`.
+pub fn doctor(report: &DoctorReport, paint: Paint) -> String {
+    let mut out = Lines::default();
+    let commit = report.commit.map(|c| format!(" ({c})")).unwrap_or_default();
+    out.add(format!("tallow {}{commit}", report.version));
+    let m = &report.machine;
+    let cpu = m.cpu_model.as_deref().unwrap_or("unknown processor");
+    out.add(format!("{} {}, {cpu}, {} cores", m.os, m.arch, m.cpu_count));
+    for f in &report.findings {
+        let state = match f.state {
+            "ok" => paint.green("ok     "),
+            "note" => paint.yellow("note   "),
+            _ => paint.red("problem"),
+        };
+        out.add(format!("  {state}  {:<16} {}", f.name, f.message));
+        if let Some(hint) = &f.hint {
+            out.add(format!("           {:<16} {}", "", paint.dim(&format!("-> {hint}"))));
+        }
+    }
+    out.0
+}
+
+/// `tallow bench train`.
+pub fn bench_train(r: &BenchTrainReport) -> String {
+    let paint = Paint::for_stdout();
+    let mut out = Lines::default();
+    out.add(format!("{}  {} batch {} x {}, rank {}, {}", paint.bold(&r.model), r.dtype, r.batch, r.seq, r.rank, policy(r.policy)));
+    let (least, most) = r.step_seconds.iter().fold((f64::MAX, 0f64), |(a, b), s| (a.min(*s), b.max(*s)));
+    out.named(paint, "speed", format!("{:.1} tokens/s (steps of {least:.3} to {most:.3} s, {} threads)", r.tokens_per_second, r.threads));
+    out.named(
+        paint,
+        "utilisation",
+        format!(
+            "{:.1} % of {:.1} Gflop/s ({:.1} Gflop a step)",
+            100.0 * r.model_flops_utilisation,
+            r.peak_flops / 1e9,
+            r.model_flops_per_step / 1e9
+        ),
+    );
+    out.named(paint, "memory", format!("{} resident at most, {} allocated", bytes(r.peak_rss_bytes), bytes(r.peak_allocated_bytes)));
+    out.0
+}
+
+/// `tallow bench peak`.
+pub fn ceilings(r: &PeakReport) -> String {
+    let paint = Paint::for_stdout();
+    let mut out = Lines::default();
+    out.named(paint, "threads", r.threads.to_string());
+    out.named(paint, "f32", format!("{:.1} Gflop/s", r.f32_flops / 1e9));
+    match r.bf16_flops {
+        Some(flops) => out.named(paint, "bf16", format!("{:.1} Gflop/s", flops / 1e9)),
+        None => out.named(paint, "bf16", "no such instructions"),
+    }
+    out.named(paint, "memory", format!("{:.1} GB/s read", r.read_bytes_per_second / 1e9));
+    out.0
+}

@@ -1,0 +1,66 @@
+//! Reports as text. Each function takes a report and gives what is printed; nothing here prints or decides.
+
+mod data;
+mod measure;
+mod model;
+mod runs;
+
+use std::fmt::Write;
+
+pub use data::{data_check, data_stats};
+pub use measure::{bench_train, ceilings, doctor, plan};
+pub use model::{eval, generated, gradients, merged, random_model, recipe};
+pub use runs::{demo, init, run, runs, train};
+
+use super::style::Paint;
+use crate::model::Policy;
+use crate::train::Evaluation;
+
+/// A policy in words.
+pub fn policy(policy: Policy) -> &'static str {
+    match policy {
+        Policy::KeepAll => "all activations are kept",
+        Policy::Minimal => "cheap activations are made again",
+        Policy::Recompute => "each layer is recomputed in the backward pass",
+    }
+}
+
+/// Lines that are collected and printed at once.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, line: impl AsRef<str>) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{}", line.as_ref());
+    }
+
+    fn named(&mut self, paint: Paint, name: &str, value: impl AsRef<str>) {
+        self.add(format!("{} {}", paint.dim(&format!("{name:<12}")), value.as_ref()));
+    }
+}
+
+/// Rows as columns as wide as their widest cell; numbers to the right.
+fn table(paint: Paint, head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([head[i].len()]).max().unwrap_or(0);
+    let numeric = |i: usize| !rows.is_empty() && rows.iter().all(|r| r[i].starts_with(|c: char| c.is_ascii_digit()) || r[i] == "-");
+    let cell = |i: usize, text: &str| {
+        let fill = " ".repeat(width(i).saturating_sub(text.chars().count()));
+        if numeric(i) { format!("{fill}{text}") } else { format!("{text}{fill}") }
+    };
+    let line = |cells: Vec<String>| format!("  {}", cells.join("  ")).trim_end().to_owned();
+    let mut out = Lines::default();
+    out.add(paint.dim(&line(head.iter().enumerate().map(|(i, h)| cell(i, h)).collect())));
+    for row in rows {
+        out.add(line(row.iter().enumerate().map(|(i, c)| cell(i, c)).collect()));
+    }
+    out.0
+}
+
+/// Base and tuned side by side.
+fn evaluations(paint: Paint, rows: &[(&str, &Evaluation)]) -> String {
+    let row = |(name, e): &(&str, &Evaluation)| {
+        vec![(*name).to_owned(), format!("{:.4}", e.loss), format!("{:.3}", e.perplexity), format!("{:.1} %", 100.0 * e.accuracy)]
+    };
+    table(paint, &["", "loss", "perplexity", "token accuracy"], &rows.iter().map(row).collect::<Vec<_>>())
+}

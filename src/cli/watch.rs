@@ -1,0 +1,106 @@
+//! A run as it goes, for people.
+
+use super::progress::{Progress, Talk, line};
+use super::style::{Paint, bytes, count};
+use crate::app::train::Happening;
+use crate::runs::DatasetRecord;
+use crate::train::{Event, MemoryPlan};
+
+/// Shows what happens on stderr.
+pub struct Watch {
+    talk: Talk,
+    paint: Paint,
+    progress: Option<Progress>,
+    steps: u64,
+}
+
+impl Watch {
+    /// Nothing is shown until something happens.
+    pub fn new(talk: Talk) -> Self {
+        Self { talk, paint: Paint::for_stderr(), progress: None, steps: 0 }
+    }
+
+    fn say(&self, text: &str) {
+        match &self.progress {
+            Some(progress) => progress.note(text),
+            None if self.talk == Talk::Silent => {}
+            None => line(text),
+        }
+    }
+
+    fn titled(&self, title: &str, text: &str) {
+        self.say(&format!("{} {text}", self.paint.dim(&format!("{title:<9}"))));
+    }
+
+    /// Shows one thing.
+    pub fn take(&mut self, happening: Happening) {
+        match happening {
+            Happening::Doing(what) => self.titled("", &self.paint.dim(what)),
+            Happening::Warning(text) => self.titled("warning", &self.paint.yellow(text)),
+            Happening::Data(record) => self.data(record),
+            Happening::Plan(plan) => self.plan(plan),
+            Happening::Run(path) => self.titled("run", &path.display().to_string()),
+            Happening::Stage { total_steps, .. } => self.steps = total_steps,
+            Happening::Event(event) => self.event(event),
+            Happening::Evaluated { what, evaluation } => {
+                let text = format!(
+                    "{what} on the test rows: loss {:.4}, perplexity {:.3}, token accuracy {:.1} %",
+                    evaluation.loss,
+                    evaluation.perplexity,
+                    100.0 * evaluation.accuracy
+                );
+                self.titled("test", &text);
+            }
+        }
+    }
+
+    fn data(&self, record: &DatasetRecord) {
+        let part = |p: &crate::runs::PartRecord| format!("{} rows", count(p.rows as u64));
+        let others = [("validation", &record.validation), ("test", &record.test)];
+        let others: String = others.iter().filter_map(|(name, p)| Some(format!(", {name} {}", part(p.as_ref()?)))).collect();
+        let (tokens, trained) = (count(record.train.tokens), count(record.train.trained_tokens));
+        self.titled("data", &format!("train {} ({tokens} tokens, {trained} of them trained){others}", part(&record.train)));
+    }
+
+    fn plan(&self, plan: &MemoryPlan) {
+        let policy = super::show::policy(plan.policy);
+        let text = format!("peak {} of {} available; {policy}", bytes(plan.peak_bytes), bytes(plan.budget));
+        self.titled("memory", &text);
+    }
+
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Started { total_steps, trainable_parameters, .. } => {
+                self.titled("train", &format!("{} steps, {} trained values", count(*total_steps), count(*trainable_parameters)));
+                self.progress = Some(Progress::start(self.talk, *total_steps));
+            }
+            Event::Resumed { step, path } => self.titled("resume", &format!("after step {step}, from {}", path.display())),
+            Event::Warning { message, .. } => self.titled("warning", &self.paint.yellow(message)),
+            Event::Step { step, loss, lr, tokens_per_second, .. } => {
+                let total = self.steps;
+                let progress = self.progress.get_or_insert_with(|| Progress::start(self.talk, total));
+                progress.set(*step, &format!("loss {loss:.4}  lr {lr:.2e}  {} tokens/s", count(*tokens_per_second as u64)));
+            }
+            Event::Eval { step, loss, perplexity, accuracy, best, .. } => {
+                let best = if *best { self.paint.green("  best so far") } else { String::new() };
+                let accuracy = 100.0 * accuracy;
+                self.titled(
+                    "validate",
+                    &format!("step {step}: loss {loss:.4}, perplexity {perplexity:.3}, token accuracy {accuracy:.1} %{best}"),
+                );
+            }
+            Event::Checkpoint { .. } => {}
+            Event::EarlyStop { best_step, best_loss, .. } => {
+                self.titled("early", &format!("stop: the best validation loss was {best_loss:.4} at step {best_step}"));
+                self.end();
+            }
+            Event::Stopped { .. } | Event::Diverged { .. } | Event::Finished { .. } => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+    }
+}
