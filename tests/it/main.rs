@@ -1,12 +1,17 @@
 //! The integration tests, one binary.
 
 mod adapters;
+mod bad_input;
 mod data;
+mod documents;
 mod golden;
 mod gradients;
+mod layers;
 mod memory;
 mod nf4;
 mod packing;
+mod program;
+mod resume;
 
 /// Counts, so that tests can measure memory.
 #[global_allocator]
