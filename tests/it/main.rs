@@ -1,9 +1,11 @@
 //! The integration tests, one binary.
 
 mod adapters;
+mod bad_models;
 mod data;
 mod golden;
 mod gradients;
+mod hub;
 mod memory;
 mod nf4;
 mod packing;
