@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 use safetensors::tensor::TensorView;
@@ -50,6 +50,9 @@ pub struct AdapterFile {
     pub config: LoraConfig,
     /// The base model that it names.
     pub base_model: Option<String>,
+    config_path: PathBuf,
+    /// Whether `target_modules` alone says which layers have adapters.
+    whole: bool,
     tensors: Shards,
 }
 
@@ -71,7 +74,8 @@ impl AdapterFile {
             return Err(Error::adapter(dir, format!("there is no {WEIGHTS} in this folder")));
         }
         let base_model = json["base_model_name_or_path"].as_str().map(str::to_owned);
-        Ok(Self { config, base_model, tensors: Shards::open_files(&[weights])? })
+        let whole = ["exclude_modules", "layers_pattern", "layers_to_transform"].iter().all(|f| is_empty(&json[*f]));
+        Ok(Self { config, base_model, config_path, whole, tensors: Shards::open_files(&[weights])? })
     }
 
     /// A and B of one linear layer, f32 on the CPU; `None` when it has no adapter.
@@ -98,18 +102,15 @@ impl AdapterFile {
         Ok(Some((self.tensors.float(&name_a, DType::F32)?, self.tensors.float(&name_b, DType::F32)?)))
     }
 
-    /// Refuses tensors that have no place in the model, and an adapter that fits nowhere.
+    /// Refuses tensors that have no place in the model, an adapter that fits nowhere, and target modules that are not in
+    /// the model or not in the file.
     ///
     /// # Errors
-    /// Naming the first such tensor.
+    /// Naming the first such tensor or module.
     pub fn check_places(&self, spec: &DecoderSpec) -> Result<()> {
-        let mut places = BTreeSet::new();
-        for i in 0..spec.num_layers {
-            for kind in LinearKind::ALL {
-                let (a, b) = super::decoder::peft_names(&format!("model.layers.{i}.{}", kind.path()));
-                places.extend([a, b]);
-            }
-        }
+        let layers = 0..spec.num_layers;
+        let paths: Vec<String> = layers.flat_map(|i| LinearKind::ALL.map(|k| format!("model.layers.{i}.{}", k.path()))).collect();
+        let places: BTreeSet<String> = paths.iter().flat_map(|p| <[String; 2]>::from(super::decoder::peft_names(p))).collect();
         if let Some(odd) = self.tensors.names().find(|n| !places.contains(*n)) {
             let message = format!("tensor `{odd}` has no place in this {} of {} layers", spec.architecture, spec.num_layers);
             return Err(Error::adapter(self.tensors.path_of(odd), message));
@@ -117,7 +118,57 @@ impl AdapterFile {
         if self.tensors.names().next().is_none() {
             return Err(Error::adapter(self.tensors.path_of(""), "the file holds no tensors"));
         }
+        for target in &self.config.target_modules {
+            let one = LoraConfig { target_modules: vec![target.clone()], ..self.config.clone() };
+            let mut hit = paths.iter().filter(|p| one.targets(p)).map(|p| super::decoder::peft_names(p).0).peekable();
+            if hit.peek().is_none() {
+                let message = format!("field `target_modules`: `{target}` is not in this {}", spec.architecture);
+                return Err(Error::adapter(&self.config_path, message));
+            }
+            if let Some(gone) = hit.find(|name| self.whole && !self.tensors.has(name)) {
+                let message = format!("tensor `{gone}` is missing, though {CONFIG} lists `{target}` in `target_modules`");
+                return Err(Error::adapter(self.tensors.path_of(&gone), message));
+            }
+        }
         Ok(())
+    }
+}
+
+/// Fields that are read, or that say nothing about how the adapter is applied.
+const READ: &[&str] = &[
+    "auto_mapping",
+    "base_model_name_or_path",
+    "bias",
+    "corda_config",
+    "eva_config",
+    "exclude_modules",
+    "inference_mode",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "loftq_config",
+    "lora_alpha",
+    "lora_dropout",
+    "megatron_config",
+    "megatron_core",
+    "peft_type",
+    "peft_version",
+    "qalora_group_size",
+    "r",
+    "revision",
+    "runtime_config",
+    "target_modules",
+    "task_type",
+    "use_rslora",
+];
+
+/// What a field holds when it asks for nothing.
+fn is_empty(v: &Value) -> bool {
+    match v {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+        _ => false,
     }
 }
 
@@ -129,27 +180,19 @@ fn config_from_json(path: &Path, json: &Value) -> Result<LoraConfig> {
     if let Some(bias) = json["bias"].as_str().filter(|b| *b != "none") {
         return Err(bad("bias", format!("`{bias}` is not supported, only none")));
     }
-    for field in ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
-        if json[field].as_bool() == Some(true) {
-            return Err(bad(field, "is not supported".into()));
-        }
+    if let Some(init) = json["init_lora_weights"].as_str().filter(|i| !matches!(*i, "gaussian" | "eva" | "orthogonal")) {
+        return Err(bad("init_lora_weights", format!("`{init}` changes the base weights, which is not supported")));
     }
-    let is_empty = |v: &Value| match v {
-        Value::Null => true,
-        Value::Array(a) => a.is_empty(),
-        Value::Object(o) => o.is_empty(),
-        _ => false,
-    };
-    for field in ["modules_to_save", "rank_pattern", "alpha_pattern", "trainable_token_indices", "target_parameters"] {
-        if !is_empty(&json[field]) {
-            return Err(bad(field, format!("{} is not supported", json[field])));
+    for (field, value) in json.as_object().into_iter().flatten() {
+        if !READ.contains(&field.as_str()) && !is_empty(value) {
+            return Err(bad(field, format!("{value} is not supported")));
         }
     }
     let rank = json["r"].as_u64().filter(|r| *r > 0).ok_or_else(|| bad("r", format!("expected a rank, got {}", json["r"])))?;
     let alpha = json["lora_alpha"].as_f64().ok_or_else(|| bad("lora_alpha", format!("expected a number, got {}", json["lora_alpha"])))?;
     let target_modules = match &json["target_modules"] {
         Value::Array(a) => a.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        Value::String(s) => vec![s.clone()],
+        // One text is a pattern over paths: what the file holds says which.
         _ => Vec::new(),
     };
     Ok(LoraConfig {
@@ -176,9 +219,14 @@ impl Decoder {
                 None => None,
             })
         })?;
-        // What the file holds is the truth: `target_modules` may also be a pattern.
-        let kinds: BTreeSet<LinearKind> = made.iter().map(|m| m.kind).collect();
-        let target_modules = kinds.into_iter().map(|k| k.short().to_owned()).collect();
+        // What the file holds is the truth: `target_modules` may also be a pattern. A module that not every layer has is
+        // named by its paths.
+        let of = |kind: LinearKind| made.iter().filter(move |m| m.kind == kind);
+        let names = |kind: LinearKind| match of(kind).count() == self.spec().num_layers {
+            true => vec![kind.short().to_owned()],
+            false => of(kind).map(|m| format!("model.layers.{}.{}", m.layer, kind.path())).collect(),
+        };
+        let target_modules = LinearKind::ALL.into_iter().flat_map(names).collect();
         self.install_lora(&LoraConfig { target_modules, ..file.config }, made);
         Ok(())
     }

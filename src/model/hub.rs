@@ -1,12 +1,17 @@
 //! Models from the Hugging Face Hub, through its ordinary cache.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::error::{Error, Result};
 use super::weights::weight_files;
+
+/// Tries after the first, for a file.
+const RETRIES: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// How the Hub is reached.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +61,7 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     if options.offline {
         return cached(&options.cache(), model, revision).ok_or_else(|| bad("is not in the cache, and offline mode is on".into()));
     }
-    let mut builder = ApiBuilder::from_cache(options.cache()).with_progress(false).with_retries(3);
+    let mut builder = ApiBuilder::from_cache(options.cache()).with_progress(false);
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint.clone());
     }
@@ -79,11 +84,14 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     if !files.iter().any(|f| f.ends_with(".safetensors")) {
         return Err(bad("has no safetensors weights".into()));
     }
-    let repo: ApiRepo = api.repo(pinned);
+    let repo: ApiRepo = api.repo(pinned.clone());
+    let store = options.cache().repo(pinned);
     let mut folder = None;
     for (i, file) in files.iter().enumerate() {
         on_file(file, i + 1, files.len());
-        let path = repo.get(file).map_err(|e| bad(format!("{file}: {}", reason(&e))))?;
+        // By its commit, whichever program put it there: the client looks only under names that it has written itself.
+        let there = Some(store.pointer_path(&info.sha).join(file)).filter(|p| p.is_file());
+        let path = there.map_or_else(|| download(&repo, &store, file), Ok).map_err(|e| bad(format!("{file}: {}", reason(&e))))?;
         if file == "config.json" {
             folder = path.parent().map(Path::to_path_buf);
         }
@@ -91,6 +99,33 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     let by_name = options.cache().repo(Repo::with_revision(model.to_owned(), RepoType::Model, revision.to_owned()));
     by_name.create_ref(&info.sha).map_err(|e| bad(format!("the cache cannot be written: {e}")))?;
     folder.ok_or_else(|| bad("config.json did not arrive".into()))
+}
+
+/// One file, into the cache; what an earlier try left behind is taken up. The client's own retries are not used: after a
+/// resumed transfer that fails at once they write the file behind its own half.
+fn download(repo: &ApiRepo, store: &CacheRepo, file: &str) -> Result<PathBuf, ApiError> {
+    let mut failed = 0;
+    loop {
+        let error = match repo.download(file) {
+            Ok(path) => return Ok(path),
+            Err(e) => e,
+        };
+        let text = error.to_string();
+        // A half that is too long, or is the whole already, cannot be taken up.
+        let useless = matches!(error, ApiError::InvalidResume) || text.contains("status: 416");
+        failed += 1;
+        if failed > RETRIES || !(useless || no_answer(&error) || text.contains("status: 5")) {
+            return Err(error);
+        }
+        if useless {
+            let halves = std::fs::read_dir(store.blob_path(""))?.flatten().map(|f| f.path());
+            for half in halves.filter(|p| p.extension().is_some_and(|e| e == "part")) {
+                std::fs::remove_file(half)?;
+            }
+        } else {
+            std::thread::sleep(FIRST_WAIT * failed * failed);
+        }
+    }
 }
 
 /// The folder of a model whose files are all in the cache.
@@ -123,7 +158,7 @@ fn no_answer(e: &ApiError) -> bool {
 fn reason(e: &ApiError) -> String {
     let text = e.to_string();
     let hint = if text.contains("401") || text.contains("403") {
-        ": access is refused (a gated or private model needs HF_TOKEN)"
+        ": access is refused: the model is gated or private and needs a valid HF_TOKEN, or there is none of this name"
     } else if text.contains("404") {
         ": there is no such model or revision"
     } else {

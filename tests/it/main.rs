@@ -2,10 +2,12 @@
 
 mod adapters;
 mod bad_input;
+mod bad_models;
 mod data;
 mod documents;
 mod golden;
 mod gradients;
+mod hub;
 mod layers;
 mod memory;
 mod nf4;

@@ -210,27 +210,37 @@ fn llama_q8(policy: Policy) -> Case {
 
 #[test]
 fn adapters_in_f32() {
-    [Policy::KeepAll, Policy::Minimal, Policy::Recompute].map(|p| check("llama f32 lora", &llama_f32(p)));
+    for p in [Policy::KeepAll, Policy::Minimal, Policy::Recompute] {
+        check("llama f32 lora", &llama_f32(p));
+    }
 }
 
 #[test]
 fn adapters_on_nf4_in_bf16() {
-    [Policy::KeepAll, Policy::Minimal, Policy::Recompute].map(|p| check("qwen3 nf4 bf16 lora", &qwen_nf4_bf16(p)));
+    for p in [Policy::KeepAll, Policy::Minimal, Policy::Recompute] {
+        check("qwen3 nf4 bf16 lora", &qwen_nf4_bf16(p));
+    }
 }
 
 #[test]
 fn full_in_bf16_with_norms_behind() {
-    [Policy::KeepAll, Policy::Recompute].map(|p| check("olmo2 bf16 full", &olmo_full_bf16(p)));
+    for p in [Policy::KeepAll, Policy::Recompute] {
+        check("olmo2 bf16 full", &olmo_full_bf16(p));
+    }
 }
 
 #[test]
 fn full_in_f32() {
-    [Policy::KeepAll, Policy::Recompute].map(|p| check("llama f32 full", &llama_full_f32(p)));
+    for p in [Policy::KeepAll, Policy::Recompute] {
+        check("llama f32 full", &llama_full_f32(p));
+    }
 }
 
 #[test]
 fn adapters_on_q8() {
-    [Policy::KeepAll, Policy::Recompute].map(|p| check("llama q8 lora", &llama_q8(p)));
+    for p in [Policy::KeepAll, Policy::Recompute] {
+        check("llama q8 lora", &llama_q8(p));
+    }
 }
 
 fn spec_of(config: &serde_json::Value) -> DecoderSpec {

@@ -136,15 +136,18 @@ impl Shards {
         let bad = |message: String| Error::WeightFile { path: path.to_path_buf(), message };
         let map = MappedFile::open(path).map_err(Error::io(path))?;
         let bytes = map.bytes();
+        if bytes.starts_with(b"version https://git-lfs") {
+            return Err(bad("is a pointer of git-lfs, not the file itself: run `git lfs pull` in its repository".into()));
+        }
         let header = header_end(bytes).map_err(bad)?;
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("not a safetensors file: {e}")))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| match e {
+            // The header says how many bytes follow; a file that breaks off has fewer.
+            safetensors::SafeTensorError::MetadataIncompleteBuffer => bad(incomplete(bytes, header)),
+            e => bad(format!("not a safetensors file: {e}")),
+        })?;
         let shard = self.shards.len();
         for (name, info) in metadata.tensors() {
             let (start, end) = (header + info.data_offsets.0, header + info.data_offsets.1);
-            if end > bytes.len() {
-                let message = format!("the file is cut short: it has {} bytes and the tensor ends at {end}", bytes.len());
-                return Err(Error::tensor(path, &name, message));
-            }
             let entry = Entry { shard, dtype: info.dtype, shape: info.shape.clone(), start, end };
             if self.entries.insert(name.clone(), entry).is_some() {
                 return Err(Error::tensor(path, &name, "is in two shards"));
@@ -248,6 +251,18 @@ fn header_end(bytes: &[u8]) -> Result<usize, String> {
     match usize::try_from(len).ok().and_then(|n| n.checked_add(8)) {
         Some(end) if end <= bytes.len() => Ok(end),
         _ => Err(format!("the file is cut short or not safetensors: its header says {len} bytes, the file has {}", bytes.len())),
+    }
+}
+
+/// Why the tensors of a file do not fill it.
+fn incomplete(bytes: &[u8], header: usize) -> String {
+    let json: Value = serde_json::from_slice(&bytes[8..header]).unwrap_or_default();
+    let ends = json.as_object().into_iter().flatten().filter_map(|(name, t)| Some((t["data_offsets"][1].as_u64()?, name)));
+    let has = bytes.len();
+    match ends.max().map(|(end, name)| (end.saturating_add(header as u64), name)) {
+        Some((end, name)) if end > has as u64 => format!("the file is cut short: it has {has} bytes and the tensor `{name}` ends at {end}"),
+        Some((end, _)) => format!("the file has {has} bytes, its tensors end at {end}: not a whole safetensors file"),
+        None => "the header names no tensors, but bytes follow it".into(),
     }
 }
 

@@ -118,12 +118,6 @@ impl<'l> Walk<'l> {
         self.rows(width)
     }
 
-    /// Decoded scales of a 4-bit matrix, for the length of a product.
-    fn scales(&self, kind: LinearKind) -> u64 {
-        let (out, inp) = self.sketch.spec.linear_shape(kind);
-        if self.sketch.quantization == Quantization::Nf4 { 4 * (out * inp).div_ceil(64) as u64 } else { 0 }
-    }
-
     fn adapter_forward(&self, l: &LayerSketch, kind: LinearKind) -> Option<H<'l>> {
         let rank = l.rank[kind as usize];
         let (out, inp) = self.sketch.spec.linear_shape(kind);
@@ -136,21 +130,17 @@ impl<'l> Walk<'l> {
 
     fn linear(&self, l: &LayerSketch, kind: LinearKind) -> (H<'l>, Option<H<'l>>) {
         let y = self.rows(self.sketch.spec.linear_shape(kind).0);
-        self.ledger.moment(self.scales(kind));
         (y, self.adapter_forward(l, kind))
     }
 
     fn linear_backward(&self, l: &LayerSketch, kind: LinearKind, want: bool, onto: Option<H<'l>>) -> Option<H<'l>> {
         let (out, inp) = self.sketch.spec.linear_shape(kind);
         let dx = if want { onto.or_else(|| Some(self.rows(inp))) } else { onto };
-        self.ledger.moment(self.scales(kind));
         let rank = l.rank[kind as usize];
         if rank > 0 {
             self.ledger.moment(lora::scratch_bytes(self.tokens, out, inp, rank, self.sketch.threads).1);
         }
-        if *self.sketch.trainable == Trainable::Full && self.sketch.compute_dtype != DType::F32 {
-            self.ledger.moment(4 * (self.tokens * (out + inp)) as u64);
-        }
+        self.ledger.moment(self.sketch.widened(self.tokens * (out + inp)));
         dx
     }
 

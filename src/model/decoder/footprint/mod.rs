@@ -166,6 +166,14 @@ impl Sketch<'_> {
         self.threads as u64 * (most.iter().sum::<u64>() + PACKS)
     }
 
+    /// What the operands of a weight's gradient take as f32, on processors without the packed product: it alone needs
+    /// buffers for f32 too.
+    fn widened(&self, elements: usize) -> u64 {
+        let packed = thread_bytes(1, 1, 1, DType::F32, true)[0] > 0;
+        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && !packed;
+        if needed { 4 * elements as u64 } else { 0 }
+    }
+
     /// What a training pass takes.
     pub fn pass(&self, shape: PassShape) -> PassBytes {
         let s = self.spec;
@@ -215,10 +223,7 @@ impl Sketch<'_> {
         let _gathered = walk.ledger.hold(chunk * hidden * e);
         let logits = walk.ledger.hold(chunk * vocab * e);
         let part = walk.ledger.hold(chunk * hidden * e);
-        // bf16 operands of the head's gradient are widened.
-        if *self.trainable == Trainable::Full && e < 4 {
-            walk.ledger.moment(4 * chunk * (vocab + hidden));
-        }
+        walk.ledger.moment(self.widened((chunk * (vocab + hidden)) as usize));
         drop(part);
         (dx, logits.bytes())
     }
