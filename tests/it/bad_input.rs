@@ -32,7 +32,7 @@ fn configuration() {
     let yaml = desk.write("bad.yaml", "training:\n  stage1: {iterations: 4\nlora: [\n");
     refused(&desk.run(&["train", yaml.to_str().unwrap()]), 3, &["bad.yaml:"]);
     let yaml = desk.write("two.yaml", "trainig: {}\nlora:\n  rank: -1\n");
-    refused(&desk.run(&["train", yaml.to_str().unwrap()]), 3, &["two.yaml:1", "trainig", "two.yaml:3", "lora.rank"]);
+    refused(&desk.run(&["train", yaml.to_str().unwrap()]), 3, &["two.yaml:1", "did you mean `training`", "two.yaml:3", "lora.rank"]);
 }
 
 #[test]

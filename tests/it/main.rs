@@ -3,6 +3,7 @@
 mod adapters;
 mod bad_input;
 mod bad_models;
+mod commands;
 mod data;
 mod documents;
 mod golden;
