@@ -200,18 +200,19 @@ const SHAPES: [(&str, [usize; 6], bool); 4] = [
 /// When the shape is unknown, or the folder exists or cannot be written.
 pub fn random_model(shape: &str, out: &Path, tokenizer_of: Option<&str>) -> Result<RandomModelReport, Fault> {
     if out.exists() {
-        return Err(Fault::new("already_exists", format!("{} exists already", out.display())).hint("choose another --out, or remove it first"));
+        return Err(
+            Fault::new("already_exists", format!("{} exists already", out.display())).hint("choose another --out, or remove it first")
+        );
     }
     let tokenizer = tokenizer_of.map(|m| models::resolve(m, None)).transpose()?;
     let vocabulary = tokenizer.as_deref().map(crate::data::TextTokenizer::load).transpose()?.map(|t| t.vocab_size());
     let config = match SHAPES.iter().find(|(name, ..)| *name == shape) {
         Some((_, sizes, tied)) => llama_config(*sizes, *tied, vocabulary),
-        None if Path::new(shape).is_file() => {
-            std::fs::read_to_string(shape).map_err(|e| Fault::io("read", Path::new(shape), &e))?
-        }
+        None if Path::new(shape).is_file() => std::fs::read_to_string(shape).map_err(|e| Fault::io("read", Path::new(shape), &e))?,
         None => {
             let names: Vec<&str> = SHAPES.iter().map(|s| s.0).collect();
-            return Err(Fault::new("unknown_shape", format!("`{shape}` is no shape and no file")).hint(format!("give a config.json or one of {}", names.join(", "))));
+            return Err(Fault::new("unknown_shape", format!("`{shape}` is no shape and no file"))
+                .hint(format!("give a config.json or one of {}", names.join(", "))));
         }
     };
     let spec = write_random_model(out, &config, &RandomInit { dtype: Dtype::F32, ..RandomInit::default() })?;

@@ -83,7 +83,14 @@ pub fn run(out: &Path, stop: StopFlag, on: &mut dyn FnMut(Happening)) -> Result<
     write_file(&out.join("config/fine_tuning_config.yaml"), CONFIG.as_bytes())?;
     let report = train(&TrainRequest { name: "demo".into(), stop, ..TrainRequest::new(out) }, on)?;
     let Some(adapter) = report.model.clone() else {
-        return Ok(DemoReport { project: out.to_path_buf(), train: report, answered: 0, base_right: 0, tuned_right: 0, answers: Vec::new() });
+        return Ok(DemoReport {
+            project: out.to_path_buf(),
+            train: report,
+            answered: 0,
+            base_right: 0,
+            tuned_right: 0,
+            answers: Vec::new(),
+        });
     };
     on(Happening::Doing("letting both models answer held-out requests"));
     let base = load(&ModelRequest::named(super::models::EMBEDDED))?;

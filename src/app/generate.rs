@@ -83,7 +83,12 @@ pub fn run(request: &GenerateRequest, on_text: &mut dyn FnMut(&str)) -> Result<G
 ///
 /// # Errors
 /// As [`run`].
-pub fn generate_with(loaded: &LoadedModel, input: &Input, sampling: &Sampling, on_text: &mut dyn FnMut(&str)) -> Result<GenerateReport, Fault> {
+pub fn generate_with(
+    loaded: &LoadedModel,
+    input: &Input,
+    sampling: &Sampling,
+    on_text: &mut dyn FnMut(&str),
+) -> Result<GenerateReport, Fault> {
     let ids = prompt_ids(&loaded.tokenizer, input)?;
     let options = SamplingOptions {
         max_new_tokens: sampling.max_new_tokens,
@@ -118,7 +123,9 @@ fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Faul
         Input::Messages { messages, tools } => (messages.clone(), tools.clone()),
         Input::MessagesFile(path) => {
             let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
-            let bad = |m: String| Fault::new("bad_messages", format!("{}: {m}", path.display())).hint("give [{\"role\": \"user\", \"content\": \"...\"}]");
+            let bad = |m: String| {
+                Fault::new("bad_messages", format!("{}: {m}", path.display())).hint("give [{\"role\": \"user\", \"content\": \"...\"}]")
+            };
             let mut json: Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
             match json.get_mut("messages").map(Value::take) {
                 Some(messages) => (messages, json["tools"].take()),

@@ -43,7 +43,8 @@ pub struct MergeDone {
 /// When base and adapter do not fit each other, or the folder exists or cannot be written.
 pub fn run(request: &MergeRequest) -> Result<MergeDone, Fault> {
     if request.out.exists() {
-        return Err(Fault::new("already_exists", format!("{} exists already", request.out.display())).hint("choose another --out, or remove it first"));
+        return Err(Fault::new("already_exists", format!("{} exists already", request.out.display()))
+            .hint("choose another --out, or remove it first"));
     }
     let options = MergeOptions {
         model: models::resolve(&request.model, request.revision.as_deref())?,

@@ -199,7 +199,8 @@ fn part(dataset: &Dataset, rows: usize) -> PartRecord {
 fn note_counts(dataset: &Dataset, warnings: &mut Vec<String>) {
     let c = &dataset.counts;
     if c.truncated > 0 {
-        warnings.push(format!("{} of {} rows are longer than max_seq_length and were cut ({} tokens lost)", c.truncated, c.rows, c.cut_tokens));
+        warnings
+            .push(format!("{} of {} rows are longer than max_seq_length and were cut ({} tokens lost)", c.truncated, c.rows, c.cut_tokens));
     }
     if c.dropped_overlong + c.truncated_away > 0 {
         warnings.push(format!("{} rows were left out for their length", c.dropped_overlong + c.truncated_away));

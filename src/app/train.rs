@@ -114,7 +114,9 @@ fn unavailable(config: &RunConfig, said: &Said) -> Vec<String> {
         (config.carbon_tracking.enabled && said.is_said("carbon_tracking.enabled"), "carbon_tracking.enabled", "energy tracking"),
     ];
     let asked = wanted.into_iter().filter(|(on, ..)| *on);
-    asked.map(|(_, key, what)| format!("{}: `{key}`: {what} is not in this version; metrics.jsonl is always written", said.origin(key))).collect()
+    asked
+        .map(|(_, key, what)| format!("{}: `{key}`: {what} is not in this version; metrics.jsonl is always written", said.origin(key)))
+        .collect()
 }
 
 /// Trains to the end, or to a stop.

@@ -214,9 +214,7 @@ fn data_options(a: &FieldArgs) -> Result<DataOptions, Fault> {
     let layout = layouts.into_iter().find(|l| l.name() == a.layout);
     if layout.is_none() && a.layout != "auto" {
         let names: Vec<&str> = layouts.iter().map(|l| l.name()).collect();
-        return Err(
-            Fault::new("usage", format!("`{}` is no layout", a.layout)).hint(format!("give --layout auto, {}", names.join(", ")))
-        );
+        return Err(Fault::new("usage", format!("`{}` is no layout", a.layout)).hint(format!("give --layout auto, {}", names.join(", "))));
     }
     let mut fields = Fields::default();
     let named = [

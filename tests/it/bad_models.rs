@@ -110,7 +110,9 @@ fn fields_of_the_config() -> Outcome {
     const CODE: &str = "model_config_unsupported";
     let required = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"];
     for field in required {
-        for (value, says) in [(Value::Null, "is missing"), (json!(0), "at least 1"), (json!(-1), "whole number"), (json!("32"), "whole number")] {
+        for (value, says) in
+            [(Value::Null, "is missing"), (json!(0), "at least 1"), (json!(-1), "whole number"), (json!("32"), "whole number")]
+        {
             let breaks = |d: &Path| edit_json(&d.join("config.json"), |c| c[field] = value);
             broken(field, CODE, &["config.json", &format!("field `{field}`"), says], breaks)?;
         }
@@ -306,7 +308,11 @@ fn adapters_that_do_not_fit() -> Outcome {
     };
     fails("half an adapter", &[FILE, half, "missing"], &gone(&["layers.1.mlp.up_proj.lora_B.weight"]))?;
     let whole = ["layers.1.mlp.up_proj.lora_A.weight", "layers.1.mlp.up_proj.lora_B.weight"];
-    fails("a layer without its adapter", &[FILE, whole[0], "target_modules"], &gone(&["layers.1.mlp.up_proj.lora_A.weight", "layers.1.mlp.up_proj.lora_B.weight"]))?;
+    fails(
+        "a layer without its adapter",
+        &[FILE, whole[0], "target_modules"],
+        &gone(&["layers.1.mlp.up_proj.lora_A.weight", "layers.1.mlp.up_proj.lora_B.weight"]),
+    )?;
     fails("no tensors", &[FILE, "no tensors"], &gone(&["weight"]))?;
     fails("a tensor without a place", &[FILE, "layers.2.mlp.up_proj", "no place"], &|d| {
         edit_tensors(&d.join(FILE), |t| {

@@ -35,15 +35,7 @@ pub fn data_stats(report: &DataReport, paint: Paint) -> String {
     files(&mut out, &report.check, paint);
     if let Some(c) = &report.check.counts {
         let spread = |name: &str, s: &Spread| {
-            vec![
-                name.to_owned(),
-                count(s.min),
-                format!("{:.1}", s.mean),
-                count(s.p50),
-                count(s.p90),
-                count(s.p99),
-                count(s.max),
-            ]
+            vec![name.to_owned(), count(s.min), format!("{:.1}", s.mean), count(s.p50), count(s.p90), count(s.p99), count(s.max)]
         };
         out.named(paint, "sequences", count(c.examples as u64));
         let share = 100.0 * c.trained_tokens as f64 / c.tokens.max(1) as f64;

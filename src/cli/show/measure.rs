@@ -19,7 +19,11 @@ pub fn plan(report: &PlanReport, paint: Paint) -> String {
         .chain([vec!["peak".into(), bytes(report.plan.peak_bytes), "100.0 %".into()]])
         .collect();
     out.0 += &table(paint, &["part", "size", "share"], &rows);
-    out.named(paint, "step", format!("{} tokens at most, {} in one pass", count(report.window_tokens as u64), count(report.plan.tokens_per_pass as u64)));
+    out.named(
+        paint,
+        "step",
+        format!("{} tokens at most, {} in one pass", count(report.window_tokens as u64), count(report.plan.tokens_per_pass as u64)),
+    );
     out.named(paint, "policy", policy(report.plan.policy));
     out.named(paint, "budget", format!("{}; {}", bytes(report.plan.budget), paint.green("fits")));
     out.0
