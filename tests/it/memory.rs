@@ -80,7 +80,7 @@ fn lora(targets: &[String]) -> LoraConfig {
     LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, use_rslora: false, target_modules: targets.to_vec() }
 }
 
-/// Two steps of a case, measured.
+/// A step of a case and another pass, measured.
 fn measure(case: &Case, dir: &Path) -> Measured {
     let held = alloc::live_bytes();
     alloc::reset_peak();
@@ -94,12 +94,10 @@ fn measure(case: &Case, dir: &Path) -> Measured {
     let mut grads = model.zero_grads().unwrap();
     let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy: case.policy, dropout_seed: Some(7) };
     let passes = [case.batch()];
-    for _ in 0..2 {
-        train_step(&mut model, &mut optimizer, &Sft, &passes, &mut grads, &settings).unwrap();
-    }
-    let peak = alloc::peak_bytes();
+    train_step(&mut model, &mut optimizer, &Sft, &passes, &mut grads, &settings).unwrap();
     let options = tallow::model::StepOptions { grad_scale: 1.0, dropout_seed: None, policy: case.policy };
     let (_, kept) = model.loss_and_grads_measured(&passes[0], &options, &mut grads).unwrap();
+    let peak = alloc::peak_bytes();
     Measured { held, weights: model.weight_bytes(), optimizer: optimizer.bytes(), kept, peak, rss: alloc::peak_rss_bytes() }
 }
 
@@ -166,42 +164,42 @@ fn check(name: &str, case: &Case) {
 
 fn llama_f32(policy: Policy) -> Case {
     Case {
-        config: config("llama", 256, 704, 8, 8192),
+        config: config("llama", 256, 704, 5, 8192),
         quantization: Quantization::None,
         bf16: false,
         lora: vec!["all-linear".into()],
         optimizer: OptimizerKind::AdamW,
         policy,
-        sequences: vec![1024, 700, 324],
+        sequences: vec![512, 350, 162],
     }
 }
 
 fn qwen_nf4_bf16(policy: Policy) -> Case {
     Case {
-        config: config("qwen3", 512, 1024, 6, 8192),
+        config: config("qwen3", 512, 1024, 3, 8192),
         quantization: Quantization::Nf4,
         bf16: true,
         lora: vec!["q_proj".into(), "v_proj".into()],
         optimizer: OptimizerKind::AdamW8bit,
         policy,
-        sequences: vec![512; 4],
+        sequences: vec![256; 4],
     }
 }
 
 fn olmo_full_bf16(policy: Policy) -> Case {
     Case {
-        config: config("olmo2", 256, 1024, 4, 4096),
+        config: config("olmo2", 256, 1024, 3, 4096),
         quantization: Quantization::None,
         bf16: true,
         lora: vec![],
         optimizer: OptimizerKind::AdamW8bit,
         policy,
-        sequences: vec![1024],
+        sequences: vec![768],
     }
 }
 
 fn llama_full_f32(policy: Policy) -> Case {
-    Case { config: config("llama", 320, 1280, 5, 4096), lora: vec![], sequences: vec![256; 6], ..llama_f32(policy) }
+    Case { config: config("llama", 320, 1280, 3, 4096), lora: vec![], sequences: vec![256; 3], ..llama_f32(policy) }
 }
 
 fn llama_q8(policy: Policy) -> Case {

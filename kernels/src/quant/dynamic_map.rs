@@ -10,11 +10,12 @@ pub fn dynamic_map(signed: bool) -> [f32; 256] {
     let mut values: Vec<f32> = Vec::with_capacity(256);
     for i in 0..EXPONENT_BITS {
         let fractions = if signed { 1usize << i } else { 1usize << (i + 1) };
-        let scale = 10f64.powi(i - (EXPONENT_BITS - 1));
+        // torch takes a factor of f32 values as f32.
+        let scale = 10f64.powi(i - (EXPONENT_BITS - 1)) as f32;
         let edges = linspace_f32(0.1, 1.0, fractions + 1);
         for pair in edges.windows(2) {
             let mean = (pair[0] + pair[1]) / 2.0;
-            let value = (scale * f64::from(mean)) as f32;
+            let value = scale * mean;
             values.push(value);
             if signed {
                 values.push(-value);

@@ -229,9 +229,12 @@ fn quantize_scales(absmax: &[f32]) -> Result<Absmax> {
     let mut nested = vec![0f32; absmax.len().div_ceil(NESTED_BLOCK)];
     for ((codes, nested), block) in codes.chunks_mut(NESTED_BLOCK).zip(&mut nested).zip(absmax.chunks(NESTED_BLOCK)) {
         *nested = block.iter().fold(0f32, |m, x| m.max((x - offset).abs()));
-        let inverse = if *nested > 0.0 { 1.0 / *nested } else { 0.0 };
-        for (c, x) in codes.iter_mut().zip(block) {
-            *c = nearest_code(&map, (x - offset) * inverse);
+        // Scales that are all their mean keep code 0, as in bitsandbytes: it is multiplied by zero.
+        if *nested > 0.0 {
+            let inverse = 1.0 / *nested;
+            for (c, x) in codes.iter_mut().zip(block) {
+                *c = nearest_code(&map, (x - offset) * inverse);
+            }
         }
     }
     let (blocks, nested_blocks) = (codes.len(), nested.len());

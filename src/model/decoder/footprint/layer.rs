@@ -1,13 +1,12 @@
 //! One block's forward and backward pass over sizes. Each function mirrors the one of its name in `layer` and `backward`.
 
-use candle_core::DType;
 use tallow_kernels::attention;
 use tallow_kernels::lora;
 
 use super::Sketch;
 use super::ledger::{Held, Ledger};
+use crate::model::decoder::Policy;
 use crate::model::decoder::needs::{Needs, Trains};
-use crate::model::decoder::{Policy, Quantization, Trainable};
 use crate::model::spec::LinearKind::{self, Down, Gate, K, O, Q, Up, V};
 use crate::model::spec::{NormKind, NormPlacement, QkNorm};
 
