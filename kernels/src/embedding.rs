@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use crate::elementwise::add_to;
 use crate::real::{Real, by_dtype};
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
@@ -55,7 +56,7 @@ pub fn embedding_backward(dy: &Tensor, ids: &[u32], dtable: &Tensor) -> Result<(
             for &(id, i) in order[first..].iter().take_while(|&&(id, _)| (id as usize) < (c + 1) * ROWS) {
                 let at = (id as usize - c * ROWS) * d;
                 let row = &dy[i as usize * d..(i as usize + 1) * d];
-                chunk[at..at + d].iter_mut().zip(row).for_each(|(o, v)| *o += v.up());
+                add_to(&mut chunk[at..at + d], row);
             }
         });
     }))?)

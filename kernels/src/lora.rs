@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use crate::elementwise::{add_to, convert};
 use crate::matmul::{Mat, gemm_f32};
 use crate::real::{Real, by_dtype};
 use crate::view::{is_cpu, no_kernel, read, write};
@@ -84,7 +85,11 @@ const STEP: usize = 512;
 /// Widens rows and applies dropout; `first` is the index of the first element in the whole tensor.
 fn dropped<T: Real>(x: &[T], first: usize, dropout: Option<Dropout>) -> Vec<f32> {
     match dropout {
-        None => x.iter().map(|v| v.up()).collect(),
+        None => {
+            let mut out = vec![0f32; x.len()];
+            convert(x, &mut out);
+            out
+        }
         Some(d) => x.iter().enumerate().map(|(i, v)| v.up() * d.factor(first + i)).collect(),
     }
 }
@@ -123,9 +128,7 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s:
                         gemm_f32(h, Mat::dense(t, rank), &xd, Mat::dense(t, inp), a, Mat::dense(rank, inp).t(), 1.0, 0.0);
                         let mut add = vec![0f32; t * out];
                         gemm_f32(&mut add, Mat::dense(t, out), h, Mat::dense(t, rank), b, Mat::dense(out, rank).t(), l.scale, 0.0);
-                        for (y, v) in y.iter_mut().zip(&add) {
-                            *y = T::down(y.up() + v);
-                        }
+                        add_to(y, &add);
                     });
                 })
             })

@@ -6,8 +6,10 @@ use rayon::prelude::*;
 use super::Call;
 use crate::Result;
 use crate::activation::exp;
-use crate::matmul::{Mat, convert, gemm_f32};
+use crate::elementwise::{convert, scale};
+use crate::matmul::{Mat, gemm_f32};
 use crate::real::{Real, by_dtype};
+use crate::simd::{greatest, sum, wide};
 use crate::view::{SharedMut, read};
 
 /// Queries of a tile.
@@ -35,6 +37,32 @@ fn gather<T: Real>(x: &[T], first: usize, rows: usize, head: usize, heads: usize
     }
 }
 
+wide! {
+    fn row_max(row: &[f32]) -> f32 {
+        greatest(row.len(), |i| row[i])
+    }
+
+    /// `x = e^(x - max)`, 0 where masked; returns the sum.
+    fn exp_row(row: &mut [f32], max: f32) -> f32 {
+        for x in row.iter_mut() {
+            *x = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - max) };
+        }
+        sum(row.len(), |i| row[i])
+    }
+
+    /// Scores become probabilities, and their gradients the scores' gradients.
+    fn gradient_row(p: &mut [f32], ds: &mut [f32], lse: f32, delta: f32, scale: f32) {
+        for (p, ds) in p.iter_mut().zip(ds) {
+            *p = if *p == f32::NEG_INFINITY { 0.0 } else { exp(*p - lse) };
+            *ds = *p * (*ds - delta) * scale;
+        }
+    }
+
+    fn dot<T: Real, U: Real>(a: &[T], b: &[U]) -> f32 {
+        sum(a.len().min(b.len()), |i| a[i].up() * b[i].up())
+    }
+}
+
 pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &Call) -> Result<(Tensor, Tensor)> {
     let tokens = q.dims()[0];
     by_dtype!(op, "q", q, T => {
@@ -51,9 +79,7 @@ pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &
                     // SAFETY: each (token, head) belongs to exactly one task.
                     let (o, l) = unsafe { (so.slice((token * c.heads + head) * c.dim, c.dim), sl.slice(head * tokens + token, 1)) };
                     l[0] = row_lse[i];
-                    for (o, x) in o.iter_mut().zip(&out[i * c.dim..]) {
-                        *o = T::down(*x);
-                    }
+                    convert(&out[i * c.dim..], o);
                 }
             });
         })))???;
@@ -101,29 +127,21 @@ fn forward_tile<T: Real>(q: &[T], k: &[T], v: &[T], c: &Call, span: usize, head:
         gemm_f32(&mut s, Mat::dense(rows, nk), &qt, Mat::dense(rows, d), &kt, Mat::dense(nk, d).t(), c.scale, 0.0);
         mask(&mut s, nk, rows, offset + q0, k0, c.window);
         for (i, row) in s.chunks_mut(nk).take(rows).enumerate() {
-            let tile_max = row.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
-            let new_max = max[i].max(tile_max);
+            let new_max = max[i].max(row_max(row));
             if new_max == f32::NEG_INFINITY {
                 row.fill(0.0);
                 continue;
             }
             let shrink = if max[i] == f32::NEG_INFINITY { 0.0 } else { exp(max[i] - new_max) };
-            let mut total = [0f32; 16];
-            for part in row.chunks_mut(16) {
-                for (x, t) in part.iter_mut().zip(&mut total) {
-                    *x = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - new_max) };
-                    *t += *x;
-                }
-            }
-            sum[i] = sum[i] * shrink + total.iter().sum::<f32>();
+            sum[i] = sum[i] * shrink + exp_row(row, new_max);
             max[i] = new_max;
-            acc[i * d..(i + 1) * d].iter_mut().for_each(|a| *a *= shrink);
+            scale(&mut acc[i * d..(i + 1) * d], shrink);
         }
         gemm_f32(&mut acc, Mat::dense(rows, d), &s, Mat::dense(rows, nk), &vt, Mat::dense(nk, d), 1.0, 1.0);
     }
     for i in 0..rows {
         let inverse = 1.0 / sum[i];
-        acc[i * d..(i + 1) * d].iter_mut().for_each(|a| *a *= inverse);
+        scale(&mut acc[i * d..(i + 1) * d], inverse);
         max[i] += sum[i].ln();
     }
     (acc, max)
@@ -190,7 +208,7 @@ fn backward_kv_head<T: Real>(x: &Ins<T>, out: &Outs<T>, c: &Call, span: usize, k
         let delta: Vec<f32> = (0..n)
             .map(|i| {
                 gather(x.o, first + i, 1, head, c.heads, d, &mut of);
-                gf[i * d..(i + 1) * d].iter().zip(&of).map(|(a, b)| a * b).sum()
+                dot(&gf[i * d..(i + 1) * d], &of)
             })
             .collect();
         dq.fill(0.0);
@@ -213,9 +231,7 @@ unsafe fn scatter<T: Real>(to: &SharedMut<T>, from: &[f32], first: usize, head: 
     for (i, row) in from.chunks(dim).enumerate() {
         // SAFETY: the caller's promise.
         let out = unsafe { to.slice(((first + i) * heads + head) * dim, dim) };
-        for (o, v) in out.iter_mut().zip(row) {
-            *o = T::down(*v);
-        }
+        convert(row, out);
     }
 }
 
@@ -246,11 +262,7 @@ fn backward_head(
             gemm_f32(&mut ds, tile, &g[at.clone()], heads, &v[keys.clone()], Mat::dense(nk, d).t(), 1.0, 0.0);
             mask(&mut p, nk, rows, q0, k0, c.window);
             for (i, (p, ds)) in p.chunks_mut(nk).zip(ds.chunks_mut(nk)).take(rows).enumerate() {
-                let (l, delta) = (lse[q0 + i], delta[q0 + i]);
-                for (p, ds) in p.iter_mut().zip(ds) {
-                    *p = if *p == f32::NEG_INFINITY { 0.0 } else { exp(*p - l) };
-                    *ds = *p * (*ds - delta) * c.scale;
-                }
+                gradient_row(p, ds, lse[q0 + i], delta[q0 + i], c.scale);
             }
             gemm_f32(&mut dv[keys.clone()], Mat::dense(nk, d), &p, tile.t(), &g[at.clone()], heads, 1.0, 1.0);
             gemm_f32(&mut dk[keys.clone()], Mat::dense(nk, d), &ds, tile.t(), &q[at.clone()], heads, 1.0, 1.0);

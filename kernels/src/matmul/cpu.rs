@@ -11,6 +11,7 @@ use super::pack::Operand;
 use super::packed;
 use super::rows::{Rows, with_rows};
 use crate::Result;
+use crate::elementwise::convert;
 use crate::real::{Real, by_dtype};
 use crate::view::{SharedMut, read, write};
 use crate::weight::Weight;
@@ -83,13 +84,6 @@ unsafe fn gemm_raw(c: *mut f32, cm: Mat, a: &[f32], am: Mat, b: &[f32], bm: Mat,
             false,
             gemm::Parallelism::None,
         );
-    }
-}
-
-/// Widens a slice.
-pub(crate) fn convert<T: Real>(from: &[T], to: &mut [f32]) {
-    for (o, x) in to.iter_mut().zip(from) {
-        *o = x.up();
     }
 }
 

@@ -106,5 +106,5 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
     cpu::backward_weight(OP, dy, x, dw, tokens, out, inp)
 }
 
-pub(crate) use cpu::{Mat, convert, gemm_f32};
+pub(crate) use cpu::{Mat, gemm_f32};
 pub(crate) use rows::Rows;
