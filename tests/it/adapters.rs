@@ -33,6 +33,28 @@ fn a_saved_adapter_gives_the_same_logits_to_the_bit() -> Outcome {
 }
 
 #[test]
+fn an_adapter_on_some_layers_stays_on_these() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let families = families()?;
+    let g = &families[0];
+    let target_modules = vec!["q_proj".into(), "layers.1.mlp.down_proj".into()];
+    let mut model = g.base()?;
+    model.add_lora(&LoraConfig { target_modules, ..config(false) }, 7)?;
+    let names: Vec<String> = model.params().iter().map(|p| p.name.clone()).collect();
+    assert_eq!(names.len(), 2 * 3);
+    // Twice, since what is loaded may be saved again.
+    for turn in ["first", "second"] {
+        model.save_adapter(&out.path().join(turn))?;
+        model = g.base()?;
+        model.load_adapter(&out.path().join(turn))?;
+        assert_eq!(model.params().iter().map(|p| p.name.clone()).collect::<Vec<_>>(), names, "{turn}");
+    }
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(out.path().join("second/adapter_config.json"))?)?;
+    assert_eq!(saved["target_modules"], json!(["q_proj", "model.layers.1.mlp.down_proj"]));
+    Ok(())
+}
+
+#[test]
 fn a_new_adapter_changes_nothing_until_it_trains() -> Outcome {
     for g in families()? {
         let batch = g.rows(&[0, 1])?;
@@ -92,7 +114,15 @@ fn write_adapters_for_peft() -> Outcome {
     let out = std::path::PathBuf::from(std::env::var("TALLOW_PEFT_OUT")?);
     for (i, g) in families()?.iter().enumerate() {
         let mut model = g.base()?;
-        model.add_lora(&config(i % 2 == 0), 7)?;
+        // The first has adapters on some layers only, and has been saved and loaded before.
+        let some = vec!["q_proj".into(), "layers.1.mlp.down_proj".into()];
+        let target_modules = if i == 0 { some } else { config(true).target_modules };
+        model.add_lora(&LoraConfig { target_modules, ..config(i % 2 == 0) }, 7)?;
+        if i == 0 {
+            let again = tempfile::tempdir()?;
+            model.save_adapter(again.path())?;
+            model.load_adapter(again.path())?;
+        }
         let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
         let mut grads = model.zero_grads()?;
         let policy = tallow::model::Policy::Minimal;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use tallow::data::PackedBatch;
-use tallow::model::{Decoder, LoraConfig, Policy};
+use tallow::model::{Decoder, LoadOptions, LoraConfig, Policy, Quantization, StepOptions};
 
 use crate::golden::{Golden, Outcome, families, gradients, values};
 
@@ -126,6 +126,79 @@ fn every_weight() -> Outcome {
     note("differences_weights.txt", &worst)
 }
 
+/// Random values in every trained tensor: B starts at zero, where A has no gradient yet.
+fn stir(model: &mut Decoder) -> Outcome {
+    for p in model.params_mut().iter_mut() {
+        let n = p.tensor.elem_count();
+        let fresh: Vec<f32> = random(n as u64, n).iter().map(|x| (0.3 * x) as f32).collect();
+        p.tensor = Tensor::from_vec(fresh, p.tensor.shape(), p.tensor.device())?;
+    }
+    Ok(model.sync_params()?)
+}
+
+#[test]
+fn a_fresh_adapter_learns_through_b_alone() -> Outcome {
+    for g in families()? {
+        let mut model = g.base()?;
+        let target_modules = vec!["all-linear".to_owned()];
+        model.add_lora(&LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, use_rslora: false, target_modules }, 1)?;
+        let (_, grads) = gradients(&model, &g.rows(&[0, 1])?, 0.03, Policy::Minimal)?;
+        for (p, gradient) in model.params().iter().zip(&grads.tensors) {
+            let v = values(gradient)?;
+            assert!(v.iter().all(|x| x.is_finite()), "{}: `{}`", g.name, p.name);
+            assert_eq!(v.iter().any(|x| *x != 0.0), p.name.contains("lora_B"), "{}: `{}`", g.name, p.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn adapters_on_quantised_weights() -> Outcome {
+    for g in families()?.iter().filter(|g| ["llama3", "olmo2", "qwen3"].contains(&g.name.as_str())) {
+        for quantization in [Quantization::Nf4, Quantization::Q8] {
+            let mut model = Decoder::load(&g.dir.join("model"), &LoadOptions { quantization, ..LoadOptions::default() })?;
+            assert_eq!(model.quantization(), quantization);
+            model.load_adapter(&g.dir.join("adapter"))?;
+            check(g, &mut model, &format!("{quantization:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeping less means computing again, never something else: in each dtype, on each kind of weight, with dropout.
+#[test]
+fn every_policy_gives_the_same_gradients_with_dropout_and_quantised_weights() -> Outcome {
+    let held = [
+        (Quantization::None, DType::F32),
+        (Quantization::None, DType::BF16),
+        (Quantization::Nf4, DType::BF16),
+        (Quantization::Q8, DType::F32),
+    ];
+    for g in families()? {
+        for (quantization, compute_dtype) in held {
+            let what = format!("{} {quantization:?} {compute_dtype:?}", g.name);
+            let options = LoadOptions { quantization, compute_dtype, ..LoadOptions::default() };
+            let mut model = Decoder::load(&g.dir.join("model"), &options)?;
+            let target_modules = vec!["all-linear".to_owned()];
+            model.add_lora(&LoraConfig { rank: 2, alpha: 4.0, dropout: 0.3, use_rslora: false, target_modules }, 1)?;
+            stir(&mut model)?;
+            let batch = g.rows(&[0, 1])?;
+            let with = |policy, dropout_seed| -> anyhow::Result<(u64, Vec<Vec<f32>>)> {
+                let mut grads = model.zero_grads()?;
+                let out = model.loss_and_grads(&batch, &StepOptions { grad_scale: 0.03, dropout_seed, policy }, &mut grads)?;
+                Ok((out.loss_sum.to_bits(), grads.tensors.iter().map(values).collect::<anyhow::Result<_>>()?))
+            };
+            let want = with(Policy::KeepAll, Some(5))?;
+            assert!(want.1.iter().flatten().all(|x| x.is_finite()), "{what}");
+            assert!(with(Policy::KeepAll, Some(6))? != want && with(Policy::KeepAll, None)? != want, "{what}: dropout does nothing");
+            for policy in [Policy::Minimal, Policy::Recompute] {
+                assert!(with(policy, Some(5))? == want, "{what}: under {policy:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn some_layers_only() -> Outcome {
     let out = tempfile::tempdir()?;
@@ -135,13 +208,7 @@ fn some_layers_only() -> Outcome {
             let target_modules = vec![target.to_owned()];
             let config = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, use_rslora: false, target_modules };
             model.add_lora(&config, 1)?;
-            // B starts at zero, where A has no gradient yet.
-            for p in model.params_mut().iter_mut() {
-                let n = p.tensor.elem_count();
-                let fresh: Vec<f32> = random(n as u64, n).iter().map(|x| (0.3 * x) as f32).collect();
-                p.tensor = Tensor::from_vec(fresh, p.tensor.shape(), p.tensor.device())?;
-            }
-            model.sync_params()?;
+            stir(&mut model)?;
             check(g, &mut model, target)?;
         }
     }
