@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
@@ -79,7 +80,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     const OP: &str = "swiglu";
     check(OP, gate, up)?;
     by_dtype!(OP, "gate", gate, T => {
-        let mut out = vec![T::down(0.0); gate.elem_count()];
+        let mut out = unwritten::<T>(gate.elem_count());
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| {
             out.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).for_each(|((o, g), u)| forward_chunk(o, g, u));
         }))??;
@@ -97,7 +98,7 @@ pub fn swiglu_backward(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Ten
     check(OP, gate, dact)?;
     by_dtype!(OP, "gate", gate, T => {
         let n = gate.elem_count();
-        let (mut dg, mut du) = (vec![T::down(0.0); n], vec![T::down(0.0); n]);
+        let (mut dg, mut du) = (unwritten::<T>(n), unwritten::<T>(n));
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| read::<T, _>(OP, "dact", dact, |d| {
             let outs = dg.par_chunks_mut(CHUNK).zip(du.par_chunks_mut(CHUNK));
             outs.zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((((dg, du), g), u), d)| backward_chunk(dg, du, g, u, d));

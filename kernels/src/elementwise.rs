@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, to_vec, write};
 use crate::{Error, Result};
 
@@ -58,7 +59,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const OP: &str = "add";
     same(OP, a, b)?;
     by_dtype!(OP, "a", a, T => {
-        let mut out = vec![T::down(0.0); a.elem_count()];
+        let mut out = unwritten::<T>(a.elem_count());
         read::<T, _>(OP, "a", a, |a| read::<T, _>(OP, "b", b, |b| {
             out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((o, a), b)| sum_of(o, a, b));
         }))??;

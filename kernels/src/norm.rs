@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::elementwise::add_to;
 use crate::real::{Real, by_dtype};
 use crate::simd::{sum, wide};
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, to_vec, write};
 use crate::{Error, Result};
 
@@ -126,8 +127,8 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
     let (rows, d) = check(OP, x)?;
     let w = vector(OP, "weight", weight, d)?;
     by_dtype!(OP, "x", x, T => {
-        let mut y = vec![T::down(0.0); rows * d];
-        let mut rstd = vec![0f32; rows];
+        let mut y = unwritten::<T>(rows * d);
+        let mut rstd = unwritten::<f32>(rows);
         read::<T, _>(OP, "x", x, |x| {
             let work = y.par_chunks_mut(GROUP * d).zip(rstd.par_chunks_mut(GROUP)).zip(x.par_chunks(GROUP * d));
             work.for_each(|((y, rstd), x)| {
@@ -150,9 +151,9 @@ pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) ->
     same(OP, "residual", residual, x)?;
     let w = vector(OP, "weight", weight, d)?;
     by_dtype!(OP, "x", x, T => {
-        let mut sum = vec![T::down(0.0); rows * d];
-        let mut y = vec![T::down(0.0); rows * d];
-        let mut rstd = vec![0f32; rows];
+        let mut sum = unwritten::<T>(rows * d);
+        let mut y = unwritten::<T>(rows * d);
+        let mut rstd = unwritten::<f32>(rows);
         read::<T, _>(OP, "x", x, |x| {
             read::<T, _>(OP, "residual", residual, |r| {
                 let outs = y.par_chunks_mut(GROUP * d).zip(sum.par_chunks_mut(GROUP * d)).zip(rstd.par_chunks_mut(GROUP));
@@ -199,9 +200,9 @@ pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, ep
     let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?.unwrap_or_default();
     let b = bias.map(|b| vector(OP, "bias", b, d)).transpose()?.unwrap_or_default();
     by_dtype!(OP, "x", x, T => {
-        let mut y = vec![T::down(0.0); rows * d];
-        let mut mean = vec![0f32; rows];
-        let mut rstd = vec![0f32; rows];
+        let mut y = unwritten::<T>(rows * d);
+        let mut mean = unwritten::<f32>(rows);
+        let mut rstd = unwritten::<f32>(rows);
         read::<T, _>(OP, "x", x, |x| {
             let work = y.par_chunks_mut(d).zip(mean.par_iter_mut()).zip(rstd.par_iter_mut()).zip(x.par_chunks(d));
             work.for_each(|(((y, mean), rstd), x)| (*mean, *rstd) = layer_row(y, x, &w, &b, eps as f32));
@@ -257,7 +258,7 @@ fn backward<T: Real>(
     let groups = rows.div_ceil(GROUP);
     let mut partial_w = vec![0f32; groups * widths.0];
     let mut partial_b = vec![0f32; groups * widths.1];
-    let mut dx = vec![T::down(0.0); rows * d];
+    let mut dx = unwritten::<T>(rows * d);
     let empty = Tensor::zeros(0, x.dtype(), &Device::Cpu)?;
     read::<T, _>(op, "x", x, |x| {
         read::<T, _>(op, "dy", dy, |dy| {
