@@ -43,6 +43,16 @@ pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, d
     [weight, widened, rows * cpu::ROWS_OUT.min(out).max(cpu::COLS_IN.min(inp))].map(|n| 4 * n as u64)
 }
 
+/// Bytes of a thread that the general matrix product keeps for its own packing, where the packed one cannot run: its share
+/// of the second-level cache and a panel of the right side.
+pub fn library_bytes() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if packed::available() {
+        return 0;
+    }
+    2 << 20
+}
+
 /// `y = x Wᵀ`: x `[tokens, in]` f32 or bf16, y `[tokens, out]` in x's dtype; accumulated in f32.
 ///
 /// # Errors

@@ -7,16 +7,13 @@ mod ledger;
 
 use candle_core::DType;
 use tallow_kernels::cross_entropy::chunk_tokens;
-use tallow_kernels::matmul::thread_bytes;
+use tallow_kernels::matmul::{library_bytes, thread_bytes};
 
 use super::needs::{Needs, Trains};
 use super::{Policy, Quantization, Trainable};
 use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Role, TensorSpec};
 use layer::{LayerSketch, Walk};
 use ledger::Ledger;
-
-/// A thread's packing buffers in the matrix product: its share of the second-level cache and a panel of the right side.
-const PACKS: u64 = 2 << 20;
 
 /// A model that need not be loaded.
 #[derive(Debug, Clone, Copy)]
@@ -163,7 +160,7 @@ impl Sketch<'_> {
         let chunk = tokens.min(chunk_tokens(s.vocab_size));
         let head = thread_bytes(chunk, s.vocab_size, s.hidden_size, self.compute_dtype, f32_weights);
         let most = LinearKind::ALL.iter().map(linear).fold(head, |a, b| [a[0].max(b[0]), a[1].max(b[1]), a[2].max(b[2])]);
-        self.threads as u64 * (most.iter().sum::<u64>() + PACKS)
+        self.threads as u64 * (most.iter().sum::<u64>() + library_bytes())
     }
 
     /// What the operands of a weight's gradient take as f32, on processors without the packed product: it alone needs
