@@ -8,7 +8,6 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod data;
-pub mod eval;
 pub mod model;
 pub mod runs;
 pub mod train;

@@ -33,8 +33,8 @@ fn error(got: &Tensor, want: &Tensor) -> f64 {
 }
 
 fn main() {
-    #[cfg(target_arch = "x86_64")]
-    peak::print();
+    let peak = tallow_kernels::peak::measure();
+    println!("from registers: f32 {:.1} GFLOP/s, bf16 {:.1}", peak.f32_flops * 1e-9, peak.bf16_flops.unwrap_or(0.0) * 1e-9);
     let cpu = Device::Cpu;
     println!("{:>5} {:>5} {:>5}  {:<10} {:>8} {:>8} {:>8}", "T", "out", "in", "x / w", "y", "dx", "dw");
     let only = std::env::args().nth(1).filter(|a| !a.starts_with('-')).and_then(|a| a.parse::<usize>().ok());
@@ -62,70 +62,6 @@ fn main() {
             let dx = best(|| drop(matmul_backward_input(&dy, &w).unwrap()));
             let g = best(|| matmul_backward_weight(&dy, &x, &dw).unwrap());
             println!("{tokens:>5} {out:>5} {inp:>5}  {name:<10} {:>8.1} {:>8.1} {:>8.1}", flops / y, flops / dx, flops / g);
-        }
-    }
-}
-
-/// Multiply-adds on registers alone.
-#[cfg(target_arch = "x86_64")]
-mod peak {
-    use std::arch::x86_64::*;
-    use std::time::Instant;
-
-    const N: usize = 4_000_000;
-
-    #[target_feature(enable = "avx512f")]
-    fn fma() -> f32 {
-        let (mut a, x) = ([_mm512_set1_ps(1.0); 24], _mm512_set1_ps(std::hint::black_box(0.999)));
-        for _ in 0..N {
-            for v in &mut a {
-                *v = _mm512_fmadd_ps(*v, x, x);
-            }
-        }
-        a.iter().map(|v| _mm512_reduce_add_ps(*v)).sum()
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn dot() -> f32 {
-        let mut a = [_mm512_set1_ps(1.0); 24];
-        // SAFETY: both are 64 plain bytes.
-        let x = unsafe { std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(std::hint::black_box(0x3f00_3f00))) };
-        for _ in 0..N {
-            for v in &mut a {
-                *v = _mm512_dpbf16_ps(*v, x, x);
-            }
-        }
-        a.iter().map(|v| _mm512_reduce_add_ps(*v)).sum()
-    }
-
-    fn time(threads: usize, flops: f64, f: impl Fn() -> f32 + Sync) -> f64 {
-        let run = || {
-            let t = Instant::now();
-            std::thread::scope(|s| (0..threads).for_each(|_| drop(s.spawn(|| std::hint::black_box(f())))));
-            t.elapsed().as_secs_f64()
-        };
-        let least = (0..5).map(|_| run()).fold(f64::INFINITY, f64::min);
-        threads as f64 * flops * 24.0 * N as f64 / least * 1e-9
-    }
-
-    pub fn print() {
-        if !is_x86_feature_detected!("avx512f") {
-            return;
-        }
-        let n = std::thread::available_parallelism().map_or(1, usize::from);
-        // SAFETY: detected.
-        println!(
-            "f32 peak:  {:.0} GFLOP/s on one core, {:.0} on {n}",
-            time(1, 32.0, || unsafe { fma() }),
-            time(n, 32.0, || unsafe { fma() })
-        );
-        if is_x86_feature_detected!("avx512bf16") {
-            // SAFETY: detected.
-            println!(
-                "bf16 peak: {:.0} GFLOP/s on one core, {:.0} on {n}",
-                time(1, 64.0, || unsafe { dot() }),
-                time(n, 64.0, || unsafe { dot() })
-            );
         }
     }
 }

@@ -5,29 +5,61 @@ use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
 const CHUNK: usize = 8192;
 
-/// `e^x` in f32 within 2 ulp, in a form that vectorises: x = n ln 2 + r, a polynomial in r, and 2^n from the exponent bits.
+/// `e^x` in f32 within 2 ulp from -87.3 to 88.3 and held there beyond; NaN stays NaN. Written so that it vectorises:
+/// x = n ln 2 + r, a polynomial in r, and 2^n made in the exponent bits.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.3, 88.7);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
-    let r = n.mul_add(-0.693_145_75, x);
-    let r = n.mul_add(-1.428_606_8e-6, r);
+    // Added to a small number, this leaves its nearest integer in the low bits.
+    const SHIFT: f32 = 12_582_912.0;
+    let x = x.clamp(-87.3, 88.3);
+    let shifted = x * std::f32::consts::LOG2_E + SHIFT;
+    let n = shifted - SHIFT;
+    // ln 2 in two parts, the first so short that its product with n is exact.
+    let r = x - n * 0.693_359_375 - n * -2.121_944_4e-4;
     let p = 1.987_569_2e-4_f32;
-    let p = p.mul_add(r, 1.398_199_9e-3);
-    let p = p.mul_add(r, 8.333_452e-3);
-    let p = p.mul_add(r, 4.166_579_6e-2);
-    let p = p.mul_add(r, 1.666_666_6e-1);
-    let p = p.mul_add(r, 0.5);
-    let y = (p * r).mul_add(r, r) + 1.0;
-    // n lies in [-126, 128]; two factors keep 2^128 in range.
-    let half = (n as i32) >> 1;
-    let pow = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
-    y * pow(half) * pow(n as i32 - half)
+    let p = p * r + 1.398_199_9e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_6e-1;
+    let p = p * r + 0.5;
+    let y = p * r * r + r + 1.0;
+    // n lies in [-126, 127], so 2^n is a normal number.
+    let exponent = shifted.to_bits().wrapping_sub(SHIFT.to_bits()).wrapping_add(127);
+    y * f32::from_bits(exponent << 23)
+}
+
+wide! {
+    fn forward_chunk<T: Real>(out: &mut [T], gate: &[T], up: &[T]) {
+        for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+            let g = g.up();
+            *o = T::down(g / (1.0 + exp(-g)) * u.up());
+        }
+    }
+
+    fn backward_chunk<T: Real>(dgate: &mut [T], dup: &mut [T], gate: &[T], up: &[T], dact: &[T]) {
+        for ((((dg, du), g), u), d) in dgate.iter_mut().zip(dup).zip(gate).zip(up).zip(dact) {
+            (*dg, *du) = gradients(g.up(), u.up(), d.up());
+        }
+    }
+
+    fn backward_chunk_inplace<T: Real>(gate: &mut [T], up: &mut [T], dact: &[T]) {
+        for ((g, u), d) in gate.iter_mut().zip(up).zip(dact) {
+            (*g, *u) = gradients(g.up(), u.up(), d.up());
+        }
+    }
+}
+
+/// (dgate, dup) of one element.
+#[inline(always)]
+fn gradients<T: Real>(g: f32, u: f32, d: f32) -> (T, T) {
+    let s = 1.0 / (1.0 + exp(-g));
+    (T::down(d * u * s * (1.0 + g * (1.0 - s))), T::down(d * g * s))
 }
 
 fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
@@ -48,16 +80,9 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     const OP: &str = "swiglu";
     check(OP, gate, up)?;
     by_dtype!(OP, "gate", gate, T => {
-        let mut out = vec![T::down(0.0); gate.elem_count()];
+        let mut out = unwritten::<T>(gate.elem_count());
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| {
-            out.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).for_each(|((o, g), u)| {
-                wide(|| {
-                    for ((o, g), u) in o.iter_mut().zip(g).zip(u) {
-                        let g = g.up();
-                        *o = T::down(g / (1.0 + exp(-g)) * u.up());
-                    }
-                });
-            });
+            out.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).for_each(|((o, g), u)| forward_chunk(o, g, u));
         }))??;
         Ok(Tensor::from_vec(out, gate.dims(), &Device::Cpu)?)
     })
@@ -73,19 +98,10 @@ pub fn swiglu_backward(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Ten
     check(OP, gate, dact)?;
     by_dtype!(OP, "gate", gate, T => {
         let n = gate.elem_count();
-        let (mut dg, mut du) = (vec![T::down(0.0); n], vec![T::down(0.0); n]);
+        let (mut dg, mut du) = (unwritten::<T>(n), unwritten::<T>(n));
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| read::<T, _>(OP, "dact", dact, |d| {
             let outs = dg.par_chunks_mut(CHUNK).zip(du.par_chunks_mut(CHUNK));
-            outs.zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((((dg, du), g), u), d)| {
-                wide(|| {
-                    for ((((dg, du), g), u), d) in dg.iter_mut().zip(du).zip(g).zip(u).zip(d) {
-                        let (g, u, d) = (g.up(), u.up(), d.up());
-                        let s = 1.0 / (1.0 + exp(-g));
-                        *dg = T::down(d * u * s * (1.0 + g * (1.0 - s)));
-                        *du = T::down(d * g * s);
-                    }
-                });
-            });
+            outs.zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((((dg, du), g), u), d)| backward_chunk(dg, du, g, u, d));
         })))???;
         Ok((Tensor::from_vec(dg, gate.dims(), &Device::Cpu)?, Tensor::from_vec(du, gate.dims(), &Device::Cpu)?))
     })
@@ -102,16 +118,7 @@ pub fn swiglu_backward_inplace(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Res
     check(OP, gate, dact)?;
     by_dtype!(OP, "gate", gate, T => {
         read::<T, _>(OP, "dact", dact, |d| write::<T, _>(OP, "gate", gate, |g| write::<T, _>(OP, "up", up, |u| {
-            g.par_chunks_mut(CHUNK).zip(u.par_chunks_mut(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((gs, us), d)| {
-                wide(|| {
-                    for i in 0..gs.len() {
-                        let (g, u, d) = (gs[i].up(), us[i].up(), d[i].up());
-                        let s = 1.0 / (1.0 + exp(-g));
-                        gs[i] = T::down(d * u * s * (1.0 + g * (1.0 - s)));
-                        us[i] = T::down(d * g * s);
-                    }
-                });
-            });
+            g.par_chunks_mut(CHUNK).zip(u.par_chunks_mut(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((g, u), d)| backward_chunk_inplace(g, u, d));
         })))??
     })
 }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use crate::activation::exp;
 use crate::matmul::{matmul, matmul_backward_input, matmul_backward_weight};
 use crate::real::{Real, by_dtype};
+use crate::simd::{greatest, sum, wide};
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::weight::Weight;
 use crate::{Error, Result};
@@ -116,27 +117,37 @@ fn softmax_rows(op: &'static str, logits: &Tensor, rows: &[u32], targets: &[i64]
 }
 
 fn softmax_row<T: Real>(row: &mut [T], target: usize, factor: Option<f32>) -> RowStats {
-    let max = row.iter().fold(f32::NEG_INFINITY, |m, x| m.max(x.up()));
+    let (max, sum) = row_stats(row);
     let wanted = row[target].up();
-    let mut total = [0f32; 16];
-    for part in row.chunks(16) {
-        for (x, t) in part.iter().zip(&mut total) {
-            *t += exp(x.up() - max);
-        }
-    }
-    let sum: f32 = total.iter().sum();
-    // A NaN anywhere must reach the loss; `max` skips it and `exp` clamps it.
-    let broken = row.iter().any(|x| x.up().is_nan()) || max == f32::INFINITY;
-    let loss = if broken { f32::NAN } else { max + sum.ln() - wanted };
-    let correct = wanted == max && row.iter().position(|x| x.up() == max) == Some(target);
+    // A NaN anywhere reaches the sum, though not the maximum; so does an infinity, as inf - inf.
+    let loss = if max == f32::INFINITY { f32::NAN } else { max + sum.ln() - wanted };
+    let correct = wanted == max && equal_to(&row[..target], max) == 0;
     if let Some(factor) = factor {
         let inverse = factor / sum;
-        for x in row.iter_mut() {
-            *x = T::down(exp(x.up() - max) * inverse);
-        }
+        scaled_exp(row, max, inverse);
         row[target] = T::down(exp(wanted - max) * inverse - factor);
     }
     RowStats { loss, correct }
+}
+
+wide! {
+    /// The greatest element, and the sum of `e^(x - greatest)`.
+    fn row_stats<T: Real>(row: &[T]) -> (f32, f32) {
+        let max = greatest(row.len(), |i| row[i].up());
+        (max, sum(row.len(), |i| exp(row[i].up() - max)))
+    }
+
+    /// How many elements equal `x`.
+    fn equal_to<T: Real>(row: &[T], x: f32) -> u32 {
+        row.iter().map(|v| u32::from(v.up() == x)).sum()
+    }
+
+    /// `x = e^(x - max) * inverse`.
+    fn scaled_exp<T: Real>(row: &mut [T], max: f32, inverse: f32) {
+        for x in row.iter_mut() {
+            *x = T::down(exp(x.up() - max) * inverse);
+        }
+    }
 }
 
 fn gather_rows(op: &'static str, x: &Tensor, rows: &[u32], width: usize) -> Result<Tensor> {

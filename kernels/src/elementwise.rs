@@ -4,6 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
+use crate::simd::wide;
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, to_vec, write};
 use crate::{Error, Result};
 
@@ -20,6 +22,35 @@ fn same(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     Ok(())
 }
 
+wide! {
+    fn sum_of<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
+        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+            *o = T::down(a.up() + b.up());
+        }
+    }
+
+    /// `a += b`, each of its own type.
+    pub(crate) fn add_to<T: Real, U: Real>(a: &mut [T], b: &[U]) {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = T::down(a.up() + b.up());
+        }
+    }
+
+    /// `to = from` in another type.
+    pub(crate) fn convert<T: Real, U: Real>(from: &[T], to: &mut [U]) {
+        for (o, x) in to.iter_mut().zip(from) {
+            *o = U::down(x.up());
+        }
+    }
+
+    /// `x *= by`.
+    pub(crate) fn scale<T: Real>(x: &mut [T], by: f32) {
+        for x in x.iter_mut() {
+            *x = T::down(x.up() * by);
+        }
+    }
+}
+
 /// `a + b`.
 ///
 /// # Errors
@@ -28,13 +59,9 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const OP: &str = "add";
     same(OP, a, b)?;
     by_dtype!(OP, "a", a, T => {
-        let mut out = vec![T::down(0.0); a.elem_count()];
+        let mut out = unwritten::<T>(a.elem_count());
         read::<T, _>(OP, "a", a, |a| read::<T, _>(OP, "b", b, |b| {
-            out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((o, a), b)| {
-                for i in 0..o.len() {
-                    o[i] = T::down(a[i].up() + b[i].up());
-                }
-            });
+            out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((o, a), b)| sum_of(o, a, b));
         }))??;
         Ok(Tensor::from_vec(out, a.dims(), &Device::Cpu)?)
     })
@@ -49,11 +76,7 @@ pub fn add_inplace(a: &Tensor, b: &Tensor) -> Result<()> {
     same(OP, a, b)?;
     by_dtype!(OP, "a", a, T => {
         read::<T, _>(OP, "b", b, |b| write::<T, _>(OP, "a", a, |a| {
-            a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| {
-                for i in 0..a.len() {
-                    a[i] = T::down(a[i].up() + b[i].up());
-                }
-            });
+            a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| add_to(a, b));
         }))?
     })
 }
@@ -71,11 +94,7 @@ pub fn add_bias_inplace(y: &Tensor, bias: &Tensor) -> Result<()> {
     let bias = to_vec::<f32>(OP, "bias", &bias.to_dtype(DType::F32)?)?;
     by_dtype!(OP, "y", y, T => {
         write::<T, _>(OP, "y", y, |y| {
-            y.par_chunks_mut(n).for_each(|row| {
-                for (y, b) in row.iter_mut().zip(&bias) {
-                    *y = T::down(y.up() + b);
-                }
-            });
+            y.par_chunks_mut(n).for_each(|row| add_to(row, &bias));
         })
     })
 }
@@ -93,9 +112,7 @@ pub fn sum_rows_add(dy: &Tensor, db: &Tensor) -> Result<()> {
     by_dtype!(OP, "dy", dy, T => {
         read::<T, _>(OP, "dy", dy, |dy| write::<f32, _>(OP, "db", db, |db| {
             for row in dy.chunks(n) {
-                for (b, y) in db.iter_mut().zip(row) {
-                    *b += y.up();
-                }
+                add_to(db, row);
             }
         }))?
     })

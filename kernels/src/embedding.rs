@@ -3,7 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use crate::real::{Real, by_dtype};
+use crate::elementwise::add_to;
+use crate::real::by_dtype;
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
@@ -21,7 +23,7 @@ pub fn embedding(table: &Tensor, ids: &[u32], dtype: DType) -> Result<Tensor> {
         return Err(no_kernel(OP, table));
     }
     let rows = by_dtype!(OP, "table", table, T => {
-        let mut out = vec![T::down(0.0); ids.len() * d];
+        let mut out = unwritten::<T>(ids.len() * d);
         read::<T, _>(OP, "table", table, |t| {
             for (o, &id) in out.chunks_mut(d).zip(ids) {
                 o.copy_from_slice(&t[id as usize * d..(id as usize + 1) * d]);
@@ -55,7 +57,7 @@ pub fn embedding_backward(dy: &Tensor, ids: &[u32], dtable: &Tensor) -> Result<(
             for &(id, i) in order[first..].iter().take_while(|&&(id, _)| (id as usize) < (c + 1) * ROWS) {
                 let at = (id as usize - c * ROWS) * d;
                 let row = &dy[i as usize * d..(i as usize + 1) * d];
-                chunk[at..at + d].iter_mut().zip(row).for_each(|(o, v)| *o += v.up());
+                add_to(&mut chunk[at..at + d], row);
             }
         });
     }))?)

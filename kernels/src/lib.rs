@@ -21,6 +21,7 @@ pub mod quant;
 mod real;
 pub mod rope;
 mod simd;
+mod unwritten;
 mod view;
 pub mod weight;
 

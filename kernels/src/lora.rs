@@ -3,8 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use crate::matmul::{Mat, gemm_f32};
+use crate::matmul::{Operand, product};
 use crate::real::{Real, by_dtype};
+use crate::simd::wide;
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
@@ -19,7 +21,7 @@ pub struct Dropout {
 
 impl Dropout {
     /// What element `index` is multiplied by: 0 or 1/(1-p). The mixing is SplitMix64's finaliser.
-    #[inline]
+    #[inline(always)]
     pub fn factor(&self, index: usize) -> f32 {
         let mut z = self.seed.wrapping_add((index as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -75,27 +77,34 @@ impl Sizes {
 }
 
 /// Tokens that one thread works at a time.
-const TOKENS: usize = 128;
+const TOKENS: usize = 240;
 /// Columns of a weight gradient that one thread makes.
 const COLS: usize = 96;
-/// Tokens of one step over them.
-const STEP: usize = 512;
+/// Tokens of one step over them, with dropout.
+const STEP: usize = 480;
 
-/// Widens rows and applies dropout; `first` is the index of the first element in the whole tensor.
-fn dropped<T: Real>(x: &[T], first: usize, dropout: Option<Dropout>) -> Vec<f32> {
-    match dropout {
-        None => x.iter().map(|v| v.up()).collect(),
-        Some(d) => x.iter().enumerate().map(|(i, v)| v.up() * d.factor(first + i)).collect(),
+wide! {
+    /// Widens and applies dropout; `first` is the index of the first element in the whole tensor.
+    fn drop_into<T: Real>(x: &[T], first: usize, d: &Dropout, out: &mut [f32]) {
+        for (i, (o, v)) in out.iter_mut().zip(x).enumerate() {
+            *o = v.up() * d.factor(first + i);
+        }
+    }
+
+    /// Adds a gradient through dropout.
+    fn add_dropped<T: Real>(to: &mut [T], first: usize, d: &Dropout, from: &[f32]) {
+        for (i, (o, v)) in to.iter_mut().zip(from).enumerate() {
+            *o = T::down(o.up() + v * d.factor(first + i));
+        }
     }
 }
 
-/// Bytes that [`lora_forward`] and [`lora_backward`] need beside their operands and results.
+/// Bytes that [`lora_forward`] and [`lora_backward`] need at most beside their operands and results: with dropout.
 pub fn scratch_bytes(tokens: usize, out: usize, inp: usize, rank: usize, threads: usize) -> (u64, u64) {
-    let (rows, blocks) = (TOKENS.min(tokens), threads.min(tokens.div_ceil(TOKENS)));
-    let forward = blocks * rows * (inp + out);
-    let columns = threads * STEP.min(tokens) * COLS;
-    let backward = tokens * rank + (blocks * rows * out).max(columns + inp * rank).max(blocks * rows * inp);
-    (4 * forward as u64, 4 * backward as u64)
+    let dropped = threads.min(tokens.div_ceil(TOKENS)) * TOKENS.min(tokens) * inp;
+    let columns = threads.min(inp.div_ceil(COLS)) * STEP.min(tokens) * COLS.min(inp);
+    let backward = tokens * rank + (rank * out).max(rank * inp + columns).max(dropped);
+    (4 * dropped as u64, 4 * backward as u64)
 }
 
 /// Adds `scale * drop(x) Aᵀ Bᵀ` to y `[tokens, out]` in place and returns `h = drop(x) Aᵀ`, f32 `[tokens, r]`, for
@@ -110,22 +119,24 @@ pub fn lora_forward(x: &Tensor, l: &Lora, y: &Tensor) -> Result<Tensor> {
 }
 
 fn forward_typed<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s: &Sizes) -> Result<Tensor> {
-    let mut h = vec![0f32; s.tokens * s.rank];
-    let (inp, out, rank) = (s.inp, s.out, s.rank);
+    let mut h = unwritten::<f32>(s.tokens * s.rank);
+    let (inp, out, rank, bf) = (s.inp, s.out, s.rank, T::DTYPE == DType::BF16);
     read::<f32, _>(op, "a", l.a, |a| {
         read::<f32, _>(op, "b", l.b, |b| {
             read::<T, _>(op, "x", x, |x| {
                 write::<T, _>(op, "y", y, |y| {
                     let work = h.par_chunks_mut(TOKENS * rank).zip(x.par_chunks(TOKENS * inp)).zip(y.par_chunks_mut(TOKENS * out));
-                    work.enumerate().for_each(|(i, ((h, x), y))| {
-                        let t = h.len() / rank;
-                        let xd = dropped(x, i * TOKENS * inp, l.dropout);
-                        gemm_f32(h, Mat::dense(t, rank), &xd, Mat::dense(t, inp), a, Mat::dense(rank, inp).t(), 1.0, 0.0);
-                        let mut add = vec![0f32; t * out];
-                        gemm_f32(&mut add, Mat::dense(t, out), h, Mat::dense(t, rank), b, Mat::dense(out, rank).t(), l.scale, 0.0);
-                        for (y, v) in y.iter_mut().zip(&add) {
-                            *y = T::down(y.up() + v);
+                    work.with_max_len(1).enumerate().for_each(|(i, ((h, x), y))| {
+                        let (t, a) = (h.len() / rank, Operand::of(a, rank, inp));
+                        match &l.dropout {
+                            None => product(Operand::of(x, t, inp), a, h, rank, bf, 1.0, false),
+                            Some(d) => {
+                                let mut dropped = unwritten::<f32>(t * inp);
+                                drop_into(x, i * TOKENS * inp, d, &mut dropped);
+                                product(Operand::of(&dropped, t, inp), a, h, rank, bf, 1.0, false);
+                            }
                         }
+                        product(Operand::of(&*h, t, rank), Operand::of(b, out, rank), y, out, bf, l.scale, true);
                     });
                 })
             })
@@ -165,64 +176,77 @@ fn backward_typed<T: Real>(
     db: &Tensor,
     s: &Sizes,
 ) -> Result<()> {
-    let (inp, out, rank) = (s.inp, s.out, s.rank);
-    let mut dh = vec![0f32; s.tokens * rank];
+    let (inp, out, rank, bf) = (s.inp, s.out, s.rank, T::DTYPE == DType::BF16);
+    let mut dh = unwritten::<f32>(s.tokens * rank);
     read::<T, _>(op, "dy", dy, |dy| {
         read::<f32, _>(op, "b", l.b, |b| {
-            dh.par_chunks_mut(TOKENS * rank).zip(dy.par_chunks(TOKENS * out)).for_each(|(dh, dy)| {
+            dh.par_chunks_mut(TOKENS * rank).zip(dy.par_chunks(TOKENS * out)).with_max_len(1).for_each(|(dh, dy)| {
                 let t = dh.len() / rank;
-                let dyf = dropped(dy, 0, None);
-                gemm_f32(dh, Mat::dense(t, rank), &dyf, Mat::dense(t, out), b, Mat::dense(out, rank), l.scale, 0.0);
+                product(Operand::of(dy, t, out), Operand::of(b, out, rank).t(), dh, rank, bf, l.scale, false);
             });
         })?;
-        read::<f32, _>(op, "h", h, |h| write::<f32, _>(op, "db", db, |db| transposed_product(dy, out, h, rank, l.scale, None, db)))?
+        read::<f32, _>(op, "h", h, |h| {
+            let tiles = weight_tiles(h, rank, dy, out, l.scale, None);
+            write::<f32, _>(op, "db", db, |db| add_tiles(&tiles, rank, out, |r, o| o * rank + r, db))
+        })?
     })??;
-    // dA is made transposed, `[in, r]`, so that both weight gradients walk tokens the same way.
     read::<T, _>(op, "x", x, |x| {
-        let mut da_t = vec![0f32; inp * rank];
-        transposed_product(x, inp, &dh, rank, 1.0, l.dropout, &mut da_t);
-        write::<f32, _>(op, "da", da, |da| {
-            for (r, row) in da.chunks_mut(inp).enumerate() {
-                for (i, o) in row.iter_mut().enumerate() {
-                    *o += da_t[i * rank + r];
-                }
-            }
-        })
+        let tiles = weight_tiles(&dh, rank, x, inp, 1.0, l.dropout);
+        write::<f32, _>(op, "da", da, |da| add_tiles(&tiles, rank, inp, |r, i| r * inp + i, da))
     })??;
     let Some(dx) = dx else { return Ok(()) };
     read::<f32, _>(op, "a", l.a, |a| {
         write::<T, _>(op, "dx", dx, |dx| {
-            dx.par_chunks_mut(TOKENS * inp).zip(dh.par_chunks(TOKENS * rank)).enumerate().for_each(|(i, (dx, dh))| {
+            dx.par_chunks_mut(TOKENS * inp).zip(dh.par_chunks(TOKENS * rank)).with_max_len(1).enumerate().for_each(|(i, (dx, dh))| {
                 let t = dh.len() / rank;
-                let mut add = vec![0f32; t * inp];
-                gemm_f32(&mut add, Mat::dense(t, inp), dh, Mat::dense(t, rank), a, Mat::dense(rank, inp), 1.0, 0.0);
-                let first = i * TOKENS * inp;
-                for (j, (o, v)) in dx.iter_mut().zip(&add).enumerate() {
-                    let factor = l.dropout.map_or(1.0, |d| d.factor(first + j));
-                    *o = T::down(o.up() + v * factor);
+                let (dh, a) = (Operand::of(dh, t, rank), Operand::of(a, rank, inp).t());
+                match &l.dropout {
+                    None => product(dh, a, dx, inp, bf, 1.0, true),
+                    Some(d) => {
+                        let mut through = unwritten::<f32>(t * inp);
+                        product(dh, a, &mut through, inp, bf, 1.0, false);
+                        add_dropped(dx, i * TOKENS * inp, d, &through);
+                    }
                 }
             });
         })
     })?
 }
 
-/// `c += scale * drop(x)ᵀ h`: x `[tokens, width]`, h `[tokens, rank]`, c `[width, rank]`. Columns of x are cut in fixed
-/// tiles, one thread each, and tokens are walked in order.
-fn transposed_product<T: Real>(x: &[T], width: usize, h: &[f32], rank: usize, scale: f32, dropout: Option<Dropout>, c: &mut [f32]) {
-    let tokens = h.len() / rank;
-    c.par_chunks_mut(COLS * rank).enumerate().for_each(|(i, c)| {
-        let (c0, cols) = (i * COLS, c.len() / rank);
-        let mut xf = vec![0f32; STEP.min(tokens) * cols];
+/// `scale * hᵀ drop(x)`: h `[tokens, rank]`, x `[tokens, width]`. Columns of x are cut in fixed tiles `[rank, COLS]`, one
+/// thread each, which lie one after the other in what is returned; tokens are walked in order.
+fn weight_tiles<T: Real>(h: &[f32], rank: usize, x: &[T], width: usize, scale: f32, dropout: Option<Dropout>) -> Vec<f32> {
+    let (tokens, bf) = (h.len() / rank, T::DTYPE == DType::BF16);
+    let mut tiles = unwritten::<f32>(rank * width);
+    tiles.par_chunks_mut(COLS * rank).with_max_len(1).enumerate().for_each(|(i, tile)| {
+        let (c0, cols) = (i * COLS, tile.len() / rank);
+        if tokens == 0 {
+            return tile.fill(0.0);
+        }
+        let Some(d) = dropout else {
+            let x = Operand::of(&x[c0..], tokens, cols).stride(width).t();
+            return product(Operand::of(h, tokens, rank).t(), x, tile, cols, bf, scale, false);
+        };
+        let mut dropped = unwritten::<f32>(STEP.min(tokens) * cols);
         for t0 in (0..tokens).step_by(STEP) {
             let t = STEP.min(tokens - t0);
-            for (j, row) in xf.chunks_mut(cols).take(t).enumerate() {
+            for (j, row) in dropped.chunks_mut(cols).take(t).enumerate() {
                 let first = (t0 + j) * width + c0;
-                for (l, (o, v)) in row.iter_mut().zip(&x[first..first + cols]).enumerate() {
-                    *o = v.up() * dropout.map_or(1.0, |d| d.factor(first + l));
-                }
+                drop_into(&x[first..first + cols], first, &d, row);
             }
-            let h = &h[t0 * rank..(t0 + t) * rank];
-            gemm_f32(c, Mat::dense(cols, rank), &xf, Mat::dense(t, cols).t(), h, Mat::dense(t, rank), scale, 1.0);
+            let h = Operand::of(&h[t0 * rank..], t, rank).t();
+            product(h, Operand::of(&dropped, t, cols).t(), tile, cols, bf, scale, t0 > 0);
         }
     });
+    tiles
+}
+
+/// Adds tiles to a gradient, whose element for (rank row, column) stands at `at`.
+fn add_tiles(tiles: &[f32], rank: usize, width: usize, at: impl Fn(usize, usize) -> usize, to: &mut [f32]) {
+    for (i, tile) in tiles.chunks(COLS * rank).enumerate() {
+        let cols = COLS.min(width - i * COLS);
+        for (j, v) in tile.iter().enumerate() {
+            to[at(j / cols, i * COLS + j % cols)] += v;
+        }
+    }
 }

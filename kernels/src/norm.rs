@@ -6,7 +6,10 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use crate::elementwise::add_to;
 use crate::real::{Real, by_dtype};
+use crate::simd::{sum, wide};
+use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, to_vec, write};
 use crate::{Error, Result};
 
@@ -36,24 +39,83 @@ fn same(op: &'static str, what: &'static str, t: &Tensor, like: &Tensor) -> Resu
     Ok(())
 }
 
-/// Sum of `f(i)` in eight interleaved lanes, so that it vectorises and its order is fixed.
-#[inline(always)]
-fn lanes(n: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut acc = [0f32; 16];
-    let whole = n / 16 * 16;
-    for i in (0..whole).step_by(16) {
-        for (l, a) in acc.iter_mut().enumerate() {
-            *a += f(i + l);
+wide! {
+    /// One row of RMSNorm; returns its rstd.
+    fn rms_row<T: Real>(y: &mut [T], x: &[T], w: &[f32], eps: f32) -> f32 {
+        rms(y, x, w, eps)
+    }
+
+    /// `s = x + r` and RMSNorm of s; returns its rstd.
+    fn add_rms_row<T: Real>(s: &mut [T], y: &mut [T], x: &[T], r: &[T], w: &[f32], eps: f32) -> f32 {
+        for ((s, x), r) in s.iter_mut().zip(x).zip(r) {
+            *s = T::down(x.up() + r.up());
+        }
+        rms(y, s, w, eps)
+    }
+
+    /// One row of RMSNorm's gradient; `res` and `dw` are empty when not wanted.
+    fn rms_row_backward<T: Real>(dx: &mut [T], dy: &[T], x: &[T], res: &[T], w: &[f32], rstd: f32, dw: &mut [f32]) {
+        let d = x.len();
+        let (dx, dy, w) = (&mut dx[..d], &dy[..d], &w[..d]);
+        let c = sum(d, |i| dy[i].up() * w[i] * x[i].up()) * rstd * rstd * rstd / d as f32;
+        put(dx, res, |i| dy[i].up() * w[i] * rstd - x[i].up() * c);
+        for (i, dw) in dw.iter_mut().enumerate().take(d) {
+            *dw += dy[i].up() * x[i].up() * rstd;
         }
     }
-    let mut sum = 0.0;
-    for a in acc {
-        sum += a;
+
+    /// One row of LayerNorm; `w` and `b` are empty where absent. Returns its mean and rstd.
+    fn layer_row<T: Real>(y: &mut [T], x: &[T], w: &[f32], b: &[f32], eps: f32) -> (f32, f32) {
+        let d = x.len();
+        let m = sum(d, |i| x[i].up()) / d as f32;
+        let var = sum(d, |i| (x[i].up() - m) * (x[i].up() - m)) / d as f32;
+        let r = 1.0 / (var + eps).sqrt();
+        let y = &mut y[..d];
+        match (w.len() == d, b.len() == d) {
+            (true, true) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r * w[i] + b[i])),
+            (true, false) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r * w[i])),
+            (false, true) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r + b[i])),
+            (false, false) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r)),
+        }
+        (m, r)
     }
-    for i in whole..n {
-        sum += f(i);
+
+    /// One row of LayerNorm's gradient; `res`, `dw` and `db` are empty when not wanted.
+    fn layer_row_backward<T: Real>(
+        dx: &mut [T], dy: &[T], x: &[T], res: &[T], w: &[f32], m: f32, r: f32, dw: &mut [f32], db: &mut [f32],
+    ) {
+        let d = x.len();
+        let (dx, dy, w) = (&mut dx[..d], &dy[..d], &w[..d]);
+        let total = sum(d, |i| dy[i].up() * w[i]) / d as f32;
+        let dot = sum(d, |i| dy[i].up() * w[i] * (x[i].up() - m) * r) / d as f32;
+        put(dx, res, |i| r * (dy[i].up() * w[i] - total - (x[i].up() - m) * r * dot));
+        for (i, dw) in dw.iter_mut().enumerate().take(d) {
+            *dw += dy[i].up() * (x[i].up() - m) * r;
+        }
+        for (i, db) in db.iter_mut().enumerate().take(d) {
+            *db += dy[i].up();
+        }
     }
-    sum
+}
+
+#[inline(always)]
+fn rms<T: Real>(y: &mut [T], x: &[T], w: &[f32], eps: f32) -> f32 {
+    let d = x.len();
+    let rstd = 1.0 / (sum(d, |i| x[i].up() * x[i].up()) / d as f32 + eps).sqrt();
+    for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+        *y = T::down(x.up() * rstd * w);
+    }
+    rstd
+}
+
+/// `to[i] = f(i) + res[i]`, without `res` where it is empty.
+#[inline(always)]
+fn put<T: Real>(to: &mut [T], res: &[T], f: impl Fn(usize) -> f32) {
+    if res.is_empty() {
+        to.iter_mut().enumerate().for_each(|(i, o)| *o = T::down(f(i)));
+    } else {
+        to.iter_mut().zip(res).enumerate().for_each(|(i, (o, s))| *o = T::down(f(i) + s.up()));
+    }
 }
 
 /// `y = x * rstd * weight`, `rstd = 1/sqrt(mean(x²) + eps)`. Returns (y in x's dtype, rstd f32 `[rows]`).
@@ -65,8 +127,8 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
     let (rows, d) = check(OP, x)?;
     let w = vector(OP, "weight", weight, d)?;
     by_dtype!(OP, "x", x, T => {
-        let mut y = vec![T::down(0.0); rows * d];
-        let mut rstd = vec![0f32; rows];
+        let mut y = unwritten::<T>(rows * d);
+        let mut rstd = unwritten::<f32>(rows);
         read::<T, _>(OP, "x", x, |x| {
             let work = y.par_chunks_mut(GROUP * d).zip(rstd.par_chunks_mut(GROUP)).zip(x.par_chunks(GROUP * d));
             work.for_each(|((y, rstd), x)| {
@@ -79,16 +141,6 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor
     })
 }
 
-#[inline(always)]
-fn rms_row<T: Real>(y: &mut [T], x: &[T], w: &[f32], eps: f32) -> f32 {
-    let d = x.len();
-    let rstd = 1.0 / (lanes(d, |i| x[i].up() * x[i].up()) / d as f32 + eps).sqrt();
-    for i in 0..d {
-        y[i] = T::down(x[i].up() * rstd * w[i]);
-    }
-    rstd
-}
-
 /// `sum = x + residual`, then RMSNorm of the sum, in one pass. Returns (sum, y, rstd).
 ///
 /// # Errors
@@ -99,19 +151,16 @@ pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) ->
     same(OP, "residual", residual, x)?;
     let w = vector(OP, "weight", weight, d)?;
     by_dtype!(OP, "x", x, T => {
-        let mut sum = vec![T::down(0.0); rows * d];
-        let mut y = vec![T::down(0.0); rows * d];
-        let mut rstd = vec![0f32; rows];
+        let mut sum = unwritten::<T>(rows * d);
+        let mut y = unwritten::<T>(rows * d);
+        let mut rstd = unwritten::<f32>(rows);
         read::<T, _>(OP, "x", x, |x| {
             read::<T, _>(OP, "residual", residual, |r| {
                 let outs = y.par_chunks_mut(GROUP * d).zip(sum.par_chunks_mut(GROUP * d)).zip(rstd.par_chunks_mut(GROUP));
                 outs.zip(x.par_chunks(GROUP * d)).zip(r.par_chunks(GROUP * d)).for_each(|((((y, sum), rstd), x), r)| {
                     for (i, rstd) in rstd.iter_mut().enumerate() {
                         let at = i * d..(i + 1) * d;
-                        for j in at.clone() {
-                            sum[j] = T::down(x[j].up() + r[j].up());
-                        }
-                        *rstd = rms_row(&mut y[at.clone()], &sum[at], &w, eps as f32);
+                        *rstd = add_rms_row(&mut sum[at.clone()], &mut y[at.clone()], &x[at.clone()], &r[at], &w, eps as f32);
                     }
                 });
             })
@@ -136,16 +185,8 @@ pub fn rms_norm_backward(
     let (_, d) = check(OP, x)?;
     let w = vector(OP, "weight", weight, d)?;
     let rstd = to_vec::<f32>(OP, "rstd", rstd)?;
-    backward(OP, dy, x, residual, dw, None, |dy: &[f32], x: &[f32], row, dx: &mut [f32], dw: &mut [f32], _| {
-        let rstd = rstd[row];
-        let dot = lanes(d, |i| dy[i] * w[i] * x[i]);
-        let c = dot * rstd * rstd * rstd / d as f32;
-        for i in 0..d {
-            dx[i] = dy[i] * w[i] * rstd - x[i] * c;
-        }
-        for (i, dw) in dw.iter_mut().enumerate() {
-            *dw += dy[i] * x[i] * rstd;
-        }
+    by_dtype!(OP, "x", x, T => {
+        backward::<T>(OP, dy, x, residual, dw, None, |row, dx, dy, x, res, dw, _| rms_row_backward(dx, dy, x, res, &w, rstd[row], dw))
     })
 }
 
@@ -156,24 +197,15 @@ pub fn rms_norm_backward(
 pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
     const OP: &str = "layer_norm";
     let (rows, d) = check(OP, x)?;
-    let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?;
-    let b = bias.map(|b| vector(OP, "bias", b, d)).transpose()?;
+    let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?.unwrap_or_default();
+    let b = bias.map(|b| vector(OP, "bias", b, d)).transpose()?.unwrap_or_default();
     by_dtype!(OP, "x", x, T => {
-        let mut y = vec![T::down(0.0); rows * d];
-        let mut mean = vec![0f32; rows];
-        let mut rstd = vec![0f32; rows];
+        let mut y = unwritten::<T>(rows * d);
+        let mut mean = unwritten::<f32>(rows);
+        let mut rstd = unwritten::<f32>(rows);
         read::<T, _>(OP, "x", x, |x| {
             let work = y.par_chunks_mut(d).zip(mean.par_iter_mut()).zip(rstd.par_iter_mut()).zip(x.par_chunks(d));
-            work.for_each(|(((y, mean), rstd), x)| {
-                let m = lanes(d, |i| x[i].up()) / d as f32;
-                let var = lanes(d, |i| (x[i].up() - m) * (x[i].up() - m)) / d as f32;
-                let r = 1.0 / (var + eps as f32).sqrt();
-                (*mean, *rstd) = (m, r);
-                for i in 0..d {
-                    let scaled = (x[i].up() - m) * r * w.as_ref().map_or(1.0, |w| w[i]);
-                    y[i] = T::down(scaled + b.as_ref().map_or(0.0, |b| b[i]));
-                }
-            });
+            work.for_each(|(((y, mean), rstd), x)| (*mean, *rstd) = layer_row(y, x, &w, &b, eps as f32));
         })?;
         let vector = |v| Tensor::from_vec(v, rows, &Device::Cpu);
         Ok((Tensor::from_vec(y, (rows, d), &Device::Cpu)?, vector(mean)?, vector(rstd)?))
@@ -199,31 +231,23 @@ pub fn layer_norm_backward(
     let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?.unwrap_or_else(|| vec![1.0; d]);
     let mean = to_vec::<f32>(OP, "mean", mean)?;
     let rstd = to_vec::<f32>(OP, "rstd", rstd)?;
-    backward(OP, dy, x, residual, dw, db, |dy: &[f32], x: &[f32], row, dx: &mut [f32], dw: &mut [f32], db: &mut [f32]| {
-        let (m, r) = (mean[row], rstd[row]);
-        let sum = lanes(d, |i| dy[i] * w[i]) / d as f32;
-        let dot = lanes(d, |i| dy[i] * w[i] * (x[i] - m) * r) / d as f32;
-        for i in 0..d {
-            dx[i] = r * (dy[i] * w[i] - sum - (x[i] - m) * r * dot);
-        }
-        for (i, dw) in dw.iter_mut().enumerate() {
-            *dw += dy[i] * (x[i] - m) * r;
-        }
-        for (i, db) in db.iter_mut().enumerate() {
-            *db += dy[i];
-        }
+    by_dtype!(OP, "x", x, T => {
+        backward::<T>(OP, dy, x, residual, dw, db, |row, dx, dy, x, res, dw, db| {
+            layer_row_backward(dx, dy, x, res, &w, mean[row], rstd[row], dw, db);
+        })
     })
 }
 
-/// Walks groups of rows in parallel; `row` gets (dy, x, row index, dx, dw, db) in f32, dw and db empty when not wanted.
-fn backward(
+/// Walks groups of rows in parallel; `row` gets (row index, dx, dy, x, residual, dw, db), the last three empty when not
+/// wanted.
+fn backward<T: Real>(
     op: &'static str,
     dy: &Tensor,
     x: &Tensor,
     residual: Option<&Tensor>,
     dw: Option<&Tensor>,
     db: Option<&Tensor>,
-    row: impl Fn(&[f32], &[f32], usize, &mut [f32], &mut [f32], &mut [f32]) + Sync,
+    row: impl Fn(usize, &mut [T], &[T], &[T], &[T], &mut [f32], &mut [f32]) + Sync,
 ) -> Result<Tensor> {
     let (rows, d) = x.dims2()?;
     same(op, "dy", dy, x)?;
@@ -234,40 +258,29 @@ fn backward(
     let groups = rows.div_ceil(GROUP);
     let mut partial_w = vec![0f32; groups * widths.0];
     let mut partial_b = vec![0f32; groups * widths.1];
-    let dx = by_dtype!(op, "x", x, T => {
-        let mut dx = vec![T::down(0.0); rows * d];
-        let empty = Tensor::zeros(0, x.dtype(), &Device::Cpu)?;
-        read::<T, _>(op, "x", x, |x| read::<T, _>(op, "dy", dy, |dy| read::<T, _>(op, "residual", residual.unwrap_or(&empty), |res| {
-            let (mut pw, mut pb) = (chunks(&mut partial_w, widths.0, groups), chunks(&mut partial_b, widths.1, groups));
-            let work = dx.par_chunks_mut(GROUP * d).zip(pw.par_iter_mut()).zip(pb.par_iter_mut());
-            work.enumerate().for_each(|(g, ((dx, pw), pb))| {
-                let (mut dyf, mut xf, mut out) = (vec![0f32; d], vec![0f32; d], vec![0f32; d]);
-                for (i, dx) in dx.chunks_mut(d).enumerate() {
-                    let r = g * GROUP + i;
-                    crate::matmul::convert(&dy[r * d..(r + 1) * d], &mut dyf);
-                    crate::matmul::convert(&x[r * d..(r + 1) * d], &mut xf);
-                    row(&dyf, &xf, r, &mut out, pw, pb);
-                    if res.is_empty() {
-                        dx.iter_mut().zip(&out).for_each(|(o, v)| *o = T::down(*v));
-                    } else {
-                        let res = &res[r * d..(r + 1) * d];
-                        dx.iter_mut().zip(&out).zip(res).for_each(|((o, v), s)| *o = T::down(v + s.up()));
+    let mut dx = unwritten::<T>(rows * d);
+    let empty = Tensor::zeros(0, x.dtype(), &Device::Cpu)?;
+    read::<T, _>(op, "x", x, |x| {
+        read::<T, _>(op, "dy", dy, |dy| {
+            read::<T, _>(op, "residual", residual.unwrap_or(&empty), |res| {
+                let (mut pw, mut pb) = (chunks(&mut partial_w, widths.0, groups), chunks(&mut partial_b, widths.1, groups));
+                let work = dx.par_chunks_mut(GROUP * d).zip(pw.par_iter_mut()).zip(pb.par_iter_mut());
+                work.enumerate().for_each(|(g, ((dx, pw), pb))| {
+                    for (i, dx) in dx.chunks_mut(d).enumerate() {
+                        let r = g * GROUP + i;
+                        let at = r * d..(r + 1) * d;
+                        row(r, dx, &dy[at.clone()], &x[at.clone()], res.get(at).unwrap_or(&[]), pw, pb);
                     }
-                }
-            });
-        })))???;
-        Ok(Tensor::from_vec(dx, (rows, d), &Device::Cpu)?)
-    })?;
+                });
+            })
+        })
+    })???;
     for (grad, partial) in [(dw, &partial_w), (db, &partial_b)] {
         if let Some(grad) = grad {
-            write::<f32, _>(op, "weight gradient", grad, |g| {
-                for group in partial.chunks(d) {
-                    g.iter_mut().zip(group).for_each(|(g, p)| *g += p);
-                }
-            })?;
+            write::<f32, _>(op, "weight gradient", grad, |g| partial.chunks(d).for_each(|group| add_to(g, group)))?;
         }
     }
-    Ok(dx)
+    Ok(Tensor::from_vec(dx, (rows, d), &Device::Cpu)?)
 }
 
 /// `count` pieces of `width` elements; empty pieces when the width is 0.

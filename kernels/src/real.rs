@@ -3,10 +3,11 @@
 use half::bf16;
 
 use crate::matmul::Rows;
+use crate::unwritten::Plain;
 use crate::view::Element;
 
 /// An element type that is computed on in f32.
-pub(crate) trait Real: Element {
+pub(crate) trait Real: Element + Plain {
     fn up(self) -> f32;
     fn down(x: f32) -> Self;
     /// Elements as rows of a product's operand.

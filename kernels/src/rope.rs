@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
+use crate::simd::wide;
 use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
@@ -166,16 +167,22 @@ fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, si
         read::<f32, _>(op, "cos", &table.cos, |cos| read::<f32, _>(op, "sin", &table.sin, |sin| write::<T, _>(op, "x", x, |x| {
             x.par_chunks_mut(heads * dim).zip(positions).with_min_len(16).for_each(|(token, &p)| {
                 let at = p as usize * half;
-                let (cos, sin) = (&cos[at..at + half], &sin[at..at + half]);
-                for head in token.chunks_mut(dim) {
-                    let (a, b) = head.split_at_mut(half);
-                    for i in 0..half {
-                        let (x, y, s) = (a[i].up(), b[i].up(), sin[i] * sign);
-                        a[i] = T::down(x * cos[i] - y * s);
-                        b[i] = T::down(y * cos[i] + x * s);
-                    }
-                }
+                turn(token, &cos[at..at + half], &sin[at..at + half], sign);
             });
         })))??
     })
+}
+
+wide! {
+    /// Rotates every head of a token.
+    fn turn<T: Real>(token: &mut [T], cos: &[f32], sin: &[f32], sign: f32) {
+        for head in token.chunks_mut(2 * cos.len()) {
+            let (a, b) = head.split_at_mut(cos.len());
+            for (((a, b), c), s) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+                let (x, y, s) = (a.up(), b.up(), s * sign);
+                *a = T::down(x * c - y * s);
+                *b = T::down(y * c + x * s);
+            }
+        }
+    }
 }

@@ -50,30 +50,79 @@ fn detected() -> Level {
     Level::Portable
 }
 
-/// Runs a loop compiled for the widest vectors of this processor. The loop should be one plain closure around slices: it
-/// is copied into functions with the right instructions enabled, where the compiler vectorises it. Results are the same
-/// on every level, since nothing is reordered and `mul_add` is exact everywhere.
-#[inline]
-pub(crate) fn wide<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    match level() {
-        Level::Portable => {}
-        // SAFETY: the level says that the processor has these instructions.
-        Level::Avx2 => return unsafe { with_avx2(f) },
-        // SAFETY: as above.
-        Level::Avx512 | Level::Avx512Bf16 => return unsafe { with_avx512(f) },
+/// Writes functions whose loops are compiled for every instruction set and chosen at run time. The body is written once;
+/// what it calls must be `#[inline(always)]`, so that it too is compiled for the set that was chosen. Bodies use no
+/// `mul_add`, which is a library call where the processor has none: every level gives the same bits.
+macro_rules! wide {
+    ($($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($T:ident: $bound:path),+>)? ($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block)+) => {$(
+        $(#[$meta])*
+        $vis fn $name $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            fn body $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                fn avx512 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? {
+                    body($($arg),*)
+                }
+                match $crate::simd::level() {
+                    // SAFETY: the level says that the processor has these instructions.
+                    $crate::simd::Level::Avx512 | $crate::simd::Level::Avx512Bf16 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Level::Portable => {}
+                }
+            }
+            body($($arg),*)
+        }
+    )+};
+}
+pub(crate) use wide;
+
+/// Lanes of a reduction: its order is the same whatever the vectors' width.
+const LANES: usize = 16;
+
+/// Sum of `f(i)` for i below `n`, in sixteen interleaved lanes.
+#[inline(always)]
+pub(crate) fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut acc = [0f32; LANES];
+    let whole = n / LANES * LANES;
+    for i in (0..whole).step_by(LANES) {
+        for (l, a) in acc.iter_mut().enumerate() {
+            *a += f(i + l);
+        }
     }
-    f()
+    let mut sum = 0.0;
+    for a in acc {
+        sum += a;
+    }
+    for i in whole..n {
+        sum += f(i);
+    }
+    sum
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn with_avx2<R>(f: impl FnOnce() -> R) -> R {
-    f()
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn with_avx512<R>(f: impl FnOnce() -> R) -> R {
-    f()
+/// The greatest of `f(i)` for i below `n`; NaN is passed over, and nothing at all gives -inf.
+#[inline(always)]
+pub(crate) fn greatest(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let pick = |a: f32, b: f32| if b > a { b } else { a };
+    let mut acc = [f32::NEG_INFINITY; LANES];
+    let whole = n / LANES * LANES;
+    for i in (0..whole).step_by(LANES) {
+        for (l, a) in acc.iter_mut().enumerate() {
+            *a = pick(*a, f(i + l));
+        }
+    }
+    let mut most = f32::NEG_INFINITY;
+    for a in acc {
+        most = pick(most, a);
+    }
+    for i in whole..n {
+        most = pick(most, f(i));
+    }
+    most
 }

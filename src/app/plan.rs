@@ -62,6 +62,9 @@ fn window_tokens(config: &RunConfig) -> usize {
 pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, memory: Option<u64>) -> Result<MemoryPlan, Fault> {
     let t = &config.training;
     let trainable = if t.method == "full" { Trainable::Full } else { Trainable::Lora(prepare::lora(config)) };
+    if let Trainable::Lora(lora) = &trainable {
+        lora.check(spec)?;
+    }
     let load = prepare::load_options(config);
     let policy = match t.gradient_checkpointing {
         AutoBool::Fixed(true) => Some(Policy::Recompute),

@@ -7,6 +7,8 @@ mod show;
 mod style;
 mod watch;
 
+pub use args::Cli;
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ pub fn main() -> ExitCode {
 
 /// Runs the program with these arguments and gives its exit code.
 pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match args::Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version come this way too. A closed pipe is no reason to fail.

@@ -234,7 +234,7 @@ mod tests {
                 "c.yaml:7: `training.stage1.learning_rat`: unknown key (did you mean `training.stage1.learning_rate`?)",
                 "c.yaml:9: `lora.rank`: expected a whole number 1 to 4096, got `0`",
                 "c.yaml:10: `zebra`: unknown key",
-                "c.yaml:11: `training2`: unknown key",
+                "c.yaml:11: `training2`: unknown key (did you mean `training`?)",
             ]
         );
     }

@@ -176,14 +176,15 @@ pub(super) fn is_section(path: &str) -> bool {
 /// What the user may have meant by a path that is no key.
 pub(super) fn suggest(path: &str) -> Option<String> {
     let last = |p: &str| p.rsplit('.').next().unwrap_or(p).to_owned();
-    let score = |k: &&Key| {
-        let whole = similarity(path, k.path);
+    let score = |candidate: &&str| {
+        let whole = similarity(path, candidate);
         // The right word in the wrong section is the commonest slip.
-        let word = if last(path) == last(k.path) { 0.9 } else { 0.0 };
+        let word = if last(path) == last(candidate) { 0.9 } else { 0.0 };
         f64::max(whole, word)
     };
-    let best = KEYS.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
-    (score(&best) >= 0.75).then(|| best.path.to_owned())
+    let sections = KEYS.iter().flat_map(|k| k.path.match_indices('.').map(|(i, _)| &k.path[..i]));
+    let best = KEYS.iter().map(|k| k.path).chain(sections).max_by(|a, b| score(a).total_cmp(&score(b)))?;
+    (score(&best) >= 0.75).then(|| best.to_owned())
 }
 
 /// 1 for equal texts, falling with the edit distance.

@@ -192,7 +192,7 @@ fn unknown_layout(sample: &[Row], path: &str) -> DataError {
     let hint = if has("chosen") && has("rejected") {
         "these are preference pairs; supervised fine-tuning needs one answer a row".to_string()
     } else if let Some((q, a)) = USUAL_PAIRS.iter().find(|(q, a)| has(q) && has(a)) {
-        format!("set dataset.instruction_field: {q} and dataset.output_field: {a}")
+        format!("set dataset.instruction_field: {q} and dataset.output_field: {a} (or --instruction-field {q} --output-field {a})")
     } else {
         "set dataset.layout and the field names (dataset.instruction_field, dataset.output_field)".to_string()
     };

@@ -108,8 +108,7 @@ struct Report {
 impl Report {
     fn add(&mut self, family: &str, what: &str, error: f64) {
         let _ = writeln!(self.text, "{family:14} {what:10} {error:.2e}");
-        // Written so that a NaN fails.
-        if !(error <= TOLERANCE) {
+        if error.is_nan() || error > TOLERANCE {
             self.failures.push(format!("{family}: {what} is off by {error:.3e}"));
         }
     }

@@ -1,14 +1,20 @@
 //! The integration tests, one binary.
 
 mod adapters;
+mod bad_input;
 mod bad_models;
+mod commands;
 mod data;
+mod documents;
 mod golden;
 mod gradients;
 mod hub;
+mod layers;
 mod memory;
 mod nf4;
 mod packing;
+mod program;
+mod resume;
 
 /// Counts, so that tests can measure memory.
 #[global_allocator]

@@ -138,6 +138,7 @@ fn request<'a>(case: &Case, spec: &'a DecoderSpec, trainable: &'a Trainable) -> 
 }
 
 /// Predicts, measures, compares: parts that are sizes of tensors to the byte, the peak within 5 %.
+#[allow(clippy::print_stdout)] // The table that `--nocapture` shows.
 fn check(name: &str, case: &Case) {
     let (spec, m) = measured_apart(case);
     let trainable = case.trainable();

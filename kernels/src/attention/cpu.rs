@@ -1,24 +1,28 @@
-//! Flash attention on the CPU: tiles that live in cache, f32 inside, one task for a fixed share of the work.
+//! Flash attention on the CPU: tiles of scores that live in cache, one task for a fixed share of the work. Sums and the
+//! softmax are f32; the products take the activations as they are stored.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::Call;
 use crate::Result;
 use crate::activation::exp;
-use crate::matmul::{Mat, convert, gemm_f32};
+use crate::elementwise::{convert, scale};
+use crate::matmul::{Operand, product};
 use crate::real::{Real, by_dtype};
+use crate::simd::{greatest, sum, wide};
+use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read};
 
 /// Queries of a tile.
-const TQ: usize = 64;
+const TQ: usize = 96;
 /// Keys of a tile.
-const TK: usize = 128;
+const TK: usize = 192;
 
 /// Bytes that the threads need while they work: forward and backward.
 pub(super) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64, u64) {
-    let tiles = TQ * TK;
-    let (forward, backward) = (2 * TQ * dim + 2 * TK * dim + tiles, 7 * longest * dim + longest + 2 * tiles);
+    let (rows, keys) = (TQ.min(longest), TK.min(longest));
+    let (forward, backward) = (rows * (keys + dim + 2), 3 * longest * dim + longest + 2 * rows * keys);
     (4 * (threads * forward) as u64, 4 * (threads * backward) as u64)
 }
 
@@ -27,33 +31,74 @@ fn visible(q0: usize, nq: usize, offset: usize, window: usize) -> (usize, usize)
     ((q0 + offset + 1).saturating_sub(window), offset + q0 + nq)
 }
 
-/// Rows of one head, widened: `out[i] = x[(first + i), head]`.
-fn gather<T: Real>(x: &[T], first: usize, rows: usize, head: usize, heads: usize, dim: usize, out: &mut [f32]) {
-    for (i, o) in out.chunks_mut(dim).take(rows).enumerate() {
-        let at = ((first + i) * heads + head) * dim;
-        convert(&x[at..at + dim], o);
+/// One head of a tensor `[tokens, heads, dim]`, from token `first` on.
+#[derive(Clone, Copy)]
+struct Head<'a, T> {
+    from: &'a [T],
+    heads: usize,
+    dim: usize,
+}
+
+impl<'a, T: Real> Head<'a, T> {
+    fn new(x: &'a [T], first: usize, head: usize, heads: usize, dim: usize) -> Self {
+        Self { from: &x[(first * heads + head) * dim..], heads, dim }
+    }
+    /// Rows `at .. at + rows` as an operand that is reduced along them.
+    fn rows(&self, at: usize, rows: usize) -> Operand<'a> {
+        let stride = self.heads * self.dim;
+        Operand::of(&self.from[at * stride..], rows, self.dim).stride(stride)
+    }
+    /// Row `i`.
+    fn row(&self, i: usize) -> &'a [T] {
+        &self.from[i * self.heads * self.dim..][..self.dim]
+    }
+}
+
+wide! {
+    fn row_max(row: &[f32]) -> f32 {
+        greatest(row.len(), |i| row[i])
+    }
+
+    /// `x = e^(x - max)`, 0 where masked; returns the sum.
+    fn exp_row(row: &mut [f32], max: f32) -> f32 {
+        for x in row.iter_mut() {
+            *x = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - max) };
+        }
+        sum(row.len(), |i| row[i])
+    }
+
+    /// Scores become probabilities, and their gradients the scores' gradients.
+    fn gradient_row(p: &mut [f32], ds: &mut [f32], lse: f32, delta: f32, scale: f32) {
+        for (p, ds) in p.iter_mut().zip(ds) {
+            *p = if *p == f32::NEG_INFINITY { 0.0 } else { exp(*p - lse) };
+            *ds = *p * (*ds - delta) * scale;
+        }
+    }
+
+    fn dot<T: Real>(a: &[T], b: &[T]) -> f32 {
+        sum(a.len().min(b.len()), |i| a[i].up() * b[i].up())
     }
 }
 
 pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &Call) -> Result<(Tensor, Tensor)> {
     let tokens = q.dims()[0];
     by_dtype!(op, "q", q, T => {
-        let mut o = vec![T::down(0.0); tokens * c.heads * c.dim];
-        let mut lse = vec![0f32; c.heads * tokens];
+        let mut o = unwritten::<T>(tokens * c.heads * c.dim);
+        let mut lse = unwritten::<f32>(c.heads * tokens);
         let (so, sl) = (SharedMut::new(&mut o), SharedMut::new(&mut lse));
         read::<T, _>(op, "q", q, |q| read::<T, _>(op, "k", k, |k| read::<T, _>(op, "v", v, |v| {
             tasks(c).into_par_iter().with_max_len(1).for_each(|(span, head, q0)| {
-                let (qs, _, nq, _) = c.spans[span];
-                let rows = TQ.min(nq - q0);
-                let (out, row_lse) = forward_tile(q, k, v, c, span, head, q0, rows);
+                let (qs, ks, nq, nkeys) = c.spans[span];
+                let (rows, kv) = (TQ.min(nq - q0), head / (c.heads / c.kv_heads));
+                let at = |x, first, head, heads| Head::<T>::new(x, first, head, heads, c.dim);
+                let heads = (at(q, qs + q0, head, c.heads), at(k, ks, kv, c.kv_heads), at(v, ks, kv, c.kv_heads));
+                let (out, row_lse) = forward_tile(heads, c, nkeys - nq + q0, rows);
                 for i in 0..rows {
                     let token = qs + q0 + i;
                     // SAFETY: each (token, head) belongs to exactly one task.
                     let (o, l) = unsafe { (so.slice((token * c.heads + head) * c.dim, c.dim), sl.slice(head * tokens + token, 1)) };
                     l[0] = row_lse[i];
-                    for (o, x) in o.iter_mut().zip(&out[i * c.dim..]) {
-                        *o = T::down(*x);
-                    }
+                    convert(&out[i * c.dim..(i + 1) * c.dim], o);
                 }
             });
         })))???;
@@ -84,46 +129,32 @@ fn mask(s: &mut [f32], nk: usize, rows: usize, first_row: usize, k0: usize, wind
     }
 }
 
-fn forward_tile<T: Real>(q: &[T], k: &[T], v: &[T], c: &Call, span: usize, head: usize, q0: usize, rows: usize) -> (Vec<f32>, Vec<f32>) {
-    let (qs, ks, nq, nkeys) = c.spans[span];
-    let (d, kv) = (c.dim, head / (c.heads / c.kv_heads));
-    let offset = nkeys - nq;
-    let mut qt = vec![0f32; rows * d];
-    gather(q, qs + q0, rows, head, c.heads, d, &mut qt);
-    let (mut kt, mut vt, mut s) = (vec![0f32; TK * d], vec![0f32; TK * d], vec![0f32; rows * TK]);
+/// The output and log-sum-exp of `rows` queries, the first of which stands at `position` among the keys.
+fn forward_tile<T: Real>((q, k, v): (Head<T>, Head<T>, Head<T>), c: &Call, position: usize, rows: usize) -> (Vec<f32>, Vec<f32>) {
+    let (d, bf) = (c.dim, T::DTYPE == DType::BF16);
+    let (begin, end) = visible(position, rows, 0, c.window);
+    let mut s = unwritten::<f32>(rows * TK.min(end));
     let mut acc = vec![0f32; rows * d];
     let (mut max, mut sum) = (vec![f32::NEG_INFINITY; rows], vec![0f32; rows]);
-    let (begin, end) = visible(q0, rows, offset, c.window);
     for k0 in (begin / TK * TK..end).step_by(TK) {
         let nk = TK.min(end - k0);
-        gather(k, ks + k0, nk, kv, c.kv_heads, d, &mut kt);
-        gather(v, ks + k0, nk, kv, c.kv_heads, d, &mut vt);
-        gemm_f32(&mut s, Mat::dense(rows, nk), &qt, Mat::dense(rows, d), &kt, Mat::dense(nk, d).t(), c.scale, 0.0);
-        mask(&mut s, nk, rows, offset + q0, k0, c.window);
+        product(q.rows(0, rows), k.rows(k0, nk), &mut s, nk, bf, c.scale, false);
+        mask(&mut s, nk, rows, position, k0, c.window);
         for (i, row) in s.chunks_mut(nk).take(rows).enumerate() {
-            let tile_max = row.iter().fold(f32::NEG_INFINITY, |m, &x| m.max(x));
-            let new_max = max[i].max(tile_max);
+            let new_max = max[i].max(row_max(row));
             if new_max == f32::NEG_INFINITY {
                 row.fill(0.0);
                 continue;
             }
             let shrink = if max[i] == f32::NEG_INFINITY { 0.0 } else { exp(max[i] - new_max) };
-            let mut total = [0f32; 16];
-            for part in row.chunks_mut(16) {
-                for (x, t) in part.iter_mut().zip(&mut total) {
-                    *x = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - new_max) };
-                    *t += *x;
-                }
-            }
-            sum[i] = sum[i] * shrink + total.iter().sum::<f32>();
+            sum[i] = sum[i] * shrink + exp_row(row, new_max);
             max[i] = new_max;
-            acc[i * d..(i + 1) * d].iter_mut().for_each(|a| *a *= shrink);
+            scale(&mut acc[i * d..(i + 1) * d], shrink);
         }
-        gemm_f32(&mut acc, Mat::dense(rows, d), &s, Mat::dense(rows, nk), &vt, Mat::dense(nk, d), 1.0, 1.0);
+        product(Operand::of(&s, rows, nk), v.rows(k0, nk).t(), &mut acc, d, bf, 1.0, true);
     }
     for i in 0..rows {
-        let inverse = 1.0 / sum[i];
-        acc[i * d..(i + 1) * d].iter_mut().for_each(|a| *a *= inverse);
+        scale(&mut acc[i * d..(i + 1) * d], 1.0 / sum[i]);
         max[i] += sum[i].ln();
     }
     (acc, max)
@@ -141,9 +172,9 @@ pub(super) fn backward(
 ) -> Result<(Tensor, Tensor, Tensor)> {
     let tokens = q.dims()[0];
     by_dtype!(op, "q", q, T => {
-        let mut dq = vec![T::down(0.0); tokens * c.heads * c.dim];
-        let mut dk = vec![T::down(0.0); tokens * c.kv_heads * c.dim];
-        let mut dv = vec![T::down(0.0); tokens * c.kv_heads * c.dim];
+        let mut dq = unwritten::<T>(tokens * c.heads * c.dim);
+        let mut dk = unwritten::<T>(tokens * c.kv_heads * c.dim);
+        let mut dv = unwritten::<T>(tokens * c.kv_heads * c.dim);
         let outs = Outs { dq: SharedMut::new(&mut dq), dk: SharedMut::new(&mut dk), dv: SharedMut::new(&mut dv) };
         read::<T, _>(op, "q", q, |q| read::<T, _>(op, "k", k, |k| read::<T, _>(op, "v", v, |v| {
             read::<T, _>(op, "o", o, |o| read::<T, _>(op, "dout", dout, |dout| read::<f32, _>(op, "lse", lse, |lse| {
@@ -174,27 +205,37 @@ struct Outs<T> {
     dv: SharedMut<T>,
 }
 
+/// A query head's tensors of one sequence, with its keys and values.
+struct Group<'a, T> {
+    q: Head<'a, T>,
+    k: Head<'a, T>,
+    v: Head<'a, T>,
+    g: Head<'a, T>,
+    lse: &'a [f32],
+    delta: &'a [f32],
+    n: usize,
+}
+
 /// All gradients that one key-value head of one sequence takes part in.
 fn backward_kv_head<T: Real>(x: &Ins<T>, out: &Outs<T>, c: &Call, span: usize, kv: usize) {
     let (first, _, n, _) = c.spans[span];
+    if n == 0 {
+        return;
+    }
     let (d, group) = (c.dim, c.heads / c.kv_heads);
-    let (mut kf, mut vf) = (vec![0f32; n * d], vec![0f32; n * d]);
-    gather(x.k, first, n, kv, c.kv_heads, d, &mut kf);
-    gather(x.v, first, n, kv, c.kv_heads, d, &mut vf);
-    let (mut dk, mut dv, mut dq) = (vec![0f32; n * d], vec![0f32; n * d], vec![0f32; n * d]);
-    let (mut qf, mut gf, mut of) = (vec![0f32; n * d], vec![0f32; n * d], vec![0f32; d]);
+    let key_head = |x| Head::<T>::new(x, first, kv, c.kv_heads, d);
+    let (mut dk, mut dv, mut dq) = (vec![0f32; n * d], vec![0f32; n * d], unwritten::<f32>(n * d));
+    let mut delta = unwritten::<f32>(n);
+    let (rows, keys) = (TQ.min(n), TK.min(n));
+    let (mut p, mut ds) = (unwritten::<f32>(rows * keys), unwritten::<f32>(rows * keys));
     for head in kv * group..(kv + 1) * group {
-        gather(x.q, first, n, head, c.heads, d, &mut qf);
-        gather(x.dout, first, n, head, c.heads, d, &mut gf);
+        let query_head = |x| Head::<T>::new(x, first, head, c.heads, d);
+        let (g, o) = (query_head(x.dout), query_head(x.o));
+        delta.iter_mut().enumerate().for_each(|(i, delta)| *delta = dot(g.row(i), o.row(i)));
         let lse = &x.lse[head * x.tokens + first..][..n];
-        let delta: Vec<f32> = (0..n)
-            .map(|i| {
-                gather(x.o, first + i, 1, head, c.heads, d, &mut of);
-                gf[i * d..(i + 1) * d].iter().zip(&of).map(|(a, b)| a * b).sum()
-            })
-            .collect();
+        let all = Group { q: query_head(x.q), k: key_head(x.k), v: key_head(x.v), g, lse, delta: &delta, n };
         dq.fill(0.0);
-        backward_head(c, n, &qf, &kf, &vf, &gf, lse, &delta, &mut dq, &mut dk, &mut dv);
+        backward_head(c, &all, &mut p, &mut ds, &mut dq, &mut dk, &mut dv);
         // SAFETY: each (token, head) belongs to exactly one task.
         unsafe { scatter(&out.dq, &dq, first, head, c.heads, d) };
     }
@@ -212,49 +253,27 @@ fn backward_kv_head<T: Real>(x: &Ins<T>, out: &Outs<T>, c: &Call, span: usize, k
 unsafe fn scatter<T: Real>(to: &SharedMut<T>, from: &[f32], first: usize, head: usize, heads: usize, dim: usize) {
     for (i, row) in from.chunks(dim).enumerate() {
         // SAFETY: the caller's promise.
-        let out = unsafe { to.slice(((first + i) * heads + head) * dim, dim) };
-        for (o, v) in out.iter_mut().zip(row) {
-            *o = T::down(*v);
-        }
+        convert(row, unsafe { to.slice(((first + i) * heads + head) * dim, dim) });
     }
 }
 
-fn backward_head(
-    c: &Call,
-    n: usize,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    g: &[f32],
-    lse: &[f32],
-    delta: &[f32],
-    dq: &mut [f32],
-    dk: &mut [f32],
-    dv: &mut [f32],
-) {
-    let d = c.dim;
-    let (mut p, mut ds) = (vec![0f32; TQ * TK], vec![0f32; TQ * TK]);
-    for q0 in (0..n).step_by(TQ) {
-        let rows = TQ.min(n - q0);
-        let at = q0 * d..(q0 + rows) * d;
+fn backward_head<T: Real>(c: &Call, x: &Group<T>, p: &mut [f32], ds: &mut [f32], dq: &mut [f32], dk: &mut [f32], dv: &mut [f32]) {
+    let (d, bf) = (c.dim, T::DTYPE == DType::BF16);
+    for q0 in (0..x.n).step_by(TQ) {
+        let rows = TQ.min(x.n - q0);
         let (begin, end) = visible(q0, rows, 0, c.window);
         for k0 in (begin / TK * TK..end).step_by(TK) {
             let nk = TK.min(end - k0);
-            let keys = k0 * d..(k0 + nk) * d;
-            let (tile, heads) = (Mat::dense(rows, nk), Mat::dense(rows, d));
-            gemm_f32(&mut p, tile, &q[at.clone()], heads, &k[keys.clone()], Mat::dense(nk, d).t(), c.scale, 0.0);
-            gemm_f32(&mut ds, tile, &g[at.clone()], heads, &v[keys.clone()], Mat::dense(nk, d).t(), 1.0, 0.0);
-            mask(&mut p, nk, rows, q0, k0, c.window);
+            product(x.q.rows(q0, rows), x.k.rows(k0, nk), p, nk, bf, c.scale, false);
+            product(x.g.rows(q0, rows), x.v.rows(k0, nk), ds, nk, bf, 1.0, false);
+            mask(p, nk, rows, q0, k0, c.window);
             for (i, (p, ds)) in p.chunks_mut(nk).zip(ds.chunks_mut(nk)).take(rows).enumerate() {
-                let (l, delta) = (lse[q0 + i], delta[q0 + i]);
-                for (p, ds) in p.iter_mut().zip(ds) {
-                    *p = if *p == f32::NEG_INFINITY { 0.0 } else { exp(*p - l) };
-                    *ds = *p * (*ds - delta) * c.scale;
-                }
+                gradient_row(p, ds, x.lse[q0 + i], x.delta[q0 + i], c.scale);
             }
-            gemm_f32(&mut dv[keys.clone()], Mat::dense(nk, d), &p, tile.t(), &g[at.clone()], heads, 1.0, 1.0);
-            gemm_f32(&mut dk[keys.clone()], Mat::dense(nk, d), &ds, tile.t(), &q[at.clone()], heads, 1.0, 1.0);
-            gemm_f32(&mut dq[at.clone()], heads, &ds, tile, &k[keys], Mat::dense(nk, d), 1.0, 1.0);
+            let (probabilities, scores) = (Operand::of(&*p, rows, nk), Operand::of(&*ds, rows, nk));
+            product(probabilities.t(), x.g.rows(q0, rows).t(), &mut dv[k0 * d..(k0 + nk) * d], d, bf, 1.0, true);
+            product(scores.t(), x.q.rows(q0, rows).t(), &mut dk[k0 * d..(k0 + nk) * d], d, bf, 1.0, true);
+            product(scores, x.k.rows(k0, nk).t(), &mut dq[q0 * d..(q0 + rows) * d], d, bf, 1.0, true);
         }
     }
 }

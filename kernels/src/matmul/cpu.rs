@@ -6,12 +6,14 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::pack::Operand;
+use super::operand::Operand;
 #[cfg(target_arch = "x86_64")]
 use super::packed;
 use super::rows::{Rows, with_rows};
 use crate::Result;
+use crate::elementwise::{add_to, convert};
 use crate::real::{Real, by_dtype};
+use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read, write};
 use crate::weight::Weight;
 
@@ -86,13 +88,6 @@ unsafe fn gemm_raw(c: *mut f32, cm: Mat, a: &[f32], am: Mat, b: &[f32], bm: Mat,
     }
 }
 
-/// Widens a slice.
-pub(crate) fn convert<T: Real>(from: &[T], to: &mut [f32]) {
-    for (o, x) in to.iter_mut().zip(from) {
-        *o = x.up();
-    }
-}
-
 /// Rows of x in f32: borrowed or widened into the buffer.
 fn widened<'a, T: Real>(x: &'a [T], buffer: &'a mut Vec<f32>) -> &'a [f32] {
     if let Some(x) = as_f32(x) {
@@ -116,13 +111,13 @@ thread_local! {
 /// Makes a buffer `n` long without the room to spare that a growing vector takes; its content is overwritten anyway.
 pub(super) fn sized(buffer: &mut Vec<f32>, n: usize) {
     if buffer.capacity() < n {
-        *buffer = Vec::with_capacity(n);
+        *buffer = unwritten(n);
     }
     buffer.resize(n, 0.0);
 }
 
 /// Runs `f` with this thread's three reusable buffers. Not re-entrant: `f` must not enter rayon.
-fn with_buffers<R>(f: impl FnOnce(&mut [Vec<f32>; 3]) -> R) -> R {
+pub(super) fn with_buffers<R>(f: impl FnOnce(&mut [Vec<f32>; 3]) -> R) -> R {
     BUFFERS.with_borrow_mut(f)
 }
 
@@ -137,7 +132,7 @@ pub(super) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -
 
 fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     let (n, k) = (w.out_features(), w.in_features());
-    let mut y = vec![T::down(0.0); tokens * n];
+    let mut y = unwritten::<T>(tokens * n);
     #[cfg(target_arch = "x86_64")]
     if packed::available() {
         read::<T, _>(op, "x", x, |x| {
@@ -161,9 +156,7 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usiz
                     for (i, row) in yb.chunks(nn).enumerate() {
                         // SAFETY: the tile (t0.., n0..) is this thread's alone and lies in y.
                         let out = unsafe { shared.slice((t0 + i) * n + n0, nn) };
-                        for (o, v) in out.iter_mut().zip(row) {
-                            *o = T::down(*v);
-                        }
+                        convert(row, out);
                     }
                 });
             });
@@ -175,7 +168,7 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usiz
 pub(super) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     by_dtype!(op, "dy", dy, T => {
         let k = w.in_features();
-        let mut dx = vec![T::down(0.0); tokens * k];
+        let mut dx = unwritten::<T>(tokens * k);
         read::<T, _>(op, "dy", dy, |dy| input_tiles(op, dy, w, tokens, &mut dx, false))??;
         Ok(Tensor::from_vec(dx, (tokens, k), &Device::Cpu)?)
     })
@@ -216,9 +209,7 @@ fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, d
                 for (i, row) in acc.chunks(kk).enumerate() {
                     // SAFETY: the tile (t0.., k0..) is this thread's alone and lies in dx.
                     let out = unsafe { shared.slice((t0 + i) * k + k0, kk) };
-                    for (o, v) in out.iter_mut().zip(row) {
-                        *o = T::down(if add { o.up() + v } else { *v });
-                    }
+                    if add { add_to(out, row) } else { convert(row, out) }
                 }
             });
         });

@@ -33,7 +33,7 @@ pub(super) fn height(rows: usize) -> usize {
 }
 
 macro_rules! tile {
-    ($name:ident, $features:literal, $step:expr) => {
+    ($name:ident, $features:literal, |$acc:ident, $x:ident, $b:ident| $step:expr) => {
         /// # Safety
         /// `a` holds `steps` rounded up to 16 times M/16 lines, `b` `steps * NV` lines, `c` M rows of NV * 16 f32.
         #[target_feature(enable = $features)]
@@ -62,7 +62,8 @@ macro_rules! tile {
                         // SAFETY: step s of line i of this chunk.
                         let x = _mm512_set1_epi32(unsafe { *a.add(i * 16 + s) });
                         for j in 0..NV {
-                            acc[i][j] = $step(acc[i][j], x, bv[j]);
+                            let ($acc, $x, $b) = (acc[i][j], x, bv[j]);
+                            acc[i][j] = $step;
                         }
                     }
                 }
@@ -80,12 +81,12 @@ macro_rules! tile {
     };
 }
 
-tile!(tile_bf16, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16", |acc, x: __m512i, b: __m512| {
+tile!(tile_bf16, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16", |acc, x, b| {
     // SAFETY: the two vector types are 64 plain bytes.
     let (x, b) = unsafe { (std::mem::transmute::<__m512i, __m512bh>(x), std::mem::transmute::<__m512, __m512bh>(b)) };
     _mm512_dpbf16_ps(acc, x, b)
 });
-tile!(tile_f32, "avx512f,avx512bw,avx512dq,avx512vl", |acc, x: __m512i, b: __m512| _mm512_fmadd_ps(_mm512_castsi512_ps(x), b, acc));
+tile!(tile_f32, "avx512f,avx512bw,avx512dq,avx512vl", |acc, x, b| _mm512_fmadd_ps(_mm512_castsi512_ps(x), b, acc));
 
 /// Runs the tile of `height` rows and `columns` (16 or 32) columns.
 ///

@@ -8,12 +8,14 @@
 mod cpu;
 #[cfg(target_arch = "x86_64")]
 mod micro;
+mod operand;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod packed;
 pub mod reference;
 mod rows;
+mod serial;
 
 use candle_core::{DType, Tensor};
 
@@ -33,7 +35,7 @@ fn rows_of(op: &'static str, what: &'static str, x: &Tensor, width: usize) -> Re
 pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, dense_f32: bool) -> [u64; 3] {
     #[cfg(target_arch = "x86_64")]
     if packed::available() {
-        return packed::thread_bytes(tokens, out, inp, activations == DType::BF16);
+        return packed::thread_bytes();
     }
     let rows = tokens.min(cpu::ROWS_TOKENS);
     let weight = if dense_f32 { 0 } else { cpu::ROWS_OUT.min(out) * inp };
@@ -106,5 +108,6 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
     cpu::backward_weight(OP, dy, x, dw, tokens, out, inp)
 }
 
-pub(crate) use cpu::{Mat, convert, gemm_f32};
+pub(crate) use operand::Operand;
 pub(crate) use rows::Rows;
+pub(crate) use serial::product;

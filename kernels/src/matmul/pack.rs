@@ -2,39 +2,13 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::micro::Line;
-use super::rows::Rows;
+use super::operand::Operand;
+use super::rows::{Rows, Scales};
 use crate::quant::{BLOCK, CODEBOOK};
 use crate::real::Real;
-
-/// A matrix operand `[count, width]` of a product.
-#[derive(Clone, Copy)]
-pub(crate) struct Operand<'a> {
-    pub rows: Rows<'a>,
-    pub count: usize,
-    pub width: usize,
-    /// The reduction runs down the rows, not along them.
-    pub down: bool,
-}
-
-impl<'a> Operand<'a> {
-    /// Reduced along its rows.
-    pub(crate) fn along(rows: Rows<'a>, count: usize, width: usize) -> Self {
-        Self { rows, count, width, down: false }
-    }
-    /// Reduced down its columns.
-    pub(crate) fn down(rows: Rows<'a>, count: usize, width: usize) -> Self {
-        Self { rows, count, width, down: true }
-    }
-    /// Length of the reduction.
-    pub(super) fn depth(&self) -> usize {
-        if self.down { self.count } else { self.width }
-    }
-    /// Rows of the result, or its columns.
-    pub(super) fn breadth(&self) -> usize {
-        if self.down { self.width } else { self.count }
-    }
-}
 
 /// Elements of a line.
 pub(super) const fn per_line(bf: bool) -> usize {
@@ -42,127 +16,227 @@ pub(super) const fn per_line(bf: bool) -> usize {
 }
 
 /// f32 to bf16 in the low half of each lane; nearest even, NaN stays NaN.
-#[inline(always)]
-unsafe fn round(x: __m512) -> __m512i {
-    // SAFETY: register arithmetic only.
-    unsafe {
-        let bits = _mm512_castps_si512(x);
-        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-        let up = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))));
-        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
-        _mm512_mask_mov_epi32(up, nan, _mm512_set1_epi32(0x7fc0))
-    }
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn round(x: __m512) -> __m512i {
+    let bits = _mm512_castps_si512(x);
+    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    let up = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))));
+    let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+    _mm512_mask_mov_epi32(up, nan, _mm512_set1_epi32(0x7fc0))
 }
 
 /// Two vectors of f32 as 32 bf16 in order.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn narrow(low: __m512, high: __m512) -> __m512i {
+    let (a, b) = (_mm512_cvtepi32_epi16(round(low)), _mm512_cvtepi32_epi16(round(high)));
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b)
+}
+
+/// A stored form that is read a line at a time. One type a form: what kind it is is settled outside the loops.
+trait Source: Copy {
+    /// The elements `(row, col) .. (row, col + n)` as bf16 or f32, n at most a line, the rest zero.
+    ///
+    /// # Safety
+    /// AVX-512 F, BW, DQ, VL; the elements lie in the storage.
+    unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i;
+}
+
+/// Which of 16 and of 32 lanes hold the first `n` elements.
 #[inline(always)]
-unsafe fn narrow(low: __m512, high: __m512) -> __m512i {
-    // SAFETY: register arithmetic only.
-    unsafe {
-        let (a, b) = (_mm512_cvtepi32_epi16(round(low)), _mm512_cvtepi32_epi16(round(high)));
-        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b)
+fn masks(n: usize) -> (u16, u16, u32) {
+    let mask = ((1u64 << n) - 1) as u32;
+    (mask as u16, (mask >> 16) as u16, mask)
+}
+
+#[derive(Clone, Copy)]
+struct F32s {
+    at: *const f32,
+    stride: usize,
+}
+
+impl Source for F32s {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
+        let (low, high, _) = masks(n);
+        // SAFETY: masked loads touch only the n elements, which the caller promises.
+        unsafe {
+            let p = self.at.add(row * self.stride + col);
+            let first = _mm512_maskz_loadu_ps(low, p);
+            if BF { narrow(first, _mm512_maskz_loadu_ps(high, p.wrapping_add(16))) } else { _mm512_castps_si512(first) }
+        }
     }
 }
 
-/// The elements `(row, col) .. (row, col + n)` as bf16 or f32, n at most a line, the rest zero.
-///
-/// # Safety
-/// AVX-512 F, BW, DQ, VL; the elements lie in the storage.
-#[inline(always)]
-unsafe fn line<const BF: bool>(rows: &Rows, width: usize, row: usize, col: usize, n: usize) -> __m512i {
-    let at = row * width + col;
-    let mask = ((1u64 << n) - 1) as u32;
-    let (low, high) = (mask as u16, (mask >> 16) as u16);
-    // SAFETY: masked loads touch only the n elements, which the caller promises; the rest is register arithmetic.
-    unsafe {
-        match rows {
-            Rows::F32(w) if BF => {
-                let p = w.as_ptr().add(at);
-                narrow(_mm512_maskz_loadu_ps(low, p), _mm512_maskz_loadu_ps(high, p.wrapping_add(16)))
+#[derive(Clone, Copy)]
+struct Bf16s {
+    at: *const bf16,
+    stride: usize,
+}
+
+impl Source for Bf16s {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
+        let (low, _, mask) = masks(n);
+        // SAFETY: as for f32.
+        unsafe {
+            let p = self.at.add(row * self.stride + col).cast();
+            if BF {
+                return _mm512_maskz_loadu_epi16(mask, p);
             }
-            Rows::F32(w) => _mm512_castps_si512(_mm512_maskz_loadu_ps(low, w.as_ptr().add(at))),
-            Rows::Bf16(w) if BF => _mm512_maskz_loadu_epi16(mask, w.as_ptr().add(at).cast()),
-            Rows::Bf16(w) => {
-                let half = _mm256_maskz_loadu_epi16(low, w.as_ptr().add(at).cast());
-                _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half))
-            }
-            Rows::Nf4 { codes, scales } if at.is_multiple_of(per_line(BF)) && n == per_line(BF) => {
-                let values = _mm512_mul_ps(_mm512_loadu_ps(CODEBOOK.as_ptr()), _mm512_set1_ps(scales.get(at / BLOCK)));
-                let p = codes.as_ptr().add(at / 2);
-                // A permutation reads the low four bits of its index only.
-                if BF {
-                    let table = round(values);
-                    let second = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
-                    let first = _mm512_srli_epi32::<4>(second);
-                    let odd = _mm512_slli_epi32::<16>(_mm512_permutexvar_epi32(second, table));
-                    _mm512_or_si512(_mm512_permutexvar_epi32(first, table), odd)
-                } else {
-                    let bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(p.cast()));
-                    let index = _mm512_or_si512(_mm512_srli_epi64::<4>(bytes), _mm512_slli_epi64::<32>(bytes));
-                    _mm512_castps_si512(_mm512_permutexvar_ps(index, values))
-                }
-            }
-            // Lines start at multiples of their length within a row, so one never spans two blocks.
-            Rows::Q8 { codes, scales } => {
-                let scale = _mm512_set1_ps(scales[row * width.div_ceil(BLOCK) + col / BLOCK]);
-                let p = codes.as_ptr().add(at).cast::<i8>();
-                let wide = |bytes| _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), scale);
-                let first = wide(_mm_maskz_loadu_epi8(low, p));
-                if BF { narrow(first, wide(_mm_maskz_loadu_epi8(high, p.wrapping_add(16)))) } else { _mm512_castps_si512(first) }
-            }
-            Rows::Nf4 { .. } => {
-                let mut values = [0f32; 32];
-                for (j, v) in values.iter_mut().enumerate().take(n) {
-                    *v = rows.get(width, row, col + j);
-                }
-                let first = _mm512_loadu_ps(values.as_ptr());
-                if BF { narrow(first, _mm512_loadu_ps(values.as_ptr().add(16))) } else { _mm512_castps_si512(first) }
+            _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(low, p)))
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Nf4s<'a> {
+    codes: &'a [u8],
+    scales: Scales<'a>,
+    width: usize,
+}
+
+impl Source for Nf4s<'_> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
+        let at = row * self.width + col;
+        if !at.is_multiple_of(per_line(BF)) || n != per_line(BF) {
+            return nf4_part::<BF>(self, row, col, n);
+        }
+        // SAFETY: a whole line, which the caller promises, and within one block since it starts at a multiple of its length.
+        unsafe {
+            let values = _mm512_mul_ps(_mm512_loadu_ps(CODEBOOK.as_ptr()), _mm512_set1_ps(self.scales.get(at / BLOCK)));
+            let p = self.codes.as_ptr().add(at / 2);
+            // A permutation reads the low four bits of its index only.
+            if BF {
+                let table = round(values);
+                let second = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
+                let first = _mm512_srli_epi32::<4>(second);
+                let odd = _mm512_slli_epi32::<16>(_mm512_permutexvar_epi32(second, table));
+                _mm512_or_si512(_mm512_permutexvar_epi32(first, table), odd)
+            } else {
+                let bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(p.cast()));
+                let index = _mm512_or_si512(_mm512_srli_epi64::<4>(bytes), _mm512_slli_epi64::<32>(bytes));
+                _mm512_castps_si512(_mm512_permutexvar_ps(index, values))
             }
         }
     }
+}
+
+/// A line of NF4 that is not whole or begins in the middle of a block's line: one element at a time.
+#[cold]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn nf4_part<const BF: bool>(x: Nf4s, row: usize, col: usize, n: usize) -> __m512i {
+    let rows = Rows::Nf4 { codes: x.codes, scales: x.scales };
+    let mut values = [0f32; 32];
+    for (j, v) in values.iter_mut().enumerate().take(n) {
+        *v = rows.get(x.width, row, col + j);
+    }
+    // SAFETY: both halves of the array.
+    let (first, second) = unsafe { (_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(16))) };
+    if BF { narrow(first, second) } else { _mm512_castps_si512(first) }
+}
+
+#[derive(Clone, Copy)]
+struct Q8s<'a> {
+    codes: &'a [u8],
+    scales: &'a [f32],
+    width: usize,
+}
+
+impl Source for Q8s<'_> {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
+        let (low, high, _) = masks(n);
+        // Lines start at multiples of their length within a row, so one never spans two blocks.
+        let scale = _mm512_set1_ps(self.scales[row * self.width.div_ceil(BLOCK) + col / BLOCK]);
+        // SAFETY: masked loads touch only the n elements, which the caller promises.
+        unsafe {
+            let p = self.codes.as_ptr().add(row * self.width + col).cast::<i8>();
+            let first = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(low, p)));
+            let first = _mm512_mul_ps(first, scale);
+            if !BF {
+                return _mm512_castps_si512(first);
+            }
+            let second = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(high, p.wrapping_add(16))));
+            narrow(first, _mm512_mul_ps(second, scale))
+        }
+    }
+}
+
+/// Runs the call with `$x` bound to the operand's storage by its type.
+macro_rules! by_source {
+    ($operand:expr, $x:ident => $call:expr) => {
+        match $operand.rows {
+            Rows::F32(w) => {
+                let $x = F32s { at: w.as_ptr(), stride: $operand.stride };
+                $call
+            }
+            Rows::Bf16(w) => {
+                let $x = Bf16s { at: w.as_ptr(), stride: $operand.stride };
+                $call
+            }
+            Rows::Nf4 { codes, scales } => {
+                let $x = Nf4s { codes, scales, width: $operand.width };
+                $call
+            }
+            Rows::Q8 { codes, scales } => {
+                let $x = Q8s { codes, scales, width: $operand.width };
+                $call
+            }
+        }
+    };
 }
 
 /// Sixteen lanes by sixteen vectors, transposed.
-#[inline(always)]
-unsafe fn transpose(r: [__m512i; 16]) -> [__m512i; 16] {
-    // SAFETY: register arithmetic only.
-    unsafe {
-        let mut t = r;
-        for i in 0..8 {
-            t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-            t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-        }
-        let mut u = t;
-        for i in 0..4 {
-            u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-            u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-            u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-            u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-        }
-        // u[4g + c] holds, in its 128-bit part q, column 4q + c of rows 4g .. 4g + 4.
-        let mut out = r;
-        for c in 0..4 {
-            let (a, b) = (_mm512_shuffle_i32x4::<0x88>(u[c], u[4 + c]), _mm512_shuffle_i32x4::<0xdd>(u[c], u[4 + c]));
-            let (d, e) = (_mm512_shuffle_i32x4::<0x88>(u[8 + c], u[12 + c]), _mm512_shuffle_i32x4::<0xdd>(u[8 + c], u[12 + c]));
-            out[c] = _mm512_shuffle_i32x4::<0x88>(a, d);
-            out[8 + c] = _mm512_shuffle_i32x4::<0xdd>(a, d);
-            out[4 + c] = _mm512_shuffle_i32x4::<0x88>(b, e);
-            out[12 + c] = _mm512_shuffle_i32x4::<0xdd>(b, e);
-        }
-        out
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn transpose(r: [__m512i; 16]) -> [__m512i; 16] {
+    let mut t = r;
+    for i in 0..8 {
+        t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
     }
+    let mut u = t;
+    for i in 0..4 {
+        u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+    // u[4g + c] holds, in its 128-bit part q, column 4q + c of rows 4g .. 4g + 4.
+    let mut out = r;
+    for c in 0..4 {
+        let (a, b) = (_mm512_shuffle_i32x4::<0x88>(u[c], u[4 + c]), _mm512_shuffle_i32x4::<0xdd>(u[c], u[4 + c]));
+        let (d, e) = (_mm512_shuffle_i32x4::<0x88>(u[8 + c], u[12 + c]), _mm512_shuffle_i32x4::<0xdd>(u[8 + c], u[12 + c]));
+        out[c] = _mm512_shuffle_i32x4::<0x88>(a, d);
+        out[8 + c] = _mm512_shuffle_i32x4::<0xdd>(a, d);
+        out[4 + c] = _mm512_shuffle_i32x4::<0x88>(b, e);
+        out[12 + c] = _mm512_shuffle_i32x4::<0xdd>(b, e);
+    }
+    out
 }
 
-/// Sixteen steps down the rows from `row` for the columns `col ..`: vectors of one step and sixteen columns each.
-/// In bf16 a step is a pair of rows, and a line of 32 columns makes two vectors.
-#[inline(always)]
-unsafe fn step_down<const BF: bool>(x: &Operand, step: usize, col: usize, n: usize, last: usize) -> [__m512i; 2] {
-    // SAFETY: `line`'s promise is kept: rows below `last`, n columns inside the row.
+/// Step `step` down the rows for the columns `col .. col + n`, n at most 32: vectors of sixteen columns each. In bf16 a step
+/// is a pair of rows. Rows from `last` on are zero.
+///
+/// # Safety
+/// AVX-512 F, BW, DQ, VL; the columns lie in the rows, and the rows below `last` in the storage.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn step_down<const BF: bool, S: Source>(x: S, step: usize, col: usize, n: usize, last: usize) -> [__m512i; 2] {
+    let zero = _mm512_setzero_si512();
+    // SAFETY: rows below `last`, n columns inside the row.
     unsafe {
         if BF {
             let row = 2 * step;
-            let even = if row < last { line::<true>(&x.rows, x.width, row, col, n) } else { _mm512_setzero_si512() };
-            let odd = if row + 1 < last { line::<true>(&x.rows, x.width, row + 1, col, n) } else { _mm512_setzero_si512() };
+            let even = if row < last { x.line::<true>(row, col, n) } else { zero };
+            let odd = if row + 1 < last { x.line::<true>(row + 1, col, n) } else { zero };
             // Lane pairs (even, odd), first for columns 0..16, then for 16..32.
             let low = _mm512_set_epi64(
                 0x002F_000F_002E_000E,
@@ -176,15 +250,11 @@ unsafe fn step_down<const BF: bool>(x: &Operand, step: usize, col: usize, n: usi
             );
             let high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
             [_mm512_permutex2var_epi16(even, low, odd), _mm512_permutex2var_epi16(even, high, odd)]
+        } else if step < last {
+            let second = if n > 16 { x.line::<false>(step, col + 16, n - 16) } else { zero };
+            [x.line::<false>(step, col, n.min(16)), second]
         } else {
-            let part = |from: usize| {
-                if step < last && n > from {
-                    line::<false>(&x.rows, x.width, step, col + from, (n - from).min(16))
-                } else {
-                    _mm512_setzero_si512()
-                }
-            };
-            [part(0), part(16)]
+            [zero, zero]
         }
     }
 }
@@ -193,30 +263,64 @@ unsafe fn step_down<const BF: bool>(x: &Operand, step: usize, col: usize, n: usi
 /// into chunks of `height` lines; rows past `rows` are zero. `s0` is a multiple of 16.
 ///
 /// # Safety
-/// AVX-512 F, BW, DQ, VL; the ranges lie in the operand; `out` has `ceil(steps/16) * height` lines.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+/// AVX-512 F, BW, DQ, VL; the operand is valid and the ranges lie in it; `out` has `ceil(steps/16) * height` lines.
 pub(super) unsafe fn left<const BF: bool>(x: &Operand, row: usize, rows: usize, height: usize, s0: usize, steps: usize, out: *mut Line) {
-    let per = per_line(BF);
-    // SAFETY: the caller's promises; `line` reads inside the ranges, stores go to whole lines of `out`.
-    unsafe {
+    // SAFETY: the caller's promises.
+    by_source!(x, source => unsafe {
         if x.down {
-            for chunk in 0..steps.div_ceil(16) {
-                let mut v = [_mm512_setzero_si512(); 16];
-                for (s, v) in v.iter_mut().enumerate().take(steps - chunk * 16) {
-                    *v = step_down::<BF>(x, s0 + chunk * 16 + s, row, rows, x.count)[0];
-                }
-                let v = transpose(v);
-                for i in 0..height {
-                    _mm512_store_si512(out.add(chunk * height + i).cast(), v[i]);
-                }
-            }
-            return;
+            left_down::<BF, _>(source, x.count, row, rows, height, s0, steps, out);
+        } else {
+            left_along::<BF, _>(source, x.width, row, rows, height, s0, steps, out);
         }
-        let (first, end) = (s0 * per / 16, ((s0 + steps) * per / 16).min(x.width));
+    });
+}
+
+/// # Safety
+/// As [`left`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn left_down<const BF: bool, S: Source>(
+    x: S,
+    count: usize,
+    row: usize,
+    rows: usize,
+    height: usize,
+    s0: usize,
+    steps: usize,
+    out: *mut Line,
+) {
+    for chunk in 0..steps.div_ceil(16) {
+        let mut v = [_mm512_setzero_si512(); 16];
+        for (s, v) in v.iter_mut().enumerate().take(steps - chunk * 16) {
+            // SAFETY: the caller's promises.
+            *v = unsafe { step_down::<BF, S>(x, s0 + chunk * 16 + s, row, rows, count)[0] };
+        }
+        for (i, v) in transpose(v).iter().enumerate().take(height) {
+            // SAFETY: a whole line of `out`.
+            unsafe { _mm512_store_si512(out.add(chunk * height + i).cast(), *v) };
+        }
+    }
+}
+
+/// # Safety
+/// As [`left`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn left_along<const BF: bool, S: Source>(
+    x: S,
+    width: usize,
+    row: usize,
+    rows: usize,
+    height: usize,
+    s0: usize,
+    steps: usize,
+    out: *mut Line,
+) {
+    let per = per_line(BF);
+    let (first, end) = (s0 * per / 16, ((s0 + steps) * per / 16).min(width));
+    for i in 0..height {
         for (chunk, col) in (first..end).step_by(per).enumerate() {
-            let n = per.min(end - col);
-            for i in 0..height {
-                let v = if i < rows { line::<BF>(&x.rows, x.width, row + i, col, n) } else { _mm512_setzero_si512() };
+            // SAFETY: the line lies inside the ranges, the store is a whole line of `out`.
+            unsafe {
+                let v = if i < rows { x.line::<BF>(row + i, col, per.min(end - col)) } else { _mm512_setzero_si512() };
                 _mm512_store_si512(out.add(chunk * height + i).cast(), v);
             }
         }
@@ -227,40 +331,79 @@ pub(super) unsafe fn left<const BF: bool>(x: &Operand, row: usize, rows: usize, 
 /// panels of 32 columns `stride` lines apart; a last panel of at most 16 is half as wide. `s0` is a multiple of 16.
 ///
 /// # Safety
-/// AVX-512 F, BW, DQ, VL; the ranges lie in the operand; a panel has `steps` rounded up to 16, times two, lines.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+/// AVX-512 F, BW, DQ, VL; the operand is valid and the ranges lie in it; a panel has `steps` rounded up to 16, times two,
+/// lines.
 pub(super) unsafe fn right<const BF: bool>(w: &Operand, col: usize, cols: usize, s0: usize, steps: usize, out: *mut Line, stride: usize) {
-    // SAFETY: the caller's promises; `line` reads inside the ranges, stores go to whole lines of the panels.
-    unsafe {
+    // SAFETY: the caller's promises.
+    by_source!(w, source => unsafe {
         if w.down {
-            for s in 0..steps {
-                for (p, c) in (0..cols).step_by(32).enumerate() {
-                    let n = 32.min(cols - c);
-                    let nv = n.div_ceil(16);
-                    let v = step_down::<BF>(w, s0 + s, col + c, n, w.count);
-                    for (j, v) in v.iter().enumerate().take(nv) {
-                        _mm512_store_si512(out.add(p * stride + s * nv + j).cast(), *v);
-                    }
+            right_down::<BF, _>(source, w.count, col, cols, s0, steps, out, stride);
+        } else {
+            right_along::<BF, _>(source, w.width, col, cols, s0, steps, out, stride);
+        }
+    });
+}
+
+/// # Safety
+/// As [`right`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn right_down<const BF: bool, S: Source>(
+    w: S,
+    count: usize,
+    col: usize,
+    cols: usize,
+    s0: usize,
+    steps: usize,
+    out: *mut Line,
+    stride: usize,
+) {
+    for s in 0..steps {
+        for (p, c) in (0..cols).step_by(32).enumerate() {
+            let n = 32.min(cols - c);
+            let nv = n.div_ceil(16);
+            // SAFETY: the step lies inside the ranges, the stores are whole lines of the panel.
+            unsafe {
+                let v = step_down::<BF, S>(w, s0 + s, col + c, n, count);
+                let to = out.add(p * stride + s * nv);
+                _mm512_store_si512(to.cast(), v[0]);
+                if nv == 2 {
+                    _mm512_store_si512(to.add(1).cast(), v[1]);
                 }
             }
-            return;
         }
-        let per = per_line(BF);
-        let (first, end) = (s0 * per / 16, ((s0 + steps) * per / 16).min(w.width));
-        for (p, c) in (0..cols).step_by(32).enumerate() {
-            let panel = 32.min(cols - c);
-            let nv = panel.div_ceil(16);
-            for j in 0..nv {
-                let rows = 16.min(panel - j * 16);
-                for (chunk, k) in (first..end).step_by(per).enumerate() {
-                    let n = per.min(end - k);
-                    let mut v = [_mm512_setzero_si512(); 16];
-                    for (i, v) in v.iter_mut().enumerate().take(rows) {
-                        *v = line::<BF>(&w.rows, w.width, col + c + j * 16 + i, k, n);
-                    }
-                    for (s, v) in transpose(v).iter().enumerate() {
-                        _mm512_store_si512(out.add(p * stride + (chunk * 16 + s) * nv + j).cast(), *v);
-                    }
+    }
+}
+
+/// # Safety
+/// As [`right`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn right_along<const BF: bool, S: Source>(
+    w: S,
+    width: usize,
+    col: usize,
+    cols: usize,
+    s0: usize,
+    steps: usize,
+    out: *mut Line,
+    stride: usize,
+) {
+    let per = per_line(BF);
+    let (first, end) = (s0 * per / 16, ((s0 + steps) * per / 16).min(width));
+    for (p, c) in (0..cols).step_by(32).enumerate() {
+        let panel = 32.min(cols - c);
+        let nv = panel.div_ceil(16);
+        for j in 0..nv {
+            let rows = 16.min(panel - j * 16);
+            for (chunk, k) in (first..end).step_by(per).enumerate() {
+                let n = per.min(end - k);
+                let mut v = [_mm512_setzero_si512(); 16];
+                for (i, v) in v.iter_mut().enumerate().take(rows) {
+                    // SAFETY: the line lies inside the ranges.
+                    *v = unsafe { w.line::<BF>(col + c + j * 16 + i, k, n) };
+                }
+                for (s, v) in transpose(v).iter().enumerate() {
+                    // SAFETY: a whole line of the panel.
+                    unsafe { _mm512_store_si512(out.add(p * stride + (chunk * 16 + s) * nv + j).cast(), *v) };
                 }
             }
         }

@@ -17,16 +17,17 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::micro::{Line, MR, NR, height, tile};
-use super::pack::{self, Operand, per_line};
+use super::operand::Operand;
+use super::pack::{self, per_line};
 use crate::real::Real;
 use crate::simd::{Level, level};
 use crate::view::SharedMut;
 
-/// Steps (f32, or pairs of bf16) of a depth block.
+/// Steps (f32, or pairs of bf16) of a depth block, a multiple of 16.
 const STEPS: usize = 768;
-/// Columns of a block.
+/// Columns of a block, a multiple of [`NR`].
 const COLUMNS: usize = 192;
-/// Rows of a block.
+/// Rows of a block, a multiple of [`MR`].
 const ROWS: usize = 516;
 
 /// True where the packed product can run.
@@ -34,37 +35,39 @@ pub(crate) fn available() -> bool {
     level() >= Level::Avx512
 }
 
-#[derive(Default)]
+/// What a thread packs into and sums in: as large as any block needs, made once.
 struct Buffers {
     left: Vec<Line>,
     right: Vec<Line>,
     sums: Vec<f32>,
 }
 
-thread_local! {
-    static BUFFERS: RefCell<Buffers> = const { RefCell::new(Buffers { left: Vec::new(), right: Vec::new(), sums: Vec::new() }) };
+const LEFT: usize = STEPS / 16 * MR;
+const RIGHT: usize = COLUMNS / NR * STEPS * 2;
+const SUMS: usize = ROWS * COLUMNS;
+
+impl Buffers {
+    fn new() -> Self {
+        Self { left: vec![Line::default(); LEFT], right: vec![Line::default(); RIGHT], sums: vec![0.0; SUMS] }
+    }
 }
 
-/// Bytes of a thread's buffers for the products of a weight `[out, in]` with so many rows: left, right, sums.
-pub(crate) fn thread_bytes(tokens: usize, out: usize, inp: usize, bf: bool) -> [u64; 3] {
-    let bytes = |columns: usize, depth: usize| {
-        let (mb, nb) = (part(tokens, ROWS, MR), part(columns, COLUMNS, NR).next_multiple_of(NR));
-        let steps = depth.div_ceil(per_line(bf) / 16);
-        let depth = part(steps, STEPS, 16);
-        let rows = if steps > depth { mb.next_multiple_of(MR) } else { MR };
-        [depth / 16 * MR * size_of::<Line>(), nb / NR * depth * 2 * size_of::<Line>(), rows * nb * size_of::<f32>()]
-    };
-    let (forward, backward) = (bytes(out, inp), bytes(inp, out));
-    [0, 1, 2].map(|i| forward[i].max(backward[i]) as u64)
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::new());
+}
+
+/// Bytes of a thread's buffers, whatever the product: left, right, sums.
+pub(crate) fn thread_bytes() -> [u64; 3] {
+    [LEFT * size_of::<Line>(), RIGHT * size_of::<Line>(), SUMS * size_of::<f32>()].map(|n| n as u64)
 }
 
 /// Where the result goes: rows `ldc` apart.
 #[derive(Clone, Copy)]
-pub(crate) struct Sink<T> {
-    pub c: SharedMut<T>,
-    pub ldc: usize,
-    pub alpha: f32,
-    pub add: bool,
+struct Sink<T> {
+    c: SharedMut<T>,
+    ldc: usize,
+    alpha: f32,
+    add: bool,
 }
 
 /// Cuts `n` in parts of at most `most`, even, each a multiple of `unit`.
@@ -97,14 +100,27 @@ pub(crate) fn product<T: Real>(a: &Operand, b: &Operand, c: &mut [T], bf: bool, 
     });
 }
 
+/// The same on this thread alone, with rows of c `ldc` apart.
+pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize, bf: bool, alpha: f32, add: bool) {
+    let (m, n) = (a.breadth(), b.breadth());
+    assert!(m == 0 || n == 0 || (n <= ldc && (m - 1) * ldc + n <= c.len()), "product: output size");
+    let sink = Sink { c: SharedMut::new(c), ldc, alpha, add };
+    for m0 in (0..m).step_by(ROWS) {
+        for n0 in (0..n).step_by(COLUMNS) {
+            // SAFETY: c is borrowed here alone, and the block lies in it.
+            unsafe { block(a, b, sink, bf, m0, ROWS.min(m - m0), n0, COLUMNS.min(n - n0)) };
+        }
+    }
+}
+
 /// One block of the product on this thread. Must not be called from within itself.
 ///
 /// # Safety
 /// No other thread touches these elements of the sink, and they lie in it.
-pub(crate) unsafe fn block<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: bool, m0: usize, mb: usize, n0: usize, nb: usize) {
+unsafe fn block<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: bool, m0: usize, mb: usize, n0: usize, nb: usize) {
     assert!(available(), "the packed product needs AVX-512");
-    assert!(a.depth() == b.depth() && a.rows.holds(a.count, a.width) && b.rows.holds(b.count, b.width), "product operands");
-    assert!(m0 + mb <= a.breadth() && n0 + nb <= b.breadth(), "product block");
+    assert!(a.depth() == b.depth() && a.valid() && b.valid(), "product operands");
+    assert!(m0 + mb <= a.breadth() && n0 + nb <= b.breadth() && mb <= ROWS && nb <= COLUMNS, "product block");
     BUFFERS.with_borrow_mut(|buffers| {
         // SAFETY: checked above, and the caller's promise for the sink.
         unsafe {
@@ -131,14 +147,10 @@ unsafe fn run<const BF: bool, T: Real>(
     let depth = part(steps, STEPS, 16);
     let (stride, padded) = (depth * 2, nb.next_multiple_of(NR));
     let parts = steps.div_ceil(depth).max(1);
-    let sum_rows = if parts > 1 { mb.next_multiple_of(MR) } else { MR };
-    buffers.left.resize(depth / 16 * MR, Line::default());
-    buffers.right.resize(padded / NR * stride, Line::default());
-    buffers.sums.resize(sum_rows * padded, 0.0);
     for part in 0..parts {
         let s0 = part * depth;
         let ks = depth.min(steps - s0);
-        // SAFETY: the buffers were sized for these panels just now; the operands' ranges were checked by the caller.
+        // SAFETY: the buffers hold the panels of any block; the operands' ranges were checked by the caller.
         unsafe { pack::right::<BF>(b, n0, nb, s0, ks, buffers.right.as_mut_ptr(), stride) };
         for i0 in (0..mb).step_by(MR) {
             let rows = MR.min(mb - i0);

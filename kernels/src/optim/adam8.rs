@@ -6,8 +6,10 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use super::adamw::Constants;
 use super::{AdamW, adamw_step};
 use crate::quant::{dynamic_map, nearest_code};
+use crate::simd::{greatest, wide};
 use crate::view::{read, write};
 use crate::{Error, Result};
 
@@ -81,9 +83,10 @@ pub fn adamw8_step(p: &Tensor, g: &Tensor, state: &Adam8State, o: &AdamW) -> Res
         Adam8State::Full { m, v } => return adamw_step(p, g, m, v, o),
         Adam8State::Blocks { m, v, m_absmax, v_absmax } => (m, v, m_absmax, v_absmax),
     };
+    let constants = Constants { rest: [1.0 - o.beta1 as f32, 1.0 - o.beta2 as f32], ..Constants::of(o) };
     let (signed, unsigned) = (dynamic_map(true), dynamic_map(false));
     let block = |p: &mut [f32], g: &[f32], m: &mut [u8], v: &mut [u8], ma: &mut f32, va: &mut f32| {
-        step_block(p, g, (m, ma, &signed), (v, va, &unsigned), o);
+        step_block(p, g, (m, ma, &signed), (v, va, &unsigned), &constants);
     };
     read::<f32, _>(OP, "g", g, |g| {
         write::<f32, _>(OP, "p", p, |p| {
@@ -105,21 +108,30 @@ pub fn adamw8_step(p: &Tensor, g: &Tensor, state: &Adam8State, o: &AdamW) -> Res
 
 type Moment<'a> = (&'a mut [u8], &'a mut f32, &'a [f32; 256]);
 
-fn step_block(p: &mut [f32], g: &[f32], m: Moment, v: Moment, o: &AdamW) {
-    let (decay, size, root) = o.factors();
-    let (b1, b2, eps) = (o.beta1 as f32, o.beta2 as f32, o.eps as f32);
+fn step_block(p: &mut [f32], g: &[f32], m: Moment, v: Moment, c: &Constants) {
     let (mut mf, mut vf) = ([0f32; BLOCK], [0f32; BLOCK]);
-    for i in 0..p.len() {
-        let g = g[i] * o.grad_scale;
-        mf[i] = m.2[usize::from(m.0[i])] * *m.1 * b1 + (1.0 - b1) * g;
-        vf[i] = v.2[usize::from(v.0[i])] * *v.1 * b2 + (1.0 - b2) * g * g;
-        p[i] = p[i] * decay - size * mf[i] / (vf[i].sqrt() * root + eps);
+    for ((codes, absmax, map), values) in [(&m, &mut mf), (&v, &mut vf)] {
+        for (x, &code) in values.iter_mut().zip(codes.iter()) {
+            *x = map[usize::from(code)] * **absmax;
+        }
     }
-    for ((codes, absmax, map), values) in [(m, &mf), (v, &vf)] {
-        *absmax = values[..p.len()].iter().fold(0f32, |a, x| a.max(x.abs()));
-        let inverse = if *absmax > 0.0 { 1.0 / *absmax } else { 0.0 };
+    let n = p.len();
+    let most = step_values(p, g, &mut mf[..n], &mut vf[..n], c);
+    for ((codes, absmax, map), (values, most)) in [(m, (&mf, most.0)), (v, (&vf, most.1))] {
+        *absmax = most;
+        let inverse = if most > 0.0 { 1.0 / most } else { 0.0 };
         for (c, x) in codes.iter_mut().zip(values) {
             *c = nearest_code(map, x * inverse);
         }
+    }
+}
+
+wide! {
+    /// Steps a block whose moments are decoded; returns their greatest magnitudes.
+    fn step_values(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], c: &Constants) -> (f32, f32) {
+        for (((p, m), v), g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
+            (*p, *m, *v) = c.step(*p, *m, *v, *g);
+        }
+        (greatest(m.len(), |i| m[i].abs()), greatest(v.len(), |i| v[i].abs()))
     }
 }

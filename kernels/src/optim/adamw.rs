@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::CHUNK;
+use crate::simd::wide;
 use crate::view::{read, write};
 use crate::{Error, Result};
 
@@ -28,10 +29,47 @@ pub struct AdamW {
 
 impl AdamW {
     /// (decay of the parameter, step size, 1/sqrt(bias correction 2)).
-    pub(super) fn factors(&self) -> (f32, f32, f32) {
+    fn factors(&self) -> (f32, f32, f32) {
         let correction1 = 1.0 - self.beta1.powf(self.step as f64);
         let correction2 = 1.0 - self.beta2.powf(self.step as f64);
         ((1.0 - self.lr * self.weight_decay) as f32, (self.lr / correction1) as f32, (1.0 / correction2.sqrt()) as f32)
+    }
+}
+
+/// A step's constants in f32.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Constants {
+    pub decay: f32,
+    pub size: f32,
+    pub root: f32,
+    pub eps: f32,
+    pub beta: [f32; 2],
+    pub rest: [f32; 2],
+    pub grad_scale: f32,
+}
+
+impl Constants {
+    pub(super) fn of(o: &AdamW) -> Self {
+        let (decay, size, root) = o.factors();
+        let rest = [(1.0 - o.beta1) as f32, (1.0 - o.beta2) as f32];
+        Self { decay, size, root, eps: o.eps as f32, beta: [o.beta1 as f32, o.beta2 as f32], rest, grad_scale: o.grad_scale }
+    }
+
+    /// The new (p, m, v) of one element.
+    #[inline(always)]
+    pub(super) fn step(&self, p: f32, m: f32, v: f32, g: f32) -> (f32, f32, f32) {
+        let g = g * self.grad_scale;
+        let m = self.beta[0] * m + self.rest[0] * g;
+        let v = self.beta[1] * v + self.rest[1] * g * g;
+        (p * self.decay - self.size * m / (v.sqrt() * self.root + self.eps), m, v)
+    }
+}
+
+wide! {
+    fn step_chunk(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], c: &Constants) {
+        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+            (*p, *m, *v) = c.step(*p, *m, *v, *g);
+        }
     }
 }
 
@@ -46,22 +84,13 @@ pub fn adamw_step(p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, o: &AdamW) -> 
             return Err(Error::Shape { op: OP, what, got: format!("{:?}", t.dims()), want: format!("{:?}", p.dims()) });
         }
     }
-    let (decay, size, root) = o.factors();
-    let (b1, b2, eps) = (o.beta1 as f32, o.beta2 as f32, o.eps as f32);
-    let (c1, c2) = ((1.0 - o.beta1) as f32, (1.0 - o.beta2) as f32);
+    let c = Constants::of(o);
     read::<f32, _>(OP, "g", g, |g| {
         write::<f32, _>(OP, "m", m, |m| {
             write::<f32, _>(OP, "v", v, |v| {
                 write::<f32, _>(OP, "p", p, |p| {
                     let work = p.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK)).zip(g.par_chunks(CHUNK));
-                    work.for_each(|(((p, m), v), g)| {
-                        for i in 0..p.len() {
-                            let g = g[i] * o.grad_scale;
-                            m[i] = b1 * m[i] + c1 * g;
-                            v[i] = b2 * v[i] + c2 * g * g;
-                            p[i] = p[i] * decay - size * m[i] / (v[i].sqrt() * root + eps);
-                        }
-                    });
+                    work.for_each(|(((p, m), v), g)| step_chunk(p, m, v, g, &c));
                 })
             })
         })

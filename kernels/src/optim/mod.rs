@@ -10,6 +10,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 
 use crate::Result;
+use crate::simd::wide;
 use crate::view::{read, write};
 
 const CHUNK: usize = 16384;
@@ -22,11 +23,25 @@ pub fn global_norm(grads: &[&Tensor]) -> Result<f64> {
     let mut total = 0.0;
     for g in grads {
         total += read::<f32, _>("global_norm", "gradient", g, |g| {
-            let parts: Vec<f64> = g.par_chunks(CHUNK).map(|c| c.iter().map(|&x| f64::from(x) * f64::from(x)).sum()).collect();
+            let parts: Vec<f64> = g.par_chunks(CHUNK).map(squares).collect();
             parts.iter().sum::<f64>()
         })?;
     }
     Ok(total.sqrt())
+}
+
+wide! {
+    /// The sum of squares in f64, in eight interleaved lanes.
+    fn squares(x: &[f32]) -> f64 {
+        let (whole, rest) = x.as_chunks::<8>();
+        let mut acc = [0f64; 8];
+        for part in whole {
+            for (a, x) in acc.iter_mut().zip(part) {
+                *a += f64::from(*x) * f64::from(*x);
+            }
+        }
+        acc.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
+    }
 }
 
 /// `t *= factor`, in place, f32.
@@ -34,7 +49,7 @@ pub fn global_norm(grads: &[&Tensor]) -> Result<f64> {
 /// # Errors
 /// When the tensor is not f32 and contiguous.
 pub fn scale_inplace(t: &Tensor, factor: f32) -> Result<()> {
-    write::<f32, _>("scale_inplace", "tensor", t, |t| t.par_chunks_mut(CHUNK).for_each(|c| c.iter_mut().for_each(|x| *x *= factor)))
+    write::<f32, _>("scale_inplace", "tensor", t, |t| t.par_chunks_mut(CHUNK).for_each(|c| crate::elementwise::scale(c, factor)))
 }
 
 /// `t = 0`, in place, f32.

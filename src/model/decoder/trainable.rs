@@ -10,7 +10,7 @@ use crate::model::linear::LoraSlot;
 use crate::model::norm::Norm;
 use crate::model::params::Params;
 use crate::model::seed::{Random, derive, stream};
-use crate::model::spec::LinearKind;
+use crate::model::spec::{DecoderSpec, LinearKind};
 
 /// How adapters are made.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,11 @@ impl LoraConfig {
         self.target_modules.iter().any(hit)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Whether these settings can be used with an architecture.
+    ///
+    /// # Errors
+    /// When a number is out of range, or a target module does not exist.
+    pub fn check(&self, spec: &DecoderSpec) -> Result<()> {
         if self.rank == 0 {
             return Err(Error::Value("lora rank must be at least 1".into()));
         }
@@ -52,6 +56,14 @@ impl LoraConfig {
         }
         if self.target_modules.is_empty() {
             return Err(Error::Value("lora target_modules is empty".into()));
+        }
+        let layers = 0..spec.num_layers;
+        let all: Vec<String> = layers.flat_map(|i| LinearKind::ALL.map(|k| format!("model.layers.{i}.{}", k.path()))).collect();
+        for target in &self.target_modules {
+            let one = LoraConfig { target_modules: vec![target.clone()], ..self.clone() };
+            if !all.iter().any(|path| one.targets(path)) {
+                return Err(Error::TargetModule { name: target.clone(), existing: existing() });
+            }
         }
         Ok(())
     }
@@ -77,14 +89,7 @@ impl Decoder {
     /// # Errors
     /// When the model is being fully fine-tuned, a number is out of range, or a target module does not exist.
     pub fn add_lora(&mut self, config: &LoraConfig, seed: u64) -> Result<()> {
-        config.check()?;
-        let all: Vec<String> = self.linear_paths();
-        for target in &config.target_modules {
-            let one = LoraConfig { target_modules: vec![target.clone()], ..config.clone() };
-            if !all.iter().any(|path| one.targets(path)) {
-                return Err(Error::TargetModule { name: target.clone(), existing: existing() });
-            }
-        }
+        config.check(&self.spec)?;
         let made = self.collect_lora(|path, kind| {
             if !config.targets(path) {
                 return Ok(None);
