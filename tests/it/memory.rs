@@ -77,7 +77,7 @@ impl Case {
 }
 
 fn lora(targets: &[String]) -> LoraConfig {
-    LoraConfig { rank: 8, alpha: 16.0, dropout: 0.0, use_rslora: false, target_modules: targets.to_vec() }
+    LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, use_rslora: false, target_modules: targets.to_vec() }
 }
 
 /// A step of a case and another pass, measured.

@@ -15,7 +15,8 @@ use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Role, Tensor
 use layer::{LayerSketch, Walk};
 use ledger::Ledger;
 
-/// A thread's packing buffers in the matrix product: its share of the second-level cache and a panel of the right side.
+/// A thread's packing buffers inside the general matrix product, where the processor has no packed one of ours: its share
+/// of the second-level cache and a panel of the right side.
 const PACKS: u64 = 2 << 20;
 
 /// A model that need not be loaded.
@@ -68,6 +69,11 @@ pub struct PassBytes {
     pub logits: u64,
     /// The most at once, all included.
     pub peak: u64,
+}
+
+/// Whether the processor has the packed product: it alone keeps a buffer for the left side when all is f32 already.
+fn packed() -> bool {
+    thread_bytes(1, 1, 1, DType::F32, true)[0] > 0
 }
 
 impl Sketch<'_> {
@@ -163,14 +169,12 @@ impl Sketch<'_> {
         let chunk = tokens.min(chunk_tokens(s.vocab_size));
         let head = thread_bytes(chunk, s.vocab_size, s.hidden_size, self.compute_dtype, f32_weights);
         let most = LinearKind::ALL.iter().map(linear).fold(head, |a, b| [a[0].max(b[0]), a[1].max(b[1]), a[2].max(b[2])]);
-        self.threads as u64 * (most.iter().sum::<u64>() + PACKS)
+        self.threads as u64 * (most.iter().sum::<u64>() + if packed() { 0 } else { PACKS })
     }
 
-    /// What the operands of a weight's gradient take as f32, on processors without the packed product: it alone needs
-    /// buffers for f32 too.
+    /// What the operands of a weight's gradient take as f32, where they are widened.
     fn widened(&self, elements: usize) -> u64 {
-        let packed = thread_bytes(1, 1, 1, DType::F32, true)[0] > 0;
-        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && !packed;
+        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && !packed();
         if needed { 4 * elements as u64 } else { 0 }
     }
 
