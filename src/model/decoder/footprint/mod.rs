@@ -163,11 +163,9 @@ impl Sketch<'_> {
         self.threads as u64 * (most.iter().sum::<u64>() + library_bytes())
     }
 
-    /// What the operands of a weight's gradient take as f32, on processors without the packed product: it alone needs
-    /// buffers for f32 too.
+    /// What the operands of a weight's gradient take as f32, where they are widened.
     fn widened(&self, elements: usize) -> u64 {
-        let packed = thread_bytes(1, 1, 1, DType::F32, true)[0] > 0;
-        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && !packed;
+        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && library_bytes() > 0;
         if needed { 4 * elements as u64 } else { 0 }
     }
 
