@@ -1,10 +1,11 @@
 //! The global allocator, which counts, and what the system says of this process's memory.
 //!
-//! mimalloc keeps pages that were touched once, so that a training step does not pay for fresh page faults at every
-//! activation. The counters are exact: bytes asked for and not yet given back.
+//! mimalloc is told to keep pages that were touched once, so that a training step does not pay for fresh page faults at
+//! every activation; left alone it gives them back after a hundredth of a second. The counters are exact: bytes asked for and not yet given back.
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ffi::{c_int, c_long};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use mimalloc::MiMalloc;
 
@@ -14,6 +15,23 @@ static PEAK: AtomicU64 = AtomicU64::new(0);
 /// mimalloc with counters.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allocator;
+
+static KEEPS: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" {
+    fn mi_option_set_default(option: c_int, value: c_long);
+}
+
+/// Before the first allocation: free memory is never purged. `MIMALLOC_PURGE_DELAY` in the environment goes before this.
+#[inline]
+fn keep_pages() {
+    const PURGE_DELAY: c_int = 15;
+    if !KEEPS.load(Relaxed) {
+        KEEPS.store(true, Relaxed);
+        // SAFETY: mimalloc's own option of that number, set to a value it documents; the call only writes a static.
+        unsafe { mi_option_set_default(PURGE_DELAY, -1) };
+    }
+}
 
 fn grew(by: usize) {
     let now = LIVE.fetch_add(by as u64, Relaxed) + by as u64;
@@ -25,6 +43,7 @@ fn grew(by: usize) {
 // SAFETY: every call goes to mimalloc unchanged; only counters are kept beside it.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        keep_pages();
         // SAFETY: the caller's layout, passed on.
         let p = unsafe { MiMalloc.alloc(layout) };
         if !p.is_null() {
@@ -34,6 +53,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        keep_pages();
         // SAFETY: the caller's layout, passed on.
         let p = unsafe { MiMalloc.alloc_zeroed(layout) };
         if !p.is_null() {

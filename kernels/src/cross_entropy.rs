@@ -133,8 +133,15 @@ fn softmax_row<T: Real>(row: &mut [T], target: usize, factor: Option<f32>) -> Ro
 wide! {
     /// The greatest element, and the sum of `e^(x - greatest)`.
     fn row_stats<T: Real>(row: &[T]) -> (f32, f32) {
-        let max = greatest(row.len(), |i| row[i].up());
-        (max, sum(row.len(), |i| exp(row[i].up() - max)))
+        let max = greatest(row, T::up);
+        let (mut part, mut total) = ([0f32; 256], 0.0);
+        for row in row.chunks(part.len()) {
+            for (e, x) in part.iter_mut().zip(row) {
+                *e = exp(x.up() - max);
+            }
+            total += sum(&part[..row.len()], |e| e);
+        }
+        (max, total)
     }
 
     /// How many elements equal `x`.

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::elementwise::add_to;
 use crate::real::{Real, by_dtype};
-use crate::simd::{sum, wide};
+use crate::simd::{sum, sum2, sum3, wide};
 use crate::unwritten::unwritten;
 use crate::view::{is_cpu, no_kernel, read, to_vec, write};
 use crate::{Error, Result};
@@ -56,26 +56,28 @@ wide! {
     /// One row of RMSNorm's gradient; `res` and `dw` are empty when not wanted.
     fn rms_row_backward<T: Real>(dx: &mut [T], dy: &[T], x: &[T], res: &[T], w: &[f32], rstd: f32, dw: &mut [f32]) {
         let d = x.len();
-        let (dx, dy, w) = (&mut dx[..d], &dy[..d], &w[..d]);
-        let c = sum(d, |i| dy[i].up() * w[i] * x[i].up()) * rstd * rstd * rstd / d as f32;
-        put(dx, res, |i| dy[i].up() * w[i] * rstd - x[i].up() * c);
-        for (i, dw) in dw.iter_mut().enumerate().take(d) {
-            *dw += dy[i].up() * x[i].up() * rstd;
+        let c = sum3(dy, w, x, |dy, w, x| dy.up() * w * x.up()) * rstd * rstd * rstd / d as f32;
+        put(dx, (dy, w, x), res, |dy, w, x| dy * w * rstd - x * c);
+        for ((dw, dy), x) in dw.iter_mut().zip(dy).zip(x) {
+            *dw += dy.up() * x.up() * rstd;
         }
     }
 
     /// One row of LayerNorm; `w` and `b` are empty where absent. Returns its mean and rstd.
     fn layer_row<T: Real>(y: &mut [T], x: &[T], w: &[f32], b: &[f32], eps: f32) -> (f32, f32) {
         let d = x.len();
-        let m = sum(d, |i| x[i].up()) / d as f32;
-        let var = sum(d, |i| (x[i].up() - m) * (x[i].up() - m)) / d as f32;
+        let m = sum(x, T::up) / d as f32;
+        let var = sum(x, |x| (x.up() - m) * (x.up() - m)) / d as f32;
         let r = 1.0 / (var + eps).sqrt();
-        let y = &mut y[..d];
-        match (w.len() == d, b.len() == d) {
-            (true, true) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r * w[i] + b[i])),
-            (true, false) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r * w[i])),
-            (false, true) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r + b[i])),
-            (false, false) => (0..d).for_each(|i| y[i] = T::down((x[i].up() - m) * r)),
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = T::down((x.up() - m) * r);
+        }
+        for (y, (x, w)) in y.iter_mut().zip(x.iter().zip(w)) {
+            *y = T::down((x.up() - m) * r * w);
+        }
+        for (i, (y, b)) in y.iter_mut().zip(b).enumerate() {
+            let w = if w.is_empty() { 1.0 } else { w[i] };
+            *y = T::down((x[i].up() - m) * r * w + b);
         }
         (m, r)
     }
@@ -85,15 +87,14 @@ wide! {
         dx: &mut [T], dy: &[T], x: &[T], res: &[T], w: &[f32], m: f32, r: f32, dw: &mut [f32], db: &mut [f32],
     ) {
         let d = x.len();
-        let (dx, dy, w) = (&mut dx[..d], &dy[..d], &w[..d]);
-        let total = sum(d, |i| dy[i].up() * w[i]) / d as f32;
-        let dot = sum(d, |i| dy[i].up() * w[i] * (x[i].up() - m) * r) / d as f32;
-        put(dx, res, |i| r * (dy[i].up() * w[i] - total - (x[i].up() - m) * r * dot));
-        for (i, dw) in dw.iter_mut().enumerate().take(d) {
-            *dw += dy[i].up() * (x[i].up() - m) * r;
+        let total = sum2(dy, w, |dy, w| dy.up() * w) / d as f32;
+        let dot = sum3(dy, w, x, |dy, w, x| dy.up() * w * (x.up() - m) * r) / d as f32;
+        put(dx, (dy, w, x), res, |dy, w, x| r * (dy * w - total - (x - m) * r * dot));
+        for ((dw, dy), x) in dw.iter_mut().zip(dy).zip(x) {
+            *dw += dy.up() * (x.up() - m) * r;
         }
-        for (i, db) in db.iter_mut().enumerate().take(d) {
-            *db += dy[i].up();
+        for (db, dy) in db.iter_mut().zip(dy) {
+            *db += dy.up();
         }
     }
 }
@@ -101,20 +102,21 @@ wide! {
 #[inline(always)]
 fn rms<T: Real>(y: &mut [T], x: &[T], w: &[f32], eps: f32) -> f32 {
     let d = x.len();
-    let rstd = 1.0 / (sum(d, |i| x[i].up() * x[i].up()) / d as f32 + eps).sqrt();
+    let rstd = 1.0 / (sum(x, |x| x.up() * x.up()) / d as f32 + eps).sqrt();
     for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
         *y = T::down(x.up() * rstd * w);
     }
     rstd
 }
 
-/// `to[i] = f(i) + res[i]`, without `res` where it is empty.
+/// `to = f(dy, w, x) + res`, without `res` where it is empty.
 #[inline(always)]
-fn put<T: Real>(to: &mut [T], res: &[T], f: impl Fn(usize) -> f32) {
+fn put<T: Real>(to: &mut [T], (dy, w, x): (&[T], &[f32], &[T]), res: &[T], f: impl Fn(f32, f32, f32) -> f32) {
+    let from = dy.iter().zip(w).zip(x).map(|((dy, w), x)| f(dy.up(), *w, x.up()));
     if res.is_empty() {
-        to.iter_mut().enumerate().for_each(|(i, o)| *o = T::down(f(i)));
+        to.iter_mut().zip(from).for_each(|(o, v)| *o = T::down(v));
     } else {
-        to.iter_mut().zip(res).enumerate().for_each(|(i, (o, s))| *o = T::down(f(i) + s.up()));
+        to.iter_mut().zip(from).zip(res).for_each(|((o, v), s)| *o = T::down(v + s.up()));
     }
 }
 

@@ -86,43 +86,43 @@ pub(crate) use wide;
 /// Lanes of a reduction: its order is the same whatever the vectors' width.
 const LANES: usize = 16;
 
-/// Sum of `f(i)` for i below `n`, in sixteen interleaved lanes.
+/// Sum of `f(a, b, c)` over three slices of one length, in sixteen interleaved lanes.
 #[inline(always)]
-pub(crate) fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub(crate) fn sum3<A: Copy, B: Copy, C: Copy>(a: &[A], b: &[B], c: &[C], f: impl Fn(A, B, C) -> f32) -> f32 {
+    let ((a, a_rest), (b, b_rest), (c, c_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
     let mut acc = [0f32; LANES];
-    let whole = n / LANES * LANES;
-    for i in (0..whole).step_by(LANES) {
-        for (l, a) in acc.iter_mut().enumerate() {
-            *a += f(i + l);
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for l in 0..LANES {
+            acc[l] += f(a[l], b[l], c[l]);
         }
     }
-    let mut sum = 0.0;
-    for a in acc {
-        sum += a;
-    }
-    for i in whole..n {
-        sum += f(i);
-    }
-    sum
+    let sum: f32 = acc.iter().sum();
+    sum + a_rest.iter().zip(b_rest).zip(c_rest).map(|((&a, &b), &c)| f(a, b, c)).sum::<f32>()
 }
 
-/// The greatest of `f(i)` for i below `n`; NaN is passed over, and nothing at all gives -inf.
+/// The same over two slices.
 #[inline(always)]
-pub(crate) fn greatest(n: usize, f: impl Fn(usize) -> f32) -> f32 {
+pub(crate) fn sum2<A: Copy, B: Copy>(a: &[A], b: &[B], f: impl Fn(A, B) -> f32) -> f32 {
+    sum3(a, b, b, |a, b, _| f(a, b))
+}
+
+/// The same over one.
+#[inline(always)]
+pub(crate) fn sum<A: Copy>(a: &[A], f: impl Fn(A) -> f32) -> f32 {
+    sum3(a, a, a, |a, _, _| f(a))
+}
+
+/// The greatest of `f(a)`; NaN is passed over, and nothing at all gives -inf.
+#[inline(always)]
+pub(crate) fn greatest<A: Copy>(a: &[A], f: impl Fn(A) -> f32) -> f32 {
     let pick = |a: f32, b: f32| if b > a { b } else { a };
+    let (parts, rest) = a.as_chunks::<LANES>();
     let mut acc = [f32::NEG_INFINITY; LANES];
-    let whole = n / LANES * LANES;
-    for i in (0..whole).step_by(LANES) {
-        for (l, a) in acc.iter_mut().enumerate() {
-            *a = pick(*a, f(i + l));
+    for part in parts {
+        for l in 0..LANES {
+            acc[l] = pick(acc[l], f(part[l]));
         }
     }
-    let mut most = f32::NEG_INFINITY;
-    for a in acc {
-        most = pick(most, a);
-    }
-    for i in whole..n {
-        most = pick(most, f(i));
-    }
-    most
+    let most = acc.into_iter().fold(f32::NEG_INFINITY, pick);
+    rest.iter().fold(most, |m, &x| pick(m, f(x)))
 }

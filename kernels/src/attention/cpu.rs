@@ -10,7 +10,7 @@ use crate::activation::exp;
 use crate::elementwise::{convert, scale};
 use crate::matmul::{Operand, product};
 use crate::real::{Real, by_dtype};
-use crate::simd::{greatest, sum, wide};
+use crate::simd::{greatest, sum, sum2, wide};
 use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read};
 
@@ -56,7 +56,7 @@ impl<'a, T: Real> Head<'a, T> {
 
 wide! {
     fn row_max(row: &[f32]) -> f32 {
-        greatest(row.len(), |i| row[i])
+        greatest(row, |x| x)
     }
 
     /// `x = e^(x - max)`, 0 where masked; returns the sum.
@@ -64,7 +64,7 @@ wide! {
         for x in row.iter_mut() {
             *x = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - max) };
         }
-        sum(row.len(), |i| row[i])
+        sum(row, |x| x)
     }
 
     /// Scores become probabilities, and their gradients the scores' gradients.
@@ -76,7 +76,7 @@ wide! {
     }
 
     fn dot<T: Real>(a: &[T], b: &[T]) -> f32 {
-        sum(a.len().min(b.len()), |i| a[i].up() * b[i].up())
+        sum2(a, b, |a, b| a.up() * b.up())
     }
 }
 

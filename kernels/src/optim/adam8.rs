@@ -132,6 +132,6 @@ wide! {
         for (((p, m), v), g) in p.iter_mut().zip(m.iter_mut()).zip(v.iter_mut()).zip(g) {
             (*p, *m, *v) = c.step(*p, *m, *v, *g);
         }
-        (greatest(m.len(), |i| m[i].abs()), greatest(v.len(), |i| v[i].abs()))
+        (greatest(m, f32::abs), greatest(v, f32::abs))
     }
 }
