@@ -321,8 +321,9 @@ pub struct BenchTrainArgs {
     /// LoRA rank.
     #[arg(long, default_value_t = 16)]
     pub rank: usize,
-    /// Recompute each layer in the backward pass.
-    #[arg(long, default_value = "off", value_parser = ["on", "off"])]
+    /// What the backward pass makes again: `on` whole layers, `off` norms and activation functions but no product, `none`
+    /// nothing.
+    #[arg(long, default_value = "off", value_parser = ["on", "off", "none"])]
     pub recompute: String,
 }
 

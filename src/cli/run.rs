@@ -166,7 +166,11 @@ impl Desk {
                 if [batch, seq, steps, rank].contains(&0) {
                     return Err(Fault::new("usage", "--batch, --seq, --steps and --rank must be at least 1"));
                 }
-                let policy = if recompute == "on" { Policy::Recompute } else { Policy::KeepAll };
+                let policy = match recompute.as_str() {
+                    "on" => Policy::Recompute,
+                    "none" => Policy::KeepAll,
+                    _ => Policy::Minimal,
+                };
                 let report = bench::train(&bench::BenchTrainRequest { model, batch, seq, steps, dtype, rank, policy })?;
                 self.give(&report, || show::bench_train(&report))
             }

@@ -1,9 +1,11 @@
 //! Products with a linear layer's weight, in every form the weight can be held.
 //!
 //! `y = x Wᵀ` forward, `dx = dy W` backward, `dW += dyᵀ x` where the weight trains. On the CPU the output is cut in
-//! fixed tiles, each worked by one thread from start to end, so results do not depend on the number of threads. A
-//! quantised or bf16 weight is unpacked one block of rows at a time into a thread's own buffer: the whole matrix never
-//! exists in f32.
+//! tiles, each worked by one thread from start to end, so results do not depend on the number of threads. A quantised or
+//! bf16 weight is unpacked one block at a time into a thread's own buffer: the whole matrix never exists in f32.
+//!
+//! With AVX-512 everything runs on the packed kernels (`packed`, `pack`, `micro`); elsewhere on the gemm crate (`cpu`).
+//! `serial` is the product on one thread that attention and LoRA are made of.
 
 mod cpu;
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +33,7 @@ fn rows_of(op: &'static str, what: &'static str, x: &Tensor, width: usize) -> Re
 }
 
 /// Bytes of a thread's buffers for the products of a weight `[out, in]` with `tokens` rows, forward and backward.
-/// A thread keeps its buffers, each as large as the largest it has needed.
+/// A thread keeps its buffers, each as large as the largest it has needed; those of the packed kernels have one size.
 pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, dense_f32: bool) -> [u64; 3] {
     #[cfg(target_arch = "x86_64")]
     if packed::available() {
@@ -43,14 +45,23 @@ pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, d
     [weight, widened, rows * cpu::ROWS_OUT.min(out).max(cpu::COLS_IN.min(inp))].map(|n| 4 * n as u64)
 }
 
-/// Bytes of a thread that the general matrix product keeps for its own packing, where the packed one cannot run: its share
-/// of the second-level cache and a panel of the right side.
-pub fn library_bytes() -> u64 {
+/// True where every product of dense rows runs on the packed kernels, and none on the general ones.
+fn all_packed() -> bool {
     #[cfg(target_arch = "x86_64")]
-    if packed::available() {
-        return 0;
-    }
-    2 << 20
+    return packed::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Bytes that a thread keeps besides [`thread_bytes`]: the general product's own packing buffers, its share of the
+/// second-level cache and a panel of the right side.
+pub fn pack_bytes() -> u64 {
+    if all_packed() { 0 } else { 2 << 20 }
+}
+
+/// Bytes that [`matmul_backward_weight`] needs while it works: both operands in f32, where they have to be widened.
+pub fn weight_gradient_bytes(tokens: usize, out: usize, inp: usize, activations: DType) -> u64 {
+    if all_packed() || activations == DType::F32 { 0 } else { 4 * (tokens * (out + inp)) as u64 }
 }
 
 /// `y = x Wᵀ`: x `[tokens, in]` f32 or bf16, y `[tokens, out]` in x's dtype; accumulated in f32.

@@ -7,7 +7,7 @@ mod ledger;
 
 use candle_core::DType;
 use tallow_kernels::cross_entropy::chunk_tokens;
-use tallow_kernels::matmul::{library_bytes, thread_bytes};
+use tallow_kernels::matmul::{pack_bytes, thread_bytes};
 
 use super::needs::{Needs, Trains};
 use super::{Policy, Quantization, Trainable};
@@ -160,12 +160,12 @@ impl Sketch<'_> {
         let chunk = tokens.min(chunk_tokens(s.vocab_size));
         let head = thread_bytes(chunk, s.vocab_size, s.hidden_size, self.compute_dtype, f32_weights);
         let most = LinearKind::ALL.iter().map(linear).fold(head, |a, b| [a[0].max(b[0]), a[1].max(b[1]), a[2].max(b[2])]);
-        self.threads as u64 * (most.iter().sum::<u64>() + library_bytes())
+        self.threads as u64 * (most.iter().sum::<u64>() + pack_bytes())
     }
 
     /// What the operands of a weight's gradient take as f32, where they are widened.
     fn widened(&self, elements: usize) -> u64 {
-        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && library_bytes() > 0;
+        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && pack_bytes() > 0;
         if needed { 4 * elements as u64 } else { 0 }
     }
 
