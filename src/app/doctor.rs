@@ -43,6 +43,11 @@ pub fn run() -> DoctorReport {
     DoctorReport { version: env!("CARGO_PKG_VERSION"), commit: option_env!("TALLOW_GIT_COMMIT"), machine, findings }
 }
 
+/// Findings about processor and memory alone.
+pub fn machine_findings() -> Vec<Finding> {
+    vec![processor(), memory(&Machine::this())]
+}
+
 fn build() -> Finding {
     if cfg!(debug_assertions) {
         return finding("build", "note", "a debug build: slow", Some("build with --release"));
