@@ -18,6 +18,7 @@ mod secrets;
 mod server;
 mod tool;
 mod tools;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

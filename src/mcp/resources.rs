@@ -36,6 +36,23 @@ pub(super) fn projects(desk: &Desk) -> Vec<PathBuf> {
     all
 }
 
+/// The folders of all runs: only their names are read.
+pub(super) fn run_names(desk: &Desk) -> Vec<String> {
+    let folders = projects(desk).into_iter().map(|p| p.join("runs"));
+    let mut all: Vec<String> = folders
+        .flat_map(|f| std::fs::read_dir(f).into_iter().flatten().flatten())
+        .filter(|e| e.path().join("run-manifest.json").is_file())
+        .map(|e| e.path().display().to_string())
+        .collect();
+    all.sort();
+    all
+}
+
+/// Every run with its state.
+pub(super) fn run_marks(desk: &Desk) -> Vec<String> {
+    runs(desk).into_iter().map(|(_, p)| format!("{} {} {}", p.run_id, p.state.name(), p.done)).collect()
+}
+
 fn runs(desk: &Desk) -> Vec<(PathBuf, jobs::Progress)> {
     let of = |project: PathBuf| {
         let found = jobs::list(&project).map(|(runs, _)| runs).unwrap_or_default();

@@ -29,19 +29,44 @@ fn tidy(schema: &mut Value) {
             if map.get("format").is_some_and(Value::is_string) {
                 map.remove("format");
             }
-            // `anyOf: [X, null]` where X has a plain type becomes X with `null` as one more type.
-            let Some(Value::Array(choices)) = map.get("anyOf") else { return };
-            let [one, null] = choices.as_slice() else { return };
-            let (Some(inner), true) = (one.as_object().cloned(), null["type"] == "null") else { return };
-            let Some(Value::String(kind)) = inner.get("type").cloned() else { return };
-            map.remove("anyOf");
-            for (key, value) in inner {
-                map.entry(key).or_insert(value);
+            // A whole section's default only repeats its own.
+            if map.get("default").is_some_and(|d| d.is_object() || d.is_null()) {
+                map.remove("default");
             }
-            map.insert("type".into(), json!([kind, "null"]));
-            if let Some(Value::Array(words)) = map.get_mut("enum") {
-                words.push(Value::Null);
-            }
+            without_null(map);
+        }
+        _ => {}
+    }
+}
+
+/// `null` as one more type is legal and not understood everywhere: what may be null may be left out instead.
+fn without_null(map: &mut JsonObject) {
+    if let Some(Value::Array(kinds)) = map.get("type")
+        && let [kind, null] = kinds.as_slice()
+        && null == "null"
+    {
+        let kind = kind.clone();
+        map.insert("type".into(), kind);
+    }
+    if let Some(Value::Array(choices)) = map.get("anyOf")
+        && let [one, null] = choices.as_slice()
+        && null["type"] == "null"
+        && let Some(inner) = one.as_object().cloned()
+    {
+        map.remove("anyOf");
+        for (key, value) in inner {
+            map.entry(key).or_insert(value);
+        }
+    }
+}
+
+/// An answer without what is null, as its schema has it.
+pub(super) fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(drop_nulls),
+        Value::Object(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.values_mut().for_each(drop_nulls);
         }
         _ => {}
     }

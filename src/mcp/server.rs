@@ -1,19 +1,21 @@
 //! The protocol's requests, each handed to the room that answers it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, CompletionInfo, ContentBlock,
     ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult,
     ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams,
-    ReadResourceResponse, Reference, ServerCapabilities, ServerConfig,
+    ReadResourceResponse, Reference, ResourceUpdatedNotificationParam, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+    SubscriptionFilter, UnsubscribeRequestParams,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::tool::{Call, Desk, Row, Tick, fault_json};
+use super::watch::{self, MOST_WATCHED, Seen, Watched};
 use super::{prompts, resources, tools};
 use crate::base::error::Fault;
 use crate::train::StopFlag;
@@ -30,11 +32,12 @@ project_path. Every error has a stable code and a hint. Paths must lie below the
 pub(super) struct Server {
     desk: Arc<Desk>,
     tools: Arc<Vec<Row>>,
+    watched: Watched,
 }
 
 impl Server {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, tools: Arc::new(tools::all()) }
+        Self { desk, tools: Arc::new(tools::all()), watched: Watched::default() }
     }
 }
 
@@ -67,7 +70,14 @@ async fn report(context: RequestContext<RoleServer>, mut ticks: mpsc::UnboundedR
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().enable_completions().build();
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .enable_prompts()
+            .enable_completions()
+            .build();
         let me = Implementation::new("tallow", env!("CARGO_PKG_VERSION"))
             .with_title("Tallow")
             .with_description("Fine-tune language models on this machine");
@@ -134,6 +144,75 @@ impl ServerHandler for Server {
             resources::read(&desk, &request.uri).map_err(|f| ErrorData::resource_not_found(f.message.clone(), Some(fault_json(&f))))
         };
         Ok(ReadResourceResponse::Complete(blocking(read).await?))
+    }
+
+    /// Sessions of the older era are told of new runs, and of those that they watch.
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        let (desk, watched, peer) = (self.desk.clone(), self.watched.clone(), context.peer);
+        tokio::spawn(async move {
+            let mut seen = Seen::default();
+            while !peer.is_transport_closed() {
+                let (looked, news) = watch::next(&desk, seen, true, &watched).await;
+                seen = looked;
+                let mut sent = if news.list { peer.notify_resource_list_changed().await.is_ok() } else { true };
+                for uri in news.updated {
+                    sent &= peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await.is_ok();
+                }
+                if !sent {
+                    return;
+                }
+            }
+        });
+    }
+
+    async fn subscribe(&self, request: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        let (desk, uri) = (self.desk.clone(), request.uri.clone());
+        // Only what can be read can be watched.
+        let read = move || resources::read(&desk, &uri).map_err(|f| ErrorData::resource_not_found(f.message.clone(), Some(fault_json(&f))));
+        blocking(read).await?;
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if watched.len() >= MOST_WATCHED {
+            return Err(ErrorData::invalid_params("too many resources are watched", None));
+        }
+        watched.insert(request.uri);
+        Ok(())
+    }
+
+    async fn unsubscribe(&self, request: UnsubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&request.uri);
+        Ok(())
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let mut accepted = requested.clone();
+        if let Some(uris) = &mut accepted.resource_subscriptions {
+            uris.truncate(MOST_WATCHED);
+        }
+        Some(accepted)
+    }
+
+    /// The same for a subscription of the newer era.
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let accepted = context.accepted().clone();
+        let uris = accepted.resource_subscriptions.clone().unwrap_or_default();
+        let watched: Watched = Arc::new(Mutex::new(uris.into_iter().collect()));
+        let with_list = accepted.resources_list_changed == Some(true);
+        let mut seen = Seen::default();
+        loop {
+            let (looked, news) = tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                next = watch::next(&self.desk, std::mem::take(&mut seen), with_list, &watched) => next,
+            };
+            seen = looked;
+            let sink = context.sink();
+            let mut sent = if news.list { sink.notify_resource_list_changed().await.is_ok() } else { true };
+            for uri in news.updated {
+                sent &= sink.notify_resource_updated(uri).await.is_ok();
+            }
+            if !sent {
+                return Ok(());
+            }
+        }
     }
 
     async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {

@@ -140,7 +140,9 @@ pub(super) fn row<T: Tool>() -> Row {
             Fault::new("invalid_arguments", e.to_string()).hint(format!("the input schema of {} says what it takes", T::NAME))
         })?;
         let output = T::call(input, desk, call)?;
-        serde_json::to_value(output).map_err(|e| Fault::new("io", format!("the answer cannot be written: {e}")))
+        let mut answer = serde_json::to_value(output).map_err(|e| Fault::new("io", format!("the answer cannot be written: {e}")))?;
+        schema::drop_nulls(&mut answer);
+        Ok(answer)
     };
     Row { tool, weight: T::WEIGHT, call }
 }

@@ -404,7 +404,7 @@ pub(super) struct SummaryOut {
     test_rows: u64,
     /// Memory as it will be used.
     memory: PlanOut,
-    /// From the steps of an earlier run of this project with the same model and step size; null where there is none.
+    /// From the steps of an earlier run of this project with the same model and step size; left out where there is none.
     predicted_minutes: Option<f64>,
 }
 
@@ -505,7 +505,7 @@ pub(super) struct PlanTrainingOut {
     window_tokens: u64,
     /// Memory as it will be used.
     memory: PlanOut,
-    /// From measured steps of this project with the same model and step size; null where there are none.
+    /// From measured steps of this project with the same model and step size; left out where there are none.
     tokens_per_second: Option<f64>,
     /// From the same steps.
     predicted_minutes: Option<f64>,

@@ -73,9 +73,9 @@ pub(super) struct ProgressOut {
     /// Of all stages.
     progress_percentage: f64,
     metrics: MetricsOut,
-    /// Not measured in this version: always null.
+    /// Not measured in this version: never there.
     carbon_emissions_kg: Option<f64>,
-    /// UTC; null until two steps have been timed.
+    /// UTC; left out until two steps have been timed.
     estimated_completion_time: Option<String>,
     estimated_seconds_left: Option<f64>,
     last_checkpoint: Option<String>,

@@ -33,7 +33,7 @@ pub(super) struct StartOut {
     /// Whether its worker trains already; false while it is queued.
     training_started: bool,
     status: StatusName,
-    /// From measured steps; null until two have been timed (ask monitor_training_progress later).
+    /// From measured steps; left out until two have been timed (ask monitor_training_progress later).
     estimated_duration_minutes: Option<f64>,
     log_file: String,
     /// The same from a shell.
