@@ -83,10 +83,10 @@ impl Roots {
         if run_id.is_empty() || run_id.len() > 255 || run_id.contains(['/', '\\', '\0']) || run_id.starts_with('.') {
             return Err(Fault::new("run_not_found", "a run_id is the name of a folder below runs/").hint("list_runs shows them"));
         }
-        let run = runs::find(&project.root, run_id)?;
-        // The name wins over a folder of that name in the working folder.
-        let run = RunFolder::open(&self.allow(project.runs.join(run.id()))?)?;
-        Ok(run)
+        let named = project.runs.join(run_id);
+        // A whole name needs no look at the other runs; the beginning of one does.
+        let folder = if named.is_dir() { named } else { project.runs.join(runs::find(&project.root, run_id)?.id()) };
+        RunFolder::open(&self.allow(folder)?)
     }
 
     /// Every path of a run's settings.

@@ -47,6 +47,9 @@ fn without_null(map: &mut JsonObject) {
     {
         let kind = kind.clone();
         map.insert("type".into(), kind);
+        if let Some(Value::Array(words)) = map.get_mut("enum") {
+            words.retain(|w| !w.is_null());
+        }
     }
     if let Some(Value::Array(choices)) = map.get("anyOf")
         && let [one, null] = choices.as_slice()

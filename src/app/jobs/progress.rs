@@ -131,9 +131,25 @@ fn tail(path: &Path) -> Result<Vec<Value>, Fault> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).map_err(fail)?;
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).map_err(fail)?;
-    // The first line may be cut, and the last one still be written: neither parses.
-    Ok(bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    // The first line may be cut, and the last one still be written: neither parses. Of older rows only the newest
+    // evaluation is told: a client may ask often.
+    let is_evaluation = |line: &[u8]| line.windows(EVALUATION.len()).any(|w| w == EVALUATION);
+    let (mut rows, mut evaluated): (Vec<Value>, bool) = (Vec::new(), false);
+    for line in bytes.rsplit(|b| *b == b'\n') {
+        if rows.len() < TIMED_STEPS || (!evaluated && is_evaluation(line)) {
+            let row: Option<Value> = serde_json::from_slice(line).ok();
+            evaluated |= row.as_ref().is_some_and(|r| r["eval_loss"].is_number());
+            rows.extend(row);
+        } else if evaluated {
+            break;
+        }
+    }
+    rows.reverse();
+    Ok(rows)
 }
+
+/// What a row of an evaluation holds.
+const EVALUATION: &[u8] = b"\"eval_loss\"";
 
 /// Steps that the time of a step is taken from.
 const TIMED_STEPS: usize = 200;

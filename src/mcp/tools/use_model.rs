@@ -227,13 +227,11 @@ impl Tool for Compare {
     }
 }
 
-/// What can be written. More formats come with later versions.
+/// What can be written: both are a folder for transformers, with merged weights, config and tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ExportName {
-    /// A folder for transformers: merged weights, config and tokenizer.
     Huggingface,
-    /// The same folder.
     Safetensors,
 }
 
