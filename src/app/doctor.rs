@@ -36,11 +36,16 @@ fn finding(name: &'static str, state: &'static str, message: impl Into<String>, 
     Finding { name, state, message: message.into(), hint: hint.map(str::to_owned) }
 }
 
-/// Looks at build, processor, memory, the embedded model and the Hub's settings.
+/// Looks at build, processor, memory, the embedded model, the Hub's settings and what an MCP client will find.
 pub fn run() -> DoctorReport {
     let machine = Machine::this();
-    let findings = vec![build(), processor(), memory(&machine), embedded(), hub()];
+    let findings = vec![build(), processor(), memory(&machine), embedded(), hub(), mcp()];
     DoctorReport { version: env!("CARGO_PKG_VERSION"), commit: option_env!("TALLOW_GIT_COMMIT"), machine, findings }
+}
+
+/// Findings about processor and memory alone.
+pub fn machine_findings() -> Vec<Finding> {
+    vec![processor(), memory(&Machine::this())]
 }
 
 fn build() -> Finding {
@@ -111,4 +116,33 @@ fn hub() -> Finding {
     let token = if options.token.is_some() { "with a token" } else { "without a token" };
     let mode = if options.offline { "offline: only the cache" } else { "online" };
     finding("hub", "ok", format!("{endpoint}, {token}, {mode}"), None)
+}
+
+/// Whether a client's `command: tallow` finds this program.
+fn mcp() -> Finding {
+    let on_path = std::env::var_os("PATH").into_iter().flat_map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
+    let name = format!("tallow{}", std::env::consts::EXE_SUFFIX);
+    let found = on_path.map(|dir| dir.join(&name)).find(|p| p.is_file());
+    let own = std::env::current_exe().ok();
+    let real = |p: &std::path::Path| p.canonicalize().ok();
+    match (&found, &own) {
+        (Some(found), Some(own)) if real(found) == real(own) => {
+            finding("mcp", "ok", format!("clients find {}", found.display()), Some("claude mcp add tallow -- tallow mcp"))
+        }
+        (Some(found), _) => finding(
+            "mcp",
+            "note",
+            format!("`tallow` on the PATH is {}, not this program", found.display()),
+            Some("give clients the full path of the one they shall start"),
+        ),
+        (None, own) => {
+            let path = own.as_ref().map_or_else(|| "this program".to_owned(), |p| p.display().to_string());
+            finding(
+                "mcp",
+                "note",
+                format!("`tallow` is not on the PATH; clients need {path}"),
+                Some("claude mcp add tallow -- /full/path/of/tallow mcp"),
+            )
+        }
+    }
 }

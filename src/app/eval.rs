@@ -51,6 +51,14 @@ pub struct EvalReport {
 /// # Errors
 /// When model, adapter or data cannot be used.
 pub fn run(request: &EvalRequest) -> Result<EvalReport, Fault> {
+    run_while(request, &|| true)
+}
+
+/// The same; `go_on` is asked before each pass.
+///
+/// # Errors
+/// As [`run`], and when `go_on` said no.
+pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<EvalReport, Fault> {
     let m = &request.model;
     let folder = models::resolve(&m.model, m.revision.as_deref())?;
     let tokenizer = TextTokenizer::load(&folder)?;
@@ -61,7 +69,7 @@ pub fn run(request: &EvalRequest) -> Result<EvalReport, Fault> {
     let dataset = Dataset::encode(&set, &tokenizer, &request.options)?;
     let mut decoder = Decoder::load(&folder, &load_options(m.quantization, m.compute_dtype))?;
     check_vocabulary(&tokenizer, &decoder)?;
-    let measure = |decoder: &Decoder| held_out(decoder, &dataset);
+    let measure = |decoder: &Decoder| held_out_while(decoder, &dataset, go_on);
     let base = match &m.adapter {
         Some(adapter) => {
             let base = request.with_base.then(|| measure(&decoder)).transpose()?;
@@ -76,7 +84,10 @@ pub fn run(request: &EvalRequest) -> Result<EvalReport, Fault> {
 
 /// Loss, perplexity and accuracy on a dataset.
 pub(super) fn held_out(decoder: &Decoder, dataset: &Dataset) -> Result<Evaluation, Fault> {
+    held_out_while(decoder, dataset, &|| true)
+}
+
+fn held_out_while(decoder: &Decoder, dataset: &Dataset, go_on: &dyn Fn() -> bool) -> Result<Evaluation, Fault> {
     let passes = evaluation_passes(dataset, TOKENS_PER_PASS, &Sft);
-    let evaluation = evaluate(decoder, &Sft, &passes, || true)?;
-    evaluation.ok_or_else(|| Fault::new("no_result", "the evaluation was broken off"))
+    evaluate(decoder, &Sft, &passes, go_on)?.ok_or_else(|| Fault::new("cancelled", "the evaluation was broken off"))
 }

@@ -79,6 +79,15 @@ pub fn run(request: &GenerateRequest, on_text: &mut dyn FnMut(&str)) -> Result<G
     generate_with(&loaded, &request.input, &request.sampling, on_text)
 }
 
+/// The same; `go_on` is asked after each token.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_while(request: &GenerateRequest, go_on: &mut dyn FnMut() -> bool) -> Result<GenerateReport, Fault> {
+    let loaded = load(&request.model)?;
+    generate_while(&loaded, &request.input, &request.sampling, &mut |_| {}, go_on)
+}
+
 /// The same with a model that is already loaded.
 ///
 /// # Errors
@@ -88,6 +97,16 @@ pub fn generate_with(
     input: &Input,
     sampling: &Sampling,
     on_text: &mut dyn FnMut(&str),
+) -> Result<GenerateReport, Fault> {
+    generate_while(loaded, input, sampling, on_text, &mut || true)
+}
+
+fn generate_while(
+    loaded: &LoadedModel,
+    input: &Input,
+    sampling: &Sampling,
+    on_text: &mut dyn FnMut(&str),
+    go_on: &mut dyn FnMut() -> bool,
 ) -> Result<GenerateReport, Fault> {
     let ids = prompt_ids(&loaded.tokenizer, input)?;
     let options = SamplingOptions {
@@ -102,7 +121,7 @@ pub fn generate_with(
         if let Some(piece) = stream.push(&loaded.tokenizer, id) {
             on_text(&piece);
         }
-        true
+        go_on()
     })?;
     if let Some(rest) = stream.rest(&loaded.tokenizer) {
         on_text(&rest);

@@ -1,6 +1,8 @@
 //! Use cases: one typed request in, one typed report out. The faces (command line, MCP, web) hold no logic of their own.
 
 pub mod bench;
+pub mod compare;
+pub mod configure;
 pub mod data;
 pub mod demo;
 pub mod doctor;
@@ -8,11 +10,15 @@ pub mod eval;
 mod fault;
 pub mod generate;
 pub mod gradients;
+pub mod info;
 pub mod init;
+pub mod jobs;
 pub mod load;
 pub mod merge;
 pub mod models;
+pub mod outcome;
 pub mod plan;
 mod prepare;
+pub mod project;
 pub mod recipe;
 pub mod train;

@@ -37,12 +37,15 @@ pub fn resolve(name: &str, revision: Option<&str>) -> Result<PathBuf, Fault> {
     if name == EMBEDDED {
         return embedded_folder();
     }
-    let path = Path::new(name);
-    let looks_like_path = name.starts_with(['.', '/', '~']) || name.matches('/').count() != 1 || path.exists();
-    if looks_like_path {
-        return resolve_folder(path);
+    if !is_hub_id(name) {
+        return resolve_folder(Path::new(name));
     }
     Ok(crate::model::hub::fetch(name, revision.unwrap_or("main"))?)
+}
+
+/// Whether a name is meant for the Hub: `owner/name`, and no such folder here.
+pub fn is_hub_id(name: &str) -> bool {
+    !name.starts_with(['.', '/', '~']) && name.matches('/').count() == 1 && !Path::new(name).exists()
 }
 
 /// A model folder, as an absolute path.
@@ -76,7 +79,7 @@ fn embedded_folder() -> Result<PathBuf, Fault> {
 }
 
 /// `$TALLOW_CACHE`, else the user's cache folder, else the temporary folder.
-fn cache_root() -> PathBuf {
+pub(super) fn cache_root() -> PathBuf {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     var("TALLOW_CACHE")
         .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("tallow")))

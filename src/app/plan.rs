@@ -41,10 +41,17 @@ pub struct PlanReport {
 /// When the configuration or the model cannot be used, or nothing fits; then with what would.
 pub fn run(request: &PlanRequest) -> Result<PlanReport, Fault> {
     let (_, resolved) = super::train::configuration(&request.config, &request.set)?;
-    let config = &resolved.config;
+    of_config(&resolved.config, request.memory)
+}
+
+/// The same for settings that are resolved already.
+///
+/// # Errors
+/// As [`run`].
+pub fn of_config(config: &RunConfig, memory: Option<u64>) -> Result<PlanReport, Fault> {
     prepare::check_device(config)?;
     let (model, _, spec) = prepare::base_model(config)?;
-    let plan = for_run(config, &spec, config.training.max_seq_length, request.memory)?;
+    let plan = for_run(config, &spec, config.training.max_seq_length, memory)?;
     Ok(PlanReport { model, parameters: spec.num_parameters(), window_tokens: window_tokens(config), plan })
 }
 

@@ -54,6 +54,34 @@ pub enum Command {
     Recipe(RecipeArgs),
     /// Start a project folder.
     Init(InitArgs),
+    /// Serve the Model Context Protocol, so that an assistant drives everything.
+    Mcp(McpArgs),
+    /// Work on one run: what a server starts.
+    #[command(hide = true)]
+    Worker {
+        /// The run's folder.
+        run: PathBuf,
+    },
+}
+
+/// `tallow mcp`.
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// A folder that clients may use (repeatable); the default is the working folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub root: Vec<PathBuf>,
+    /// Serve HTTP at /mcp here instead of stdio, for example 127.0.0.1:8765. A bearer token is read from TALLOW_MCP_TOKEN.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<std::net::SocketAddr>,
+    /// A host name, beside localhost, that HTTP requests may be meant for (repeatable).
+    #[arg(long, value_name = "HOST", requires = "http")]
+    pub allow_host: Vec<String>,
+    /// An origin of web pages that may send HTTP requests, for example https://app.example.com:443 (repeatable).
+    #[arg(long, value_name = "ORIGIN", requires = "http")]
+    pub allow_origin: Vec<String>,
+    /// Log calls to this file.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
 }
 
 /// `tallow demo`.

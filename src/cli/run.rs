@@ -8,13 +8,13 @@ use serde::Serialize;
 
 use super::args::{
     BenchCommand, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs, FieldArgs,
-    GenerateArgs, InitArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs, RunsCommand, TrainArgs,
+    GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs, RunsCommand, TrainArgs,
 };
 use super::progress::Talk;
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
-use crate::app::{bench, data, demo, doctor, eval, generate, gradients, init, load, merge, plan, recipe, train};
+use crate::app::{bench, data, demo, doctor, eval, generate, gradients, init, jobs, load, merge, plan, recipe, train};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
 use crate::model::{Policy, Quantization};
@@ -55,6 +55,8 @@ pub fn run(cli: Cli) -> Result<u8, Fault> {
         }
         Command::Recipe(a) => desk.recipe(&a),
         Command::Init(a) => desk.init(a),
+        Command::Mcp(a) => mcp(a),
+        Command::Worker { run } => desk.worker(&run),
     }
 }
 
@@ -194,10 +196,25 @@ impl Desk {
         self.give(&report, || show::recipe(&report, self.paint))
     }
 
+    fn worker(&self, run: &std::path::Path) -> Result<u8, Fault> {
+        let mut watch = Watch::new(self.talk);
+        jobs::work(run, &stop_on_signals(), &mut |h| watch.take(h))?;
+        Ok(0)
+    }
+
     fn init(&self, a: InitArgs) -> Result<u8, Fault> {
         let report = init::run(&init::InitRequest { name: a.name, dir: a.dir, model: a.model })?;
         self.give(&report, || show::init(&report, self.paint))
     }
+}
+
+/// Standard output belongs to the protocol: the address of an HTTP server goes to stderr.
+fn mcp(a: McpArgs) -> Result<u8, Fault> {
+    let token = std::env::var("TALLOW_MCP_TOKEN").ok().filter(|t| !t.is_empty());
+    let (allowed_hosts, allowed_origins) = (a.allow_host, a.allow_origin);
+    let options = crate::mcp::Options { roots: a.root, http: a.http, token, allowed_hosts, allowed_origins, log: a.log };
+    crate::mcp::serve(&options, &mut |address| super::progress::line(&format!("serving on http://{address}/mcp")))?;
+    Ok(0)
 }
 
 fn model(a: ModelArgs) -> load::ModelRequest {

@@ -130,12 +130,23 @@ impl RunFolder {
         }
     }
 
+    /// A reader that looks whether the lock is held holds it for a moment itself: that is waited out.
+    fn patient_lock(&self) -> Result<Option<RunLock>, Fault> {
+        for _ in 0..20 {
+            if let Some(lock) = self.try_lock()? {
+                return Ok(Some(lock));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Ok(None)
+    }
+
     /// Takes the run for this process and sweeps away what a killed one left half-written.
     ///
     /// # Errors
     /// When another process works on it.
     pub fn lock(&self) -> Result<RunLock, Fault> {
-        let lock = self.try_lock()?.ok_or_else(|| {
+        let lock = self.patient_lock()?.ok_or_else(|| {
             Fault::new("run_busy", format!("{}: another process is working on this run", self.path.display()))
                 .hint("stop it first (Ctrl-C or SIGTERM; it writes a checkpoint and ends)")
         })?;

@@ -10,6 +10,8 @@ mod golden;
 mod gradients;
 mod hub;
 mod layers;
+mod mcp;
+mod mcp_client;
 mod memory;
 mod nf4;
 mod packing;

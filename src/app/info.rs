@@ -1,0 +1,152 @@
+//! What is known about model families, and about one model, without loading it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::load::load_options;
+use super::models;
+use crate::base::error::Fault;
+use crate::data::TextTokenizer;
+use crate::model::hub::{HubOptions, fetch_with};
+use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
+use crate::train::{MemoryRequest, OptimizerKind, predict};
+
+/// One way of holding and training a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Need {
+    /// `lora` or `full`.
+    pub method: &'static str,
+    /// `none`, `nf4` or `q8`.
+    pub quantization: &'static str,
+    /// Peak in bytes: one row of 512 tokens a step, rank 16 on all linear layers, activations recomputed.
+    pub train_bytes: u64,
+}
+
+/// What is known about a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelInfo {
+    /// As asked for.
+    pub model: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its architecture.
+    pub architecture: String,
+    /// Its family.
+    pub family: String,
+    /// Number of weights.
+    pub parameters: u64,
+    /// Blocks.
+    pub layers: usize,
+    /// Width.
+    pub hidden_size: usize,
+    /// Tokens it knows.
+    pub vocabulary: usize,
+    /// Longest sequence it was made for.
+    pub context_length: usize,
+    /// From the front matter of its README.
+    pub licence: Option<String>,
+    /// Whether its tokenizer renders chats.
+    pub has_chat_template: bool,
+    /// Memory at each method and quantisation.
+    pub needs: Vec<Need>,
+}
+
+/// Tokens of the row that [`Need`] is reckoned for.
+const ROW_TOKENS: usize = 512;
+
+/// Looks at a model. A Hub model must be in the cache already: nothing is downloaded.
+///
+/// # Errors
+/// When it is not there, or its config.json cannot be used.
+pub fn model(name: &str) -> Result<ModelInfo, Fault> {
+    let path = match models::is_hub_id(name) {
+        true => fetch_with(&HubOptions { offline: true, ..HubOptions::from_env() }, name, "main", &mut |_, _, _| {})
+            .map_err(|e| Fault::from(e).hint("training or generating with it downloads it into the Hugging Face cache first"))?,
+        false => models::resolve(name, None)?,
+    };
+    let spec = DecoderSpec::from_dir(&path)?;
+    let tokenizer = TextTokenizer::load(&path)?;
+    Ok(ModelInfo {
+        model: name.to_owned(),
+        architecture: spec.architecture.clone(),
+        family: json!(spec.family).as_str().unwrap_or_default().to_owned(),
+        parameters: spec.num_parameters(),
+        layers: spec.num_layers,
+        hidden_size: spec.hidden_size,
+        vocabulary: spec.vocab_size,
+        context_length: spec.max_positions,
+        licence: licence(&path),
+        has_chat_template: tokenizer.chat_template().is_some(),
+        needs: needs(&spec),
+        path,
+    })
+}
+
+fn needs(spec: &DecoderSpec) -> Vec<Need> {
+    let all = [("lora", "none"), ("lora", "q8"), ("lora", "nf4"), ("full", "none")];
+    let need = |(method, quantization): (&'static str, &'static str)| {
+        let held = match quantization {
+            "nf4" => Quantization::Nf4,
+            "q8" => Quantization::Q8,
+            _ => Quantization::None,
+        };
+        let lora = LoraConfig { rank: 16, alpha: 32.0, dropout: 0.0, use_rslora: false, target_modules: vec!["all-linear".into()] };
+        let trainable = if method == "full" { Trainable::Full } else { Trainable::Lora(lora) };
+        let request = MemoryRequest {
+            spec,
+            quantization: held,
+            compute_dtype: load_options(held, None).compute_dtype,
+            trainable: &trainable,
+            optimizer: OptimizerKind::AdamW,
+            window_tokens: ROW_TOKENS,
+            longest: ROW_TOKENS,
+            tokens_per_pass: Some(ROW_TOKENS),
+            policy: Some(Policy::Recompute),
+            budget: Some(u64::MAX),
+            held: 0,
+        };
+        Need { method, quantization, train_bytes: predict(&request, Policy::Recompute, ROW_TOKENS).peak_bytes }
+    };
+    all.map(need).into()
+}
+
+/// `license:` between the dashes at the top of README.md.
+fn licence(folder: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join("README.md")).ok()?;
+    let front = text.strip_prefix("---\n")?.split("\n---").next()?;
+    front.lines().find_map(|l| l.strip_prefix("license:")).map(|l| l.trim().to_owned())
+}
+
+/// A family that config.json files are understood of.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct FamilyInfo {
+    /// What `base_model.type` calls it.
+    pub family: &'static str,
+    /// Its models.
+    pub models: &'static str,
+    /// Ids on the Hub to begin with.
+    pub examples: &'static [&'static str],
+}
+
+/// The families.
+pub const FAMILIES: [FamilyInfo; 5] = [
+    FamilyInfo {
+        family: "llama",
+        models: "Llama 2, 3, 3.1, 3.2, 3.3 and everything with LlamaForCausalLM (SmolLM, TinyLlama, ...)",
+        examples: &["HuggingFaceTB/SmolLM2-135M-Instruct", "meta-llama/Llama-3.2-1B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"],
+    },
+    FamilyInfo { family: "mistral", models: "Mistral 7B and its kin", examples: &["mistralai/Mistral-7B-Instruct-v0.3"] },
+    FamilyInfo {
+        family: "qwen",
+        models: "Qwen2, Qwen2.5 and Qwen3 (dense)",
+        examples: &["Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B"],
+    },
+    FamilyInfo { family: "olmo", models: "OLMo and OLMo 2", examples: &["allenai/OLMo-2-0425-1B-Instruct"] },
+    FamilyInfo {
+        family: "custom",
+        models: "any other decoder whose config.json fits the same description; what does not fit is refused by name",
+        examples: &["embedded"],
+    },
+];

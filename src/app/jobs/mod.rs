@@ -1,0 +1,21 @@
+//! Runs as jobs: each in a worker process of its own, one at a time on a device, the rest in a queue.
+//!
+//! ```text
+//!   starter (a server)                    worker (this program, `tallow worker RUN`)
+//!   takes job.lock, writes job.json       inherits job.lock: held until it ends, however it ends
+//!   as queued, starts the worker   ───>   waits for its turn at the device, trains, writes how it ended
+//! ```
+//! Only the holder of `job.lock` writes `job.json`. Whoever finds a job that claims to be under way while nobody holds
+//! the lock knows that its worker is gone, and writes that down. So a server may die and another one take its place: the
+//! worker goes on, and the folder says everything. A wish to stop is a file that the worker looks for.
+
+mod progress;
+mod queue;
+mod record;
+mod start;
+mod worker;
+
+pub use progress::{Metrics, Progress, list, measured, progress, seconds_per_step};
+pub use record::{JobRecord, Reason, State, settle, status};
+pub use start::{Started, Stop, start, stop};
+pub use worker::work;

@@ -1,0 +1,117 @@
+//! Starting a worker, and asking it to stop.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::record::{JobRecord, State, own, status, wish_path};
+use crate::base::atomic;
+use crate::base::error::Fault;
+use crate::runs::RunFolder;
+
+/// How a run shall stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It can go on later.
+    Pause,
+    /// It is given up; its checkpoints stay.
+    Cancel,
+}
+
+/// A worker that was started. Somebody must wait for the process, so that it leaves no zombie.
+#[derive(Debug)]
+pub struct Started {
+    /// The process.
+    pub child: Child,
+}
+
+fn refuse(run: &RunFolder, state: State) -> Fault {
+    let id = run.id();
+    match state {
+        State::Completed => Fault::new("run_finished", format!("{id}: all steps are done"))
+            .hint("evaluate_model, export_model and generate_text can use it; configure_training_run makes a new run"),
+        State::Cancelled => {
+            Fault::new("run_cancelled", format!("{id}: the run was cancelled")).hint("configure_training_run makes a new run")
+        }
+        _ => Fault::new("run_busy", format!("{id}: a worker is at it already ({})", state.name()))
+            .hint("monitor_training_progress shows how it stands; stop_training stops it"),
+    }
+}
+
+/// Starts the worker of a run, or goes on with one that was paused or failed.
+///
+/// # Errors
+/// When the run is under way, finished or cancelled; when the worker cannot be started.
+pub fn start(run: &RunFolder, stage: Option<usize>) -> Result<Started, Fault> {
+    let manifest = run.manifest()?;
+    let stages = manifest.config.training.num_stages;
+    if let Some(wanted) = stage.filter(|s| !(1..=stages).contains(s)) {
+        return Err(Fault::new("no_such_stage", format!("{}: there is no stage {wanted}", run.id())).hint(format!("it has {stages}")));
+    }
+    let done = |n: usize| manifest.stages.get(n - 1).is_some_and(|s| s.adapters.is_some());
+    if stage == Some(2) && !done(1) {
+        return Err(
+            Fault::new("stage_order", format!("{}: stage 1 is not done", run.id())).hint("start stage 1 first, or leave `stage` out")
+        );
+    }
+    let (state, job) = status(run)?;
+    if !matches!(state, State::NotStarted | State::Paused | State::Failed) {
+        return Err(refuse(run, state));
+    }
+    let Some(lock) = own(run)? else { return Err(refuse(run, State::Running)) };
+    let mut job = job.unwrap_or_else(JobRecord::new);
+    (job.pid, job.ticket, job.stage) = (None, None, stage);
+    let _ = std::fs::remove_file(wish_path(run));
+    job.turn(run, State::Queued, None)?;
+    spawn(run, lock).map(|child| Started { child }).map_err(|fault| {
+        // The lock went with the failed attempt; the next look at the job finds no worker and says so.
+        let _ = super::record::settle(run, &fault.message);
+        fault
+    })
+}
+
+/// The worker's standard input is the lock: it is held from before the process exists until after it is gone.
+fn spawn(run: &RunFolder, lock: File) -> Result<Child, Fault> {
+    let program = std::env::current_exe().map_err(|e| Fault::io("find", Path::new("this program"), &e))?;
+    let log_path = run.path().join("worker.log");
+    let log = File::options().create(true).append(true).open(&log_path).map_err(|e| Fault::io("open", &log_path, &e))?;
+    let log_too = log.try_clone().map_err(|e| Fault::io("open", &log_path, &e))?;
+    let mut command = Command::new(&program);
+    command.arg("worker").arg(run.path()).stdin(Stdio::from(lock)).stdout(log).stderr(log_too);
+    command.env("NO_COLOR", "1");
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::CommandExt;
+        // What ends the server's group (Ctrl-C, a closed terminal) does not end the run.
+        command.process_group(0);
+    }
+    command.spawn().map_err(|e| Fault::io("start", &program, &e))
+}
+
+/// Asks for a stop. A worker that is at it finishes its step and writes a checkpoint first: the state changes when it
+/// has. Without a worker the state changes here.
+///
+/// # Errors
+/// When there is nothing to stop.
+pub fn stop(run: &RunFolder, how: Stop) -> Result<State, Fault> {
+    let (state, job) = status(run)?;
+    let nothing = |hint: &str| Err(Fault::new("not_running", format!("{}: the run is {}", run.id(), state.name())).hint(hint));
+    match (state, how) {
+        (State::Completed, _) => return nothing("there is nothing left to stop"),
+        (State::Cancelled, Stop::Cancel) | (State::Paused, Stop::Pause) => return Ok(state),
+        (State::Cancelled | State::NotStarted | State::Failed, Stop::Pause) => return nothing("start_training starts it"),
+        (State::Running, _) if job.as_ref().is_none_or(|j| !j.state.is_active()) => {
+            return nothing("it was started with `tallow train`, outside of this server: press Ctrl-C there");
+        }
+        _ => {}
+    }
+    if state.is_active() {
+        let word = if how == Stop::Cancel { "cancel" } else { "pause" };
+        atomic::write_file(&wish_path(run), word.as_bytes())?;
+        return Ok(state);
+    }
+    let Some(_lock) = own(run)? else { return Err(refuse(run, state)) };
+    let mut job = job.unwrap_or_else(JobRecord::new);
+    job.turn(run, State::Cancelled, None)?;
+    Ok(State::Cancelled)
+}

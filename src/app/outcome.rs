@@ -1,0 +1,116 @@
+//! What a run gave, as the other use cases take it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::eval::EvalReport;
+use super::load::ModelRequest;
+use super::prepare;
+use crate::base::atomic::{self, AtomicDir};
+use crate::base::error::Fault;
+use crate::data::DataOptions;
+use crate::runs::{Manifest, RunFolder};
+
+/// A run's result.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The stage that gave it.
+    pub stage: usize,
+    /// The base with the adapter; after full fine-tuning the whole model.
+    pub model: ModelRequest,
+}
+
+/// The model that a run starts from, held as the run holds it.
+///
+/// # Errors
+/// When its manifest cannot be read.
+pub fn base_of_run(run: &RunFolder) -> Result<ModelRequest, Fault> {
+    Ok(base(&Manifest::read(&run.manifest_path())?))
+}
+
+fn base(manifest: &Manifest) -> ModelRequest {
+    let b = &manifest.config.base_model;
+    let name = b.local_path.as_ref().map(|p| p.display().to_string()).or_else(|| b.model_id.clone()).unwrap_or_default();
+    let options = prepare::load_options(&manifest.config);
+    let revision = b.local_path.is_none().then(|| b.revision.clone());
+    ModelRequest { model: name, revision, adapter: None, quantization: options.quantization, compute_dtype: Some(options.compute_dtype) }
+}
+
+/// What a run, or one stage of it, gave.
+///
+/// # Errors
+/// When it has not come that far.
+pub fn of_run(run: &RunFolder, stage: Option<usize>) -> Result<Outcome, Fault> {
+    let manifest = Manifest::read(&run.manifest_path())?;
+    let last = manifest.config.training.num_stages;
+    let (number, folder) = match stage {
+        Some(n) => (n, run.stage(n).join("adapters")),
+        None => (last, run.path().join("final-model")),
+    };
+    // The folder of a stage is there from the beginning; what it gave has a config in it.
+    if !["adapter_config.json", "config.json"].iter().any(|name| folder.join(name).is_file()) {
+        let what = stage.map_or_else(|| "no result".to_owned(), |n| format!("no result of stage {n}"));
+        return Err(Fault::new("no_result", format!("{}: there is {what} yet", run.id()))
+            .hint("the run must be completed first; start_training goes on with it"));
+    }
+    Ok(Outcome { stage: number, model: over(&manifest, folder) })
+}
+
+fn over(manifest: &Manifest, folder: PathBuf) -> ModelRequest {
+    let base = base(manifest);
+    if manifest.config.training.method == "full" {
+        return ModelRequest { model: folder.display().to_string(), revision: None, ..base };
+    }
+    ModelRequest { adapter: Some(folder), ..base }
+}
+
+/// The adapter of a checkpoint.
+///
+/// # Errors
+/// When there is none of this step, or it is no adapter.
+pub fn of_checkpoint(run: &RunFolder, step: u64) -> Result<ModelRequest, Fault> {
+    let manifest = Manifest::read(&run.manifest_path())?;
+    let folders = [2, 1].map(|stage| run.checkpoints(stage).join(format!("step-{step:06}")));
+    let found = folders.into_iter().find(|f| f.join("adapter_config.json").is_file());
+    let folder = found.ok_or_else(|| {
+        Fault::new("no_checkpoint", format!("{}: there is no adapter of step {step}", run.id()))
+            .hint("stage1/checkpoints in the run's folder has those that are kept")
+    })?;
+    Ok(over(&manifest, folder))
+}
+
+/// How a run reads rows.
+///
+/// # Errors
+/// When its manifest cannot be read.
+pub fn data_options(run: &RunFolder) -> Result<DataOptions, Fault> {
+    let config = Manifest::read(&run.manifest_path())?.config;
+    Ok(prepare::data_options(&config.dataset, config.training.max_seq_length, config.training.quality_weight_multiplier))
+}
+
+/// Writes figures into the run's folder.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_evaluation(run: &RunFolder, stage: usize, report: &EvalReport) -> Result<PathBuf, Fault> {
+    let stem = report.data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let path = run.stage(stage).join("evaluation").join(format!("on-{stem}.json"));
+    let text = serde_json::to_string_pretty(&json!(report)).map_err(|e| Fault::new("io", e.to_string()))?;
+    atomic::write_file(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+/// Copies the files of a folder into a new one, whole or not at all; their bytes.
+///
+/// # Errors
+/// When the new one exists or cannot be written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<u64, Fault> {
+    let folder = AtomicDir::new(to)?;
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(from).map_err(|e| Fault::io("read", from, &e))?.flatten().filter(|e| e.path().is_file()) {
+        bytes += std::fs::copy(entry.path(), folder.path().join(entry.file_name())).map_err(|e| Fault::io("copy", &entry.path(), &e))?;
+    }
+    folder.commit()?;
+    Ok(bytes)
+}

@@ -1,0 +1,88 @@
+//! The Model Context Protocol face: tools, resources and prompts over stdio or loopback HTTP.
+//!
+//! ```text
+//!   client ── stdio | http ── server ── tool: JSON -> typed request -> app use case -> typed answer -> JSON
+//!                               │                (on a blocking thread, with progress and cancellation)
+//!                               └─ roots: every path that a client names lies below one of them
+//! ```
+//! It holds no logic: what a tool does is a use case of `app`, and what a run is stands in its folder. On stdio, standard
+//! output carries the protocol and nothing else.
+
+mod http;
+mod log;
+mod prompts;
+mod resources;
+mod roots;
+mod schema;
+mod secrets;
+mod server;
+mod tool;
+mod tools;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rmcp::ServiceExt;
+use rmcp::transport::async_rw::AsyncRwTransport;
+
+use crate::base::error::Fault;
+
+/// How to serve.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Folders that clients may use; empty: the working folder.
+    pub roots: Vec<PathBuf>,
+    /// Serve HTTP here instead of stdio.
+    pub http: Option<SocketAddr>,
+    /// Bearer token that HTTP clients must show.
+    pub token: Option<String>,
+    /// Host names, beside the loopback ones, that HTTP requests may be meant for.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of browsers that may send HTTP requests.
+    pub allowed_origins: Vec<String>,
+    /// A file that calls are logged to.
+    pub log: Option<PathBuf>,
+}
+
+/// Longest message of a client, in bytes.
+const MOST_MESSAGE_BYTES: usize = 4 << 20;
+
+/// Serves until the client goes away, or for HTTP until the process is ended. `ready` is told the address once HTTP
+/// requests are taken.
+///
+/// # Errors
+/// When a root does not exist, the log cannot be written, or the address cannot be used.
+pub fn serve(options: &Options, ready: &mut dyn FnMut(SocketAddr)) -> Result<(), Fault> {
+    let desk = Arc::new(tool::Desk::new(roots::Roots::new(&options.roots)?, log::Log::open(options.log.as_deref())?));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(128)
+        .enable_all()
+        .build()
+        .map_err(|e| Fault::new("io", format!("the server cannot start: {e}")))?;
+    let result = match options.http {
+        Some(address) => runtime.block_on(http::serve(address, options, desk, ready)),
+        None => runtime.block_on(stdio(desk)),
+    };
+    // A thread may still sit in a read of stdin or in a call that nobody waits for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn stdio(desk: Arc<tool::Desk>) -> Result<(), Fault> {
+    let (read, write) = rmcp::transport::stdio();
+    let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MOST_MESSAGE_BYTES);
+    let log = desk.clone();
+    log.log.line("serving on stdio");
+    match server::Server::new(desk).serve(transport).await {
+        Ok(service) => {
+            let _ = service.waiting().await;
+        }
+        // A client that goes away before it has said hello is no fault of ours.
+        Err(e) => log.log.line(&format!("the client left: {e}")),
+    }
+    log.log.line("the client is gone");
+    Ok(())
+}

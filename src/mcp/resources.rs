@@ -1,0 +1,235 @@
+//! Resources: runs, devices, models and datasets by address, and what their names complete to.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
+use serde_json::{Value, json};
+
+use super::tool::Desk;
+use crate::app::{data, doctor, info, jobs, models};
+use crate::base::error::Fault;
+use crate::data::DataOptions;
+use crate::runs::RunFolder;
+
+/// Longest text of a resource, in bytes: its end is what matters.
+const MOST_TEXT_BYTES: usize = 64 << 10;
+/// Folders below a root that are looked into for projects.
+const MOST_FOLDERS: usize = 500;
+
+const JSON: &str = "application/json";
+
+/// The projects at or directly below the roots.
+pub(super) fn projects(desk: &Desk) -> Vec<PathBuf> {
+    let is_project = |p: &Path| p.join("config/fine_tuning_config.yaml").is_file();
+    let mut all = Vec::new();
+    for root in desk.roots.all() {
+        if is_project(root) {
+            all.push(root.to_path_buf());
+        }
+        let below = std::fs::read_dir(root).into_iter().flatten().flatten().take(MOST_FOLDERS).map(|e| e.path());
+        all.extend(below.filter(|p| is_project(p)));
+    }
+    all.sort();
+    all.dedup();
+    all.retain(|p| desk.roots.allow(p).is_ok());
+    all
+}
+
+/// The folders of all runs: only their names are read.
+pub(super) fn run_names(desk: &Desk) -> Vec<String> {
+    let folders = projects(desk).into_iter().map(|p| p.join("runs"));
+    let mut all: Vec<String> = folders
+        .flat_map(|f| std::fs::read_dir(f).into_iter().flatten().flatten())
+        .filter(|e| e.path().join("run-manifest.json").is_file())
+        .map(|e| e.path().display().to_string())
+        .collect();
+    all.sort();
+    all
+}
+
+/// Every run with its state.
+pub(super) fn run_marks(desk: &Desk) -> Vec<String> {
+    runs(desk).into_iter().map(|(_, p)| format!("{} {} {}", p.run_id, p.state.name(), p.done)).collect()
+}
+
+fn runs(desk: &Desk) -> Vec<(PathBuf, jobs::Progress)> {
+    let of = |project: PathBuf| {
+        let found = jobs::list(&project).map(|(runs, _)| runs).unwrap_or_default();
+        found.into_iter().map(move |run| (project.clone(), run))
+    };
+    projects(desk).into_iter().flat_map(of).collect()
+}
+
+/// A run anywhere below the roots by its name; `latest` is the newest of all.
+pub(super) fn find_run(desk: &Desk, id: &str) -> Result<RunFolder, Fault> {
+    let mut all = runs(desk);
+    all.sort_by(|a, b| b.1.created_at.cmp(&a.1.created_at));
+    let found = all.into_iter().find(|(_, run)| id == "latest" || run.run_id == id);
+    let (_, run) =
+        found.ok_or_else(|| Fault::new("run_not_found", format!("no run `{id}` below the roots")).hint("tallow://runs lists them"))?;
+    RunFolder::open(&desk.roots.allow(run.path)?)
+}
+
+pub(super) fn list(desk: &Desk) -> Vec<Resource> {
+    let fixed = [
+        ("tallow://devices", "devices", "Devices that can train, with memory"),
+        ("gpus://available", "gpus", "GPUs that can train"),
+        ("tallow://models", "models", "Model families and ids to begin with"),
+        ("tallow://runs", "runs", "Every run below the roots"),
+    ];
+    let fixed = fixed.map(|(uri, name, about)| Resource::new(uri, name).with_description(about).with_mime_type(JSON));
+    let run = |(_, p): (PathBuf, jobs::Progress)| {
+        Resource::new(format!("tallow://runs/{}", p.run_id), p.run_id.clone())
+            .with_description(format!("run, {}", p.state.name()))
+            .with_mime_type(JSON)
+    };
+    fixed.into_iter().chain(runs(desk).into_iter().map(run)).collect()
+}
+
+pub(super) fn templates() -> Vec<ResourceTemplate> {
+    let all = [
+        ("tallow://runs/{run_id}", "run", "How a run stands", JSON),
+        ("tallow://runs/{run_id}/metrics", "run metrics", "The newest rows of metrics.jsonl", "application/jsonl"),
+        ("tallow://runs/{run_id}/log", "run log", "The end of training.log and worker.log", "text/plain"),
+        ("tallow://runs/{run_id}/plot", "run plot", "Loss by step, drawn with characters", "text/plain"),
+        ("tallow://datasets/{path}", "dataset", "Rows, tokens and problems of a dataset file", JSON),
+    ];
+    let template =
+        |(uri, name, about, mime): (&str, &str, &str, &str)| ResourceTemplate::new(uri, name).with_description(about).with_mime_type(mime);
+    all.map(template).into()
+}
+
+pub(super) fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, Fault> {
+    let unknown =
+        || Fault::new("unknown_resource", "there is no such resource").hint("resources/list and resources/templates/list show them");
+    let (text, mime) = match uri {
+        "tallow://devices" => (pretty(&json!({ "devices": devices() })), JSON),
+        // Every device that this version can use is the processor.
+        "gpus://available" => (pretty(&json!({ "gpus": [] })), JSON),
+        "tallow://models" => (pretty(&json!({ "families": info::FAMILIES, "embedded": models::EMBEDDED })), JSON),
+        "tallow://runs" => {
+            let all: Vec<Value> = runs(desk).iter().map(|(project, run)| json!({ "project_path": project, "run": run })).collect();
+            (pretty(&json!({ "runs": all })), JSON)
+        }
+        _ => match (uri.strip_prefix("tallow://runs/"), uri.strip_prefix("tallow://datasets/")) {
+            (Some(rest), _) => of_run(desk, rest)?.ok_or_else(unknown)?,
+            (_, Some(path)) => (dataset(desk, &unescape(path).ok_or_else(unknown)?)?, JSON),
+            _ => return Err(unknown()),
+        },
+    };
+    let text = desk.secrets.hide(&text);
+    Ok(ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(mime)]))
+}
+
+fn of_run(desk: &Desk, rest: &str) -> Result<Option<(String, &'static str)>, Fault> {
+    let (id, part) = rest.split_once('/').map_or((rest, None), |(id, part)| (id, Some(part)));
+    let id = unescape(id).unwrap_or_default();
+    let run = find_run(desk, &id)?;
+    Ok(Some(match part {
+        None => (pretty(&json!(jobs::progress(&run)?)), JSON),
+        Some("metrics") => (end_of(&run.path().join("metrics.jsonl")), "application/jsonl"),
+        Some("log") => (format!("{}\n{}", end_of(&run.path().join("training.log")), end_of(&run.path().join("worker.log"))), "text/plain"),
+        Some("plot") => (plot(&end_of(&run.path().join("metrics.jsonl"))), "text/plain"),
+        Some(_) => return Ok(None),
+    }))
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Devices with their memory.
+pub(super) fn devices() -> Vec<Value> {
+    let m = crate::runs::Machine::this();
+    vec![json!({ "device": "cpu", "model": m.cpu_model, "threads": m.cpu_count, "memory_bytes": m.memory_bytes,
+        "free_bytes": crate::train::available_memory(), "findings": doctor::machine_findings() })]
+}
+
+fn dataset(desk: &Desk, path: &str) -> Result<String, Fault> {
+    let file = desk.roots.allow(path)?;
+    let report = data::run(&data::DataRequest { file, model: models::EMBEDDED.into(), options: DataOptions::default(), show: 0 })?;
+    let mut value = json!(report);
+    if let Some(problems) = value["problems"].as_array_mut() {
+        problems.truncate(50);
+    }
+    Ok(pretty(&value))
+}
+
+/// The whole lines at the end of a text file; nothing where there is none.
+pub(super) fn end_of(path: &Path) -> String {
+    let Ok(bytes) = std::fs::read(path) else { return String::new() };
+    let mut tail = &bytes[bytes.len().saturating_sub(MOST_TEXT_BYTES)..];
+    if tail.len() < bytes.len() {
+        let cut = tail.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1);
+        tail = &tail[cut..];
+    }
+    String::from_utf8_lossy(tail).into_owned()
+}
+
+/// Columns and lines of a plot.
+const PLOT: (usize, usize) = (72, 16);
+
+/// Loss by step: `*` training, `o` validation.
+fn plot(metrics: &str) -> String {
+    let rows: Vec<Value> = metrics.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+    let points = |key: &'static str| rows.iter().filter_map(move |r| Some((r["step"].as_f64()?, r[key].as_f64()?)));
+    let all: Vec<(f64, f64, char)> =
+        points("loss").map(|(x, y)| (x, y, '*')).chain(points("eval_loss").map(|(x, y)| (x, y, 'o'))).collect();
+    let span =
+        |f: fn(&(f64, f64, char)) -> f64| all.iter().map(f).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
+    if all.is_empty() {
+        return "no step has been made yet\n".into();
+    }
+    let ((x0, x1), (y0, y1)) = (span(|p| p.0), span(|p| p.1));
+    let (columns, lines) = PLOT;
+    let at = |v: f64, lo: f64, hi: f64, n: usize| if hi > lo { ((v - lo) / (hi - lo) * (n - 1) as f64).round() as usize } else { 0 };
+    let mut grid = vec![vec![' '; columns]; lines];
+    for (x, y, mark) in &all {
+        grid[lines - 1 - at(*y, y0, y1, lines)][at(*x, x0, x1, columns)] = *mark;
+    }
+    let body: String = grid.iter().map(|line| format!("|{}\n", line.iter().collect::<String>().trim_end())).collect();
+    format!("loss {y1:.4} (top) to {y0:.4} (bottom), steps {x0} to {x1}; * training, o validation\n{body}+{}\n", "-".repeat(columns))
+}
+
+/// `%41` as `A`; `None` for what is no text.
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        if *first == b'%' && more.len() >= 2 {
+            let hex = std::str::from_utf8(&more[..2]).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = &more[2..];
+        } else {
+            bytes.push(*first);
+            rest = more;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What an argument of a prompt or of a template may be completed to.
+pub(super) fn complete(desk: &Desk, name: &str, begun: &str, given: &HashMap<String, String>, of_prompt: bool) -> Vec<String> {
+    let fitting = |all: Vec<String>| all.into_iter().filter(|v| v.starts_with(begun)).collect();
+    match name {
+        "run_id" => {
+            let project = given.get("project_path").and_then(|p| desk.roots.allow(p).ok());
+            let runs = runs(desk).into_iter().filter(|(p, _)| project.as_ref().is_none_or(|wanted| wanted == p));
+            fitting(runs.map(|(_, run)| run.run_id).chain(["latest".to_owned()]).collect())
+        }
+        "project_path" => fitting(projects(desk).iter().map(|p| p.display().to_string()).collect()),
+        "base_model" | "model" if of_prompt => {
+            let known = info::FAMILIES.iter().flat_map(|f| f.examples.iter().map(|e| (*e).to_owned()));
+            fitting(known.collect())
+        }
+        "task" => fitting(["chat", "tool calling", "classification", "extraction", "summarisation", "code"].map(str::to_owned).into()),
+        "framework" => fitting(vec!["tallow".into()]),
+        "path" | "dataset" => {
+            let folders = projects(desk).into_iter().map(|p| p.join("data/raw"));
+            let files = folders.flat_map(|f| std::fs::read_dir(f).into_iter().flatten().flatten().map(|e| e.path()));
+            fitting(files.filter(|p| p.extension().is_some()).map(|p| p.display().to_string()).collect())
+        }
+        _ => Vec::new(),
+    }
+}
