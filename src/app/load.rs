@@ -65,7 +65,12 @@ pub(super) fn load_options(quantization: Quantization, compute_dtype: Option<DTy
 
 /// Refuses a tokenizer that makes ids which the model has no row for.
 pub(super) fn check_vocabulary(tokenizer: &TextTokenizer, decoder: &Decoder) -> Result<(), Fault> {
-    let (ids, rows) = (tokenizer.vocab_size(), decoder.spec().vocab_size);
+    check_ids(tokenizer, decoder.spec().vocab_size)
+}
+
+/// The same for a model that is not loaded.
+pub(super) fn check_ids(tokenizer: &TextTokenizer, rows: usize) -> Result<(), Fault> {
+    let ids = tokenizer.vocab_size();
     if ids > rows {
         let message = format!("{}: the tokenizer has {ids} ids, the model's embedding {rows} rows", tokenizer.origin().display());
         return Err(Fault::new("tokenizer_mismatch", message).hint("use the tokenizer.json that belongs to this model"));

@@ -1,0 +1,16 @@
+//! GGUF version 3: the container, its block formats, llama.cpp's names, and a file as a source of tensors.
+
+mod blocks;
+mod file;
+pub mod names;
+mod source;
+mod types;
+
+pub use blocks::dequantize;
+pub use file::{GgufFile, TensorInfo, Value};
+pub use names::Arch;
+pub use source::GgufSource;
+pub use types::GgmlType;
+
+/// Tensors begin at multiples of this many bytes.
+pub const ALIGNMENT: usize = 32;
