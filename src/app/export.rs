@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use safetensors::Dtype;
 use serde::Serialize;
 
-use super::load::check_ids;
+use super::load::{check_ids, stop_ids};
 use super::models;
+use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
+use crate::export::folder::{SafetensorsOptions, write_peft, write_safetensors};
 use crate::export::gguf::{self, Preset};
-use crate::export::{Merged, Prompts, Proof};
+use crate::export::mlx::{self, Groups};
+use crate::export::{Merged, Prompts, Proof, card};
+use crate::model::merge::SHARD_BYTES;
 
 /// What to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,16 @@ pub enum Format {
     Gguf(Preset),
     /// A GGUF file of the adapter alone.
     GgufAdapter,
+    /// A folder with a GGUF file and a Modelfile.
+    Ollama(Preset),
+    /// Merged safetensors in Hugging Face's layout; `None` keeps the base's dtype.
+    Safetensors(Option<Dtype>),
+    /// The adapter in PEFT's form.
+    Peft,
+    /// The merged model for mlx-lm, in groups where given.
+    Mlx(Option<Groups>),
+    /// The adapter for mlx-lm.
+    MlxAdapter,
 }
 
 impl Format {
@@ -28,6 +43,11 @@ impl Format {
         match self {
             Self::Gguf(_) => "gguf",
             Self::GgufAdapter => "gguf-adapter",
+            Self::Ollama(_) => "ollama",
+            Self::Safetensors(_) => "safetensors",
+            Self::Peft => "peft",
+            Self::Mlx(_) => "mlx",
+            Self::MlxAdapter => "mlx-adapter",
         }
     }
 }
@@ -87,7 +107,7 @@ pub fn run(request: &ExportRequest, progress: &mut dyn FnMut(u64, u64)) -> Resul
             .hint("choose another --out, or remove it first"));
     }
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
-    let tokenizer = TextTokenizer::load(&folder)?;
+    let tokenizer = super::load::tokenizer_at(&folder)?;
     let merged = Merged::open(&folder, request.adapter.as_deref())?;
     check_ids(&tokenizer, merged.spec().vocab_size)?;
     let prompts = prompts(request, &tokenizer, &merged)?;
@@ -111,6 +131,41 @@ pub fn run(request: &ExportRequest, progress: &mut dyn FnMut(u64, u64)) -> Resul
         }
         Format::GgufAdapter => {
             let r = gguf::write_adapter(&merged, &prompts, &request.out)?;
+            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
+        }
+        Format::Ollama(preset) => {
+            let dir = AtomicDir::new(&request.out)?;
+            let r = gguf::write_model(&merged, &tokenizer, &prompts, preset, &dir.path().join("model.gguf"), progress)?;
+            let ends = stop_ids(&tokenizer, &folder);
+            let stops: Vec<String> = ends.iter().filter_map(|id| tokenizer.inner().id_to_token(*id)).collect();
+            let template = tokenizer.chat_template().map(|t| t.source());
+            let text = card::modelfile("model.gguf", template, &stops, merged.spec().max_positions);
+            write_file(&dir.path().join("Modelfile"), text.as_bytes())?;
+            dir.commit()?;
+            report.kind = preset.name().into();
+            (report.tensors, report.bytes, report.types, report.proof, report.notes) = (r.tensors, r.bytes, r.types, r.proof, r.notes);
+        }
+        Format::Safetensors(dtype) => {
+            let options = SafetensorsOptions { dtype, max_shard_bytes: SHARD_BYTES };
+            let r = write_safetensors(&merged, &folder, &prompts, &options, &request.out, progress)?;
+            report.kind = dtype.map_or_else(|| "as the base".into(), |d| format!("{d:?}").to_lowercase());
+            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
+        }
+        Format::Peft => {
+            let adapter = request
+                .adapter
+                .as_deref()
+                .ok_or_else(|| Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR"))?;
+            let r = write_peft(&merged, &folder, adapter, &prompts, &request.out)?;
+            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
+        }
+        Format::Mlx(groups) => {
+            let r = mlx::write_model(&merged, &folder, &prompts, groups, &request.out, progress)?;
+            report.kind = groups.map_or_else(|| "as the base".into(), |g| format!("q{} in groups of {}", g.bits, g.group));
+            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
+        }
+        Format::MlxAdapter => {
+            let r = mlx::write_adapter(&merged, &folder, &prompts, &request.out)?;
             (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
         }
     }

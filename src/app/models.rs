@@ -45,14 +45,14 @@ pub fn resolve(name: &str, revision: Option<&str>) -> Result<PathBuf, Fault> {
     Ok(crate::model::hub::fetch(name, revision.unwrap_or("main"))?)
 }
 
-/// A model folder, as an absolute path.
+/// A model folder or a GGUF file, as an absolute path.
 ///
 /// # Errors
 /// When there is no such folder.
 pub fn resolve_folder(path: &Path) -> Result<PathBuf, Fault> {
-    if !path.is_dir() {
+    if !path.is_dir() && !crate::model::gguf::is_gguf(path) {
         return Err(Fault::new("model_not_found", format!("{}: no such model folder", path.display()))
-            .hint("give a folder with config.json, a Hub id such as org/name, or `embedded`"));
+            .hint("give a folder with config.json, a .gguf file, a Hub id such as org/name, or `embedded`"));
     }
     path.canonicalize().map_err(|e| Fault::io("open", path, &e))
 }

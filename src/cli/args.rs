@@ -298,7 +298,8 @@ pub struct ExportArgs {
     #[arg(long, value_enum)]
     pub format: ExportFormat,
     /// Type of the weights. gguf: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0,
-    /// q3_k_l, q3_k_m, q3_k_s, q2_k (default q8_0). safetensors: f32, bf16, f16 (default: the base's own).
+    /// q3_k_l, q3_k_m, q3_k_s, q2_k (default q8_0); ollama the same (default q4_k_m). safetensors: f32, bf16, f16 (default:
+    /// the base's own). mlx: q4, q8, q2 (default: the base's own).
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     /// The file or folder to make; must not exist.
@@ -316,6 +317,16 @@ pub enum ExportFormat {
     Gguf,
     /// The adapter alone, for llama.cpp's --lora.
     GgufAdapter,
+    /// A folder with that file and a Modelfile, for `ollama create`.
+    Ollama,
+    /// The merged model in Hugging Face's layout, for transformers, vLLM and others.
+    Safetensors,
+    /// The adapter in PEFT's form.
+    Peft,
+    /// The merged model for mlx-lm.
+    Mlx,
+    /// The adapter for mlx-lm.
+    MlxAdapter,
 }
 
 /// `tallow bench ...`.

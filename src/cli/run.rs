@@ -18,6 +18,7 @@ use crate::app::{bench, data, demo, doctor, eval, export, generate, gradients, i
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
 use crate::export::gguf::Preset;
+use crate::export::mlx::Groups;
 use crate::model::{Policy, Quantization};
 use crate::runs;
 use crate::train::StopFlag;
@@ -232,15 +233,31 @@ fn export_format(format: ExportFormat, kind: Option<&str>) -> Result<export::For
     let usage = |names: String| {
         Fault::new("usage", format!("--type {} is not a type of this format", kind.unwrap_or(""))).hint(format!("give one of {names}"))
     };
+    let preset = |default: &str| {
+        let names: Vec<&str> = Preset::ALL.iter().map(|p| p.name()).collect();
+        Preset::from_name(kind.unwrap_or(default)).ok_or_else(|| usage(names.join(", ")))
+    };
+    let adapter = |format: export::Format| if matches!(kind, None | Some("f32")) { Ok(format) } else { Err(usage("f32".into())) };
     Ok(match format {
-        ExportFormat::Gguf => {
-            let names: Vec<&str> = Preset::ALL.iter().map(|p| p.name()).collect();
-            export::Format::Gguf(Preset::from_name(kind.unwrap_or("q8_0")).ok_or_else(|| usage(names.join(", ")))?)
-        }
-        ExportFormat::GgufAdapter => match kind {
-            None | Some("f32") => export::Format::GgufAdapter,
-            Some(_) => return Err(usage("f32".into())),
-        },
+        ExportFormat::Gguf => export::Format::Gguf(preset("q8_0")?),
+        ExportFormat::Ollama => export::Format::Ollama(preset("q4_k_m")?),
+        ExportFormat::GgufAdapter => adapter(export::Format::GgufAdapter)?,
+        ExportFormat::Peft => adapter(export::Format::Peft)?,
+        ExportFormat::MlxAdapter => adapter(export::Format::MlxAdapter)?,
+        ExportFormat::Safetensors => export::Format::Safetensors(match kind {
+            None => None,
+            Some("f32") => Some(safetensors::Dtype::F32),
+            Some("f16") => Some(safetensors::Dtype::F16),
+            Some("bf16") => Some(safetensors::Dtype::BF16),
+            Some(_) => return Err(usage("f32, bf16, f16".into())),
+        }),
+        ExportFormat::Mlx => export::Format::Mlx(match kind {
+            None => None,
+            Some("q8") => Some(Groups { bits: 8, group: 64 }),
+            Some("q4") => Some(Groups { bits: 4, group: 64 }),
+            Some("q2") => Some(Groups { bits: 2, group: 64 }),
+            Some(_) => return Err(usage("q4, q8, q2".into())),
+        }),
     })
 }
 

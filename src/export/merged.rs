@@ -7,14 +7,14 @@ use candle_core::{DType, Tensor};
 
 use crate::model::adapter::AdapterFile;
 use crate::model::merge::merged_f32;
-use crate::model::weights::{Shards, TensorSource};
-use crate::model::{DecoderSpec, Error, Result, check_names, stream_logits};
+use crate::model::weights::TensorSource;
+use crate::model::{DecoderSpec, Error, Result, open_source, stream_logits};
 
 /// A base model and its adapter, opened but not loaded.
 #[derive(Debug)]
 pub struct Merged {
     spec: DecoderSpec,
-    base: Shards,
+    base: Box<dyn TensorSource>,
     adapter: Option<AdapterFile>,
 }
 
@@ -24,9 +24,7 @@ impl Merged {
     /// # Errors
     /// When one is damaged, or they do not fit each other.
     pub fn open(model: &Path, adapter: Option<&Path>) -> Result<Self> {
-        let spec = DecoderSpec::from_dir(model)?;
-        let base = Shards::open(model)?;
-        check_names(&spec, &base)?;
+        let (spec, base) = open_source(model)?;
         let adapter = adapter.map(AdapterFile::open).transpose()?;
         if let Some(a) = &adapter {
             a.check_places(&spec)?;
@@ -40,8 +38,8 @@ impl Merged {
     }
 
     /// The base's tensors.
-    pub fn base(&self) -> &Shards {
-        &self.base
+    pub fn base(&self) -> &dyn TensorSource {
+        self.base.as_ref()
     }
 
     /// The adapter.
@@ -54,7 +52,7 @@ impl Merged {
     /// # Errors
     /// When a tensor is damaged.
     pub fn live_logits(&self, ids: &[u32], cu_seqlens: &[u32]) -> Result<Tensor> {
-        stream_logits(&self.spec, &self.base, self.adapter.as_ref(), ids, cu_seqlens)
+        stream_logits(&self.spec, self.base(), self.adapter.as_ref(), ids, cu_seqlens)
     }
 
     /// A tensor with the adapter folded in, in f32.
@@ -62,7 +60,7 @@ impl Merged {
     /// # Errors
     /// When it is missing or damaged, or holds a number that is not finite.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let merged = merged_f32(&self.base, self.adapter.as_ref(), name, shape)?;
+        let merged = merged_f32(self.base(), self.adapter.as_ref(), name, shape)?;
         let values = merged.flatten_all()?.to_vec1::<f32>()?;
         match values.iter().position(|v| !v.is_finite()) {
             Some(i) => Err(Error::Value(format!("`{name}` holds {} at element {i}: the model is damaged", values[i]))),
@@ -75,14 +73,14 @@ impl TensorSource for Merged {
     fn float(&self, name: &str, dtype: DType) -> Result<Tensor> {
         let spec = self.spec.tensors().into_iter().find(|t| t.name == name);
         let shape = spec.ok_or_else(|| Error::Value(format!("`{name}` is not a tensor of this model")))?.shape;
-        Ok(merged_f32(&self.base, self.adapter.as_ref(), name, &shape)?.to_dtype(dtype)?)
+        Ok(merged_f32(self.base(), self.adapter.as_ref(), name, &shape)?.to_dtype(dtype)?)
     }
 }
 
 /// The base with pairs `B A` that were read back from an exported adapter.
 #[derive(Debug)]
 pub struct WithPairs<'a> {
-    base: &'a Shards,
+    base: &'a dyn TensorSource,
     spec: &'a DecoderSpec,
     /// By the path of the linear layer: A `[r, in]`, B `[out, r]`, scale.
     pairs: BTreeMap<String, (Tensor, Tensor, f64)>,
@@ -91,7 +89,7 @@ pub struct WithPairs<'a> {
 impl<'a> WithPairs<'a> {
     /// Without any pair yet.
     pub fn new(merged: &'a Merged) -> Self {
-        Self { base: &merged.base, spec: &merged.spec, pairs: BTreeMap::new() }
+        Self { base: merged.base(), spec: &merged.spec, pairs: BTreeMap::new() }
     }
 
     /// Adds one.

@@ -1,6 +1,7 @@
 //! The proof: logits of what was written against those of the live model, on prompts that nothing was trained on.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Merged;
@@ -91,6 +92,19 @@ pub struct Proof {
     pub same_top: f64,
     /// What was allowed.
     pub bounds: Bounds,
+    /// The matrix that lost most, of those compared element by element.
+    pub worst_tensor: Option<WorstTensor>,
+}
+
+/// A matrix after reading back.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorstTensor {
+    /// Its name.
+    pub name: String,
+    /// Root of the mean squared error, over that of the values.
+    pub relative_error: f64,
+    /// What its type allows.
+    pub bound: f64,
 }
 
 impl Proof {
@@ -126,6 +140,7 @@ impl Proof {
             max_kl: rows.iter().map(|r| r.kl).fold(0.0, worse),
             same_top: rows.iter().filter(|r| r.same_top).count() as f64 / n,
             bounds,
+            worst_tensor: None,
         };
         // Written so that a NaN fails.
         let within = proof.mean_kl <= bounds.kl && proof.max_abs_relative <= bounds.max_abs;
@@ -136,6 +151,36 @@ impl Proof {
             "mean KL {:.3e} (at most {:.1e}), largest logit difference {:.3e}, {:.3e} of their spread (at most {:.1e}), over {} positions",
             proof.mean_kl, bounds.kl, proof.max_abs, proof.max_abs_relative, bounds.max_abs, proof.tokens
         )))
+    }
+}
+
+impl Proof {
+    /// Compares every tensor element by element; `allowed` gives the relative error that a tensor may have.
+    ///
+    /// # Errors
+    /// `export_proof_failed` naming the tensor that is further away.
+    pub fn tensors(&mut self, live: &Merged, written: &dyn TensorSource, allowed: &dyn Fn(&str) -> f64) -> Result<(), Fault> {
+        for t in live.spec().tensors() {
+            let want = live.values(&t.name, &t.shape)?;
+            let got = written.float(&t.name, DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            live.base().release(&t.name);
+            let sum = |f: &(dyn Fn(usize) -> f64 + Sync)| (0..want.len()).into_par_iter().with_min_len(1 << 16).map(f).sum::<f64>();
+            let wrong = sum(&|i| f64::from(want[i] - got[i]).powi(2));
+            let all = sum(&|i| f64::from(want[i]).powi(2));
+            let relative_error = if wrong == 0.0 { 0.0 } else { (wrong / all).sqrt() };
+            let bound = allowed(&t.name);
+            // Written so that a NaN fails.
+            if !(relative_error <= bound) {
+                return Err(failed(format!(
+                    "tensor `{}` reads back with a relative error of {relative_error:.3e} (at most {bound:.1e})",
+                    t.name
+                )));
+            }
+            if self.worst_tensor.as_ref().is_none_or(|w| w.relative_error < relative_error) {
+                self.worst_tensor = Some(WorstTensor { name: t.name, relative_error, bound });
+            }
+        }
+        Ok(())
     }
 }
 

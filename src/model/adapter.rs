@@ -78,6 +78,11 @@ impl AdapterFile {
         Ok(Self { config, base_model, config_path, whole, tensors: Shards::open_files(&[weights])? })
     }
 
+    /// How many tensors the file holds.
+    pub fn tensor_count(&self) -> usize {
+        self.tensors.names().count()
+    }
+
     /// Whether a linear layer has an adapter.
     pub fn has(&self, path: &str) -> bool {
         let (a, b) = super::decoder::peft_names(path);

@@ -10,7 +10,7 @@ use super::adapter::AdapterFile;
 use super::decoder::check_names;
 use super::error::{Error, Result};
 use super::spec::{DecoderSpec, LinearKind, Role};
-use super::weights::{PlannedTensor, ShardWriter, Shards};
+use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource};
 
 /// Shards are cut at this many bytes unless told otherwise.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
@@ -131,7 +131,7 @@ pub fn merge(options: &MergeOptions) -> Result<MergeReport> {
 ///
 /// # Errors
 /// When it is missing or damaged.
-pub fn merged_f32(shards: &Shards, adapter: Option<&AdapterFile>, name: &str, shape: &[usize]) -> Result<Tensor> {
+pub fn merged_f32(shards: &dyn TensorSource, adapter: Option<&AdapterFile>, name: &str, shape: &[usize]) -> Result<Tensor> {
     let w = match shards.is_nf4(name) {
         true => shards.nf4(name, shape)?.dequantize()?,
         false => shards.float(name, DType::F32)?,

@@ -99,21 +99,37 @@ impl Preset {
         self.facts().2
     }
 
-    /// What the proof allows. A wrong order of rows or a wrong scale goes far beyond the bounds of 8 bits and more; the
-    /// lower types share all of that code.
+    /// What the proof allows of the logits: some times what random models, which forgive least, were seen to lose. For
+    /// few bits that is much; there it is the comparison of each tensor that catches a wrong file.
     pub fn bounds(self) -> Bounds {
         let (kl, max_abs) = match self.base() {
             GgmlType::F32 => (1e-6, 0.005),
             GgmlType::F16 => (1e-4, 0.05),
             GgmlType::BF16 => (2e-3, 0.3),
             GgmlType::Q8_0 => (5e-3, 0.5),
-            GgmlType::Q6K => (0.02, 1.0),
-            GgmlType::Q5K | GgmlType::Q5_0 | GgmlType::Q5_1 => (0.1, 2.0),
-            GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => (0.4, 4.0),
-            GgmlType::Q3K => (1.0, 6.0),
-            GgmlType::Q2K => (2.5, 8.0),
+            GgmlType::Q6K => (0.1, 2.0),
+            GgmlType::Q5K | GgmlType::Q5_0 | GgmlType::Q5_1 => (0.4, 4.0),
+            GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => (1.5, 8.0),
+            GgmlType::Q3K => (3.0, 12.0),
+            GgmlType::Q2K => (6.0, 16.0),
         };
         Bounds { kl, max_abs }
+    }
+}
+
+/// The relative error that a tensor of a type may have: that of a block with all its weight in one element, which is
+/// the worst there is. A wrong order or a wrong scale makes it about 1.
+pub(super) fn loss(kind: GgmlType) -> f64 {
+    match kind {
+        GgmlType::F32 => 0.0,
+        GgmlType::F16 => 1e-3,
+        GgmlType::BF16 => 4e-3,
+        GgmlType::Q8_0 => 0.015,
+        GgmlType::Q6K => 0.045,
+        GgmlType::Q5K | GgmlType::Q5_0 | GgmlType::Q5_1 => 0.11,
+        GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => 0.22,
+        GgmlType::Q3K => 0.35,
+        GgmlType::Q2K => 0.5,
     }
 }
 

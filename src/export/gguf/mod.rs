@@ -3,6 +3,7 @@
 mod adapter;
 mod metadata;
 mod mix;
+mod read_tokenizer;
 mod tokenizer;
 mod unigram;
 mod writer;
@@ -15,6 +16,7 @@ use serde::Serialize;
 pub use adapter::{AdapterReport, write_adapter};
 pub use metadata::notes;
 pub use mix::Preset;
+pub use read_tokenizer::{end_ids, tokenizer_of};
 
 use super::quantise::quantize;
 use super::{Merged, Prompts, Proof};
@@ -87,7 +89,9 @@ pub fn write_model(
     }
     let bytes = writer.finish()?;
     let written = GgufSource::new(GgufFile::open(file.path())?)?;
-    let proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
+    let mut proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
+    let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
+    proof.tensors(merged, &written, &|name| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str())).map_or(0.0, |k| mix::loss(*k)))?;
     drop(written);
     file.commit()?;
     let mut types = std::collections::BTreeMap::new();

@@ -46,6 +46,15 @@ fn pack(kind: GgmlType, x: &[f32], w: Option<&[f32]>, out: &mut [u8]) {
     }
 }
 
+/// Scale and offset of `scale q + offset`, q in `0..=most`, for a group of 32, 64 or 128.
+pub(super) fn affine_group(x: &[f32], most: f32) -> (f32, f32) {
+    match x.len() {
+        32 => fit::affine(&group::<32>(x, 0), &[1.0; 32], most, false),
+        64 => fit::affine(&group::<64>(x, 0), &[1.0; 64], most, false),
+        _ => fit::affine(&group::<128>(x, 0), &[1.0; 128], most, false),
+    }
+}
+
 /// Writes an f16 and gives the number that it holds.
 fn put_half(out: &mut [u8], v: f32) -> f32 {
     // Beyond f16's range a scale would become infinite; the largest finite one loses less.

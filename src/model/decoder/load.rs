@@ -11,6 +11,7 @@ use super::layer::Layer;
 use super::needs::Needs;
 use super::{Decoder, Trainable};
 use crate::model::error::{Error, Result};
+use crate::model::gguf::{GgufFile, GgufSource, is_gguf};
 use crate::model::linear::Linear;
 use crate::model::norm::Norm;
 use crate::model::params::Params;
@@ -77,6 +78,21 @@ pub fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The architecture and tensors of a model folder or a GGUF file.
+///
+/// # Errors
+/// When a file is missing or damaged, or does not fit the architecture.
+pub fn open_source(path: &Path) -> Result<(DecoderSpec, Box<dyn TensorSource>)> {
+    if is_gguf(path) {
+        let source = GgufSource::new(GgufFile::open(path)?)?;
+        return Ok((source.spec().clone(), Box::new(source)));
+    }
+    let spec = DecoderSpec::from_dir(path)?;
+    let shards = Shards::open(path)?;
+    check_names(&spec, &shards)?;
+    Ok((spec, Box::new(shards)))
 }
 
 pub(super) struct Loader<'a> {
@@ -154,7 +170,7 @@ impl Loader<'_> {
 }
 
 impl Decoder {
-    /// Loads a model folder (`config.json` and safetensors), quantising each matrix as it is read.
+    /// Loads a model folder (`config.json` and safetensors) or a GGUF file, quantising each matrix as it is read.
     ///
     /// # Errors
     /// When a file is missing or damaged, or does not fit the config; the error names file and tensor or field.
@@ -162,10 +178,8 @@ impl Decoder {
         if !matches!(options.compute_dtype, DType::F32 | DType::BF16) {
             return Err(Error::Value(format!("compute dtype {:?} is not supported: f32 and bf16 are", options.compute_dtype)));
         }
-        let spec = DecoderSpec::from_dir(dir)?;
-        let shards = Shards::open(dir)?;
-        check_names(&spec, &shards)?;
-        Self::from_source(dir, spec, &shards, options)
+        let (spec, source) = open_source(dir)?;
+        Self::from_source(dir, spec, source.as_ref(), options)
     }
 
     /// Builds a decoder from tensors in any form; `origin` is where they came from.

@@ -20,7 +20,7 @@ use tallow_kernels::weight::Weight;
 
 pub use footprint::{PassBytes, PassShape, Resident, Sketch};
 use layer::Layer;
-pub use load::{LoadOptions, Quantization, check_names};
+pub use load::{LoadOptions, Quantization, check_names, open_source};
 pub use step::{LossOut, StepOptions};
 pub use stream::stream_logits;
 pub use tape::Policy;

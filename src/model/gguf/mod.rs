@@ -12,5 +12,10 @@ pub use names::Arch;
 pub use source::GgufSource;
 pub use types::GgmlType;
 
+/// Whether a path names a GGUF file.
+pub fn is_gguf(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) && path.is_file()
+}
+
 /// Tensors begin at multiples of this many bytes.
 pub const ALIGNMENT: usize = 32;
