@@ -13,7 +13,7 @@ use crate::model::{DecoderSpec, stream_logits};
 /// Texts of several kinds, so that a proof does not rest on one.
 const TEXTS: [&str; 6] = [
     "The capital of France is Paris, and the river that runs through it is called the",
-    "fn main() {\n    let total: u32 = (1..=10).map(|n| n * n).sum();\n    println!(\"{total}\");\n}\n",
+    "fn main() {\n    let total: u32 = (1..=10).map(|n| n * n).sum();\n    assert_eq!(total, 385);\n}\n",
     "Question: If a train covers 120 kilometres in 1.5 hours, how fast does it go?\nAnswer:",
     "Es war einmal ein kleines Mädchen, dem war Vater und Mutter gestorben. 2024-05-17, 18:30 Uhr.",
     "{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"unit\": \"celsius\"}}",
