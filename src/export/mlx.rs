@@ -138,9 +138,7 @@ pub fn write_model(
     }
     let (tensors, bytes) = writer.finish()?;
     copy_side_files(model, folder.path(), Some(dtype))?;
-    if let Some(g) = groups {
-        name_groups(&folder.path().join("config.json"), g)?;
-    }
+    fit_config(&folder.path().join("config.json"), spec, groups)?;
     let written = MlxSource::open(folder.path(), spec)?;
     let allowed = groups.map_or_else(|| bounds(dtype), Groups::bounds);
     let mut proof = Proof::of(merged, spec, &written, prompts, allowed)?;
@@ -209,12 +207,21 @@ fn cast(values: &[f32], dtype: Dtype) -> Vec<u8> {
     }
 }
 
-fn name_groups(path: &Path, g: Groups) -> Result<(), Fault> {
+/// mlx-lm looks for the rotation in the fields that configs had before transformers 5, and for the groups in its own.
+fn fit_config(path: &Path, spec: &DecoderSpec, groups: Option<Groups>) -> Result<(), Fault> {
     let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
     let mut config: Value = serde_json::from_str(&text).map_err(|e| Fault::new("not_a_model", e.to_string()))?;
-    let quantization = json!({"group_size": g.group, "bits": g.bits, "mode": "affine"});
-    config["quantization"] = quantization.clone();
-    config["quantization_config"] = quantization;
+    config["rope_theta"] = json!(spec.rope_theta);
+    let mut scaling = config["rope_parameters"].as_object().cloned().unwrap_or_default();
+    scaling.remove("rope_theta");
+    if scaling.get("rope_type").is_some_and(|t| t != "default") && config["rope_scaling"].is_null() {
+        config["rope_scaling"] = Value::Object(scaling);
+    }
+    if let Some(g) = groups {
+        let quantization = json!({"group_size": g.group, "bits": g.bits, "mode": "affine"});
+        config["quantization"] = quantization.clone();
+        config["quantization_config"] = quantization;
+    }
     write_file(path, format!("{config:#}\n").as_bytes())
 }
 

@@ -64,7 +64,8 @@ impl Prompts {
 /// What may at most separate an export from the live model.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Bounds {
-    /// Mean KL divergence of the next token's distribution, in nats.
+    /// Mean KL divergence of the next token's distribution, in nats, for logits with a standard deviation of at most 1;
+    /// times its square beyond.
     pub kl: f64,
     /// Largest difference of a logit, in standard deviations of the live model's logits.
     pub max_abs: f64,
@@ -90,7 +91,7 @@ pub struct Proof {
     pub max_kl: f64,
     /// Share of positions whose likeliest token is the same.
     pub same_top: f64,
-    /// What was allowed.
+    /// What was allowed for logits as large as these.
     pub bounds: Bounds,
     /// The matrix that lost most, of those compared element by element.
     pub worst_tensor: Option<WorstTensor>,
@@ -130,6 +131,8 @@ impl Proof {
         let rows: Vec<Row> = want.iter().zip(&got).map(|(w, g)| Row::of(w, g)).collect();
         let n = rows.len() as f64;
         let spread = (rows.iter().map(|r| r.variance).sum::<f64>() / n).sqrt().max(f64::MIN_POSITIVE);
+        // Errors of the logits grow with them, and the divergence with their square.
+        let bounds = Bounds { kl: bounds.kl * spread.powi(2).max(1.0), ..bounds };
         let max_abs = rows.iter().map(|r| r.max_abs).fold(0.0, worse);
         let proof = Self {
             prompts: prompts.cu_seqlens.len() - 1,
