@@ -12,7 +12,7 @@ use crate::view::{is_cpu, no_kernel, read, write};
 use crate::{Error, Result};
 
 /// How frequencies are changed for longer contexts (`modeling_rope_utils` in transformers).
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum RopeScaling {
     /// As trained.
     #[default]
@@ -48,6 +48,22 @@ pub enum RopeScaling {
         /// Round the ramp's ends to whole dimensions.
         truncate: bool,
     },
+    /// Each frequency divided by a number of its own, as GGUF files hold them.
+    Factors {
+        /// The divisors, one for each pair of elements.
+        factors: Vec<f32>,
+        /// What cos and sin are multiplied by.
+        attention_factor: f64,
+    },
+}
+
+impl RopeScaling {
+    /// What each frequency of a head of `dim` elements is divided by, and what cos and sin are multiplied by.
+    pub fn factors(&self, dim: usize, theta: f64) -> (Vec<f32>, f32) {
+        let (plain, _) = inverse_frequencies(dim, theta, &Self::None);
+        let (scaled, attention) = inverse_frequencies(dim, theta, self);
+        (plain.iter().zip(scaled).map(|(p, s)| p / s).collect(), attention)
+    }
 }
 
 /// cos and sin of every position, f32 `[max_positions, dim/2]`, already times the attention factor.
@@ -61,7 +77,7 @@ pub struct RopeTable {
 fn inverse_frequencies(dim: usize, theta: f64, scaling: &RopeScaling) -> (Vec<f32>, f32) {
     let base: Vec<f64> = (0..dim / 2).map(|i| 1.0 / f64::from(theta.powf((2 * i) as f64 / dim as f64) as f32)).collect();
     let pi2 = 2.0 * std::f64::consts::PI;
-    match *scaling {
+    match scaling.clone() {
         RopeScaling::None => (base.iter().map(|&f| f as f32).collect(), 1.0),
         RopeScaling::Linear { factor } => (base.iter().map(|&f| (f / factor) as f32).collect(), 1.0),
         RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position } => {
@@ -94,6 +110,9 @@ fn inverse_frequencies(dim: usize, theta: f64, scaling: &RopeScaling) -> (Vec<f3
             let scale = attention_factor.unwrap_or(if factor <= 1.0 { 1.0 } else { 0.1 * factor.ln() + 1.0 });
             (mixed, scale as f32)
         }
+        RopeScaling::Factors { factors, attention_factor } => {
+            (base.iter().zip(factors).map(|(&f, d)| (f / f64::from(d)) as f32).collect(), attention_factor as f32)
+        }
     }
 }
 
@@ -105,6 +124,11 @@ impl RopeTable {
     pub fn new(dim: usize, theta: f64, scaling: &RopeScaling, max_positions: usize, device: &Device) -> Result<Self> {
         if !dim.is_multiple_of(2) || dim == 0 {
             return Err(Error::Value { op: "rope", message: format!("head_dim {dim} must be even") });
+        }
+        if let RopeScaling::Factors { factors, .. } = scaling
+            && factors.len() != dim / 2
+        {
+            return Err(Error::Value { op: "rope", message: format!("{} factors for a head_dim of {dim}", factors.len()) });
         }
         let (frequencies, scale) = inverse_frequencies(dim, theta, scaling);
         let half = dim / 2;

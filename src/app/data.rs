@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::models;
 use crate::base::error::Fault;
-use crate::data::{CheckReport, DataOptions, Segment, TextTokenizer, check, segments};
+use crate::data::{CheckReport, DataOptions, Segment, check, segments};
 
 /// A request to check a file.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct DataReport {
 /// # Errors
 /// When the file as a whole or the tokenizer cannot be read; bad rows stand in the report.
 pub fn run(request: &DataRequest) -> Result<DataReport, Fault> {
-    let tokenizer = TextTokenizer::load(&models::resolve(&request.model, None)?)?;
+    let tokenizer = super::load::tokenizer_at(&models::resolve(&request.model, None)?)?;
     let (check, dataset) = check(&[&request.file], &request.options, Some(&tokenizer))?;
     let examples = dataset.iter().flat_map(|d| d.examples.iter()).take(request.show);
     let shown = examples.map(|e| Shown {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::load::{ModelRequest, check_vocabulary, load_options};
 use super::models;
 use crate::base::error::Fault;
-use crate::data::{DataOptions, Dataset, TextTokenizer, read};
+use crate::data::{DataOptions, Dataset, read};
 use crate::model::Decoder;
 use crate::train::{Evaluation, Sft, evaluate, evaluation_passes};
 
@@ -61,7 +61,7 @@ pub fn run(request: &EvalRequest) -> Result<EvalReport, Fault> {
 pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<EvalReport, Fault> {
     let m = &request.model;
     let folder = models::resolve(&m.model, m.revision.as_deref())?;
-    let tokenizer = TextTokenizer::load(&folder)?;
+    let tokenizer = super::load::tokenizer_at(&folder)?;
     let mut set = read(&[&request.data], &request.options)?;
     if let Some(most) = request.max_rows {
         set.records.truncate(most);

@@ -48,13 +48,21 @@ pub struct LoadedModel {
 /// When a file is missing or does not fit; the fault names it.
 pub fn load(request: &ModelRequest) -> Result<LoadedModel, Fault> {
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
-    let tokenizer = TextTokenizer::load(&folder)?;
+    let tokenizer = tokenizer_at(&folder)?;
     let mut decoder = Decoder::load(&folder, &load_options(request.quantization, request.compute_dtype))?;
     check_vocabulary(&tokenizer, &decoder)?;
     if let Some(adapter) = &request.adapter {
         decoder.load_adapter(adapter)?;
     }
     Ok(LoadedModel { decoder, tokenizer, folder })
+}
+
+/// The tokenizer of a model folder or a GGUF file.
+pub(super) fn tokenizer_at(folder: &Path) -> Result<TextTokenizer, Fault> {
+    if crate::model::gguf::is_gguf(folder) {
+        return crate::export::gguf::tokenizer_of(folder);
+    }
+    Ok(TextTokenizer::load(folder)?)
 }
 
 /// How a model is held on the CPU.
@@ -65,7 +73,12 @@ pub(super) fn load_options(quantization: Quantization, compute_dtype: Option<DTy
 
 /// Refuses a tokenizer that makes ids which the model has no row for.
 pub(super) fn check_vocabulary(tokenizer: &TextTokenizer, decoder: &Decoder) -> Result<(), Fault> {
-    let (ids, rows) = (tokenizer.vocab_size(), decoder.spec().vocab_size);
+    check_ids(tokenizer, decoder.spec().vocab_size)
+}
+
+/// The same for a model that is not loaded.
+pub(super) fn check_ids(tokenizer: &TextTokenizer, rows: usize) -> Result<(), Fault> {
+    let ids = tokenizer.vocab_size();
     if ids > rows {
         let message = format!("{}: the tokenizer has {ids} ids, the model's embedding {rows} rows", tokenizer.origin().display());
         return Err(Fault::new("tokenizer_mismatch", message).hint("use the tokenizer.json that belongs to this model"));
@@ -76,6 +89,10 @@ pub(super) fn check_vocabulary(tokenizer: &TextTokenizer, decoder: &Decoder) -> 
 /// Ids that end an answer: the tokenizer's end of text, and `eos_token_id` of generation_config.json and config.json.
 pub(super) fn stop_ids(tokenizer: &TextTokenizer, folder: &Path) -> Vec<u32> {
     let mut ids: Vec<u32> = tokenizer.eos_id().into_iter().collect();
+    if crate::model::gguf::is_gguf(folder) {
+        // The file was read a moment ago; if it is gone now, the tokenizer's own end still holds.
+        ids.extend(crate::export::gguf::end_ids(folder).unwrap_or_default());
+    }
     for name in ["generation_config.json", "config.json"] {
         let Ok(text) = std::fs::read_to_string(folder.join(name)) else { continue };
         let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) else { continue };

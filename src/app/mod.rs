@@ -7,6 +7,7 @@ pub mod data;
 pub mod demo;
 pub mod doctor;
 pub mod eval;
+pub mod export;
 mod fault;
 pub mod generate;
 pub mod gradients;

@@ -48,14 +48,14 @@ pub fn is_hub_id(name: &str) -> bool {
     !name.starts_with(['.', '/', '~']) && name.matches('/').count() == 1 && !Path::new(name).exists()
 }
 
-/// A model folder, as an absolute path.
+/// A model folder or a GGUF file, as an absolute path.
 ///
 /// # Errors
 /// When there is no such folder.
 pub fn resolve_folder(path: &Path) -> Result<PathBuf, Fault> {
-    if !path.is_dir() {
+    if !path.is_dir() && !crate::model::gguf::is_gguf(path) {
         return Err(Fault::new("model_not_found", format!("{}: no such model folder", path.display()))
-            .hint("give a folder with config.json, a Hub id such as org/name, or `embedded`"));
+            .hint("give a folder with config.json, a .gguf file, a Hub id such as org/name, or `embedded`"));
     }
     path.canonicalize().map_err(|e| Fault::io("open", path, &e))
 }

@@ -61,6 +61,52 @@ pub fn write_with(path: &Path, f: impl FnOnce(&mut dyn Write) -> std::io::Result
     sync_folder(folder)
 }
 
+/// A file that can be read again under its temporary name before it gets its own.
+#[derive(Debug)]
+pub struct AtomicFile {
+    temporary: tempfile::NamedTempFile,
+    target: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts a file that will be `target`, which must not exist.
+    ///
+    /// # Errors
+    /// When the target exists or its folder cannot be written.
+    pub fn new(target: &Path) -> Result<Self, Fault> {
+        if target.exists() {
+            return Err(Fault::new("already_exists", format!("{} exists already", target.display()))
+                .hint("choose another name, or remove it first"));
+        }
+        let folder = parent(target);
+        create_dir_all(folder)?;
+        let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions_if_unix().tempfile_in(folder);
+        let temporary = made.map_err(|e| Fault::io("make a file in", folder, &e))?;
+        Ok(Self { temporary, target: target.to_path_buf() })
+    }
+
+    /// Where it is meanwhile.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Where to write.
+    pub fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// Syncs it and gives it its name. Without this call it vanishes.
+    ///
+    /// # Errors
+    /// When the disk refuses; then nothing of it remains.
+    pub fn commit(self) -> Result<(), Fault> {
+        let fault = |e: std::io::Error| Fault::io("write", &self.target, &e);
+        self.temporary.as_file().sync_all().map_err(fault)?;
+        self.temporary.persist_noclobber(&self.target).map_err(|e| Fault::io("write", &self.target, &e.error))?;
+        sync_folder(parent(&self.target))
+    }
+}
+
 trait Permissions {
     fn permissions_if_unix(&mut self) -> &mut Self;
 }
@@ -176,6 +222,20 @@ mod tests {
         folder.commit().unwrap();
         assert_eq!(fs::read(target.join("x")).unwrap(), b"1");
         assert_eq!(AtomicDir::new(&target).unwrap_err().code, "already_exists");
+    }
+
+    #[test]
+    fn a_file_has_its_name_only_when_it_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("t");
+        drop(AtomicFile::new(&target).unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let file = AtomicFile::new(&target).unwrap();
+        file.file().write_all(b"1").unwrap();
+        assert!(!target.exists() && fs::read(file.path()).unwrap() == b"1");
+        file.commit().unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"1");
+        assert_eq!(AtomicFile::new(&target).unwrap_err().code, "already_exists");
     }
 
     #[test]

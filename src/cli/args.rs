@@ -44,6 +44,8 @@ pub enum Command {
     Doctor,
     /// Fold an adapter into its base and write merged safetensors.
     Merge(MergeArgs),
+    /// Write a model or an adapter for other programs, and prove that the file computes the same.
+    Export(ExportArgs),
     /// Measure speed.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -306,6 +308,53 @@ pub enum MergeDtype {
     F16,
     /// 16-bit brain floats.
     Bf16,
+}
+
+/// `tallow export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The base model folder, a Hub id, or `embedded`.
+    #[arg(long)]
+    pub model: String,
+    /// Revision of a Hub model.
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// The adapter folder; without one the base itself is exported.
+    #[arg(long)]
+    pub adapter: Option<PathBuf>,
+    /// What to make.
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// Type of the weights. gguf: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0,
+    /// q3_k_l, q3_k_m, q3_k_s, q2_k (default q8_0); ollama the same (default q4_k_m). safetensors: f32, bf16, f16 (default:
+    /// the base's own). mlx: q4, q8, q2 (default: the base's own).
+    #[arg(long = "type", value_name = "TYPE")]
+    pub kind: Option<String>,
+    /// The file or folder to make; must not exist.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// A text file whose paragraphs are further prompts of the proof.
+    #[arg(long, value_name = "FILE")]
+    pub prompts: Option<PathBuf>,
+}
+
+/// What to export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One file of the merged model for llama.cpp and what is built on it.
+    Gguf,
+    /// The adapter alone, for llama.cpp's --lora.
+    GgufAdapter,
+    /// A folder with that file and a Modelfile, for `ollama create`.
+    Ollama,
+    /// The merged model in Hugging Face's layout, for transformers, vLLM and others.
+    Safetensors,
+    /// The adapter in PEFT's form.
+    Peft,
+    /// The merged model for mlx-lm.
+    Mlx,
+    /// The adapter for mlx-lm.
+    MlxAdapter,
 }
 
 /// `tallow bench ...`.

@@ -63,6 +63,13 @@ impl TextTokenizer {
         Ok(Self { inner, origin, special, template: None, sha256 })
     }
 
+    /// Says where it came from.
+    #[must_use]
+    pub fn at(mut self, origin: &Path) -> Self {
+        self.origin = origin.to_path_buf();
+        self
+    }
+
     /// Sets the chat template: its text, or `chatml`. `origin` names it in errors.
     ///
     /// # Errors

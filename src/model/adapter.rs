@@ -78,6 +78,17 @@ impl AdapterFile {
         Ok(Self { config, base_model, config_path, whole, tensors: Shards::open_files(&[weights])? })
     }
 
+    /// How many tensors the file holds.
+    pub fn tensor_count(&self) -> usize {
+        self.tensors.names().count()
+    }
+
+    /// Whether a linear layer has an adapter.
+    pub fn has(&self, path: &str) -> bool {
+        let (a, b) = super::decoder::peft_names(path);
+        self.tensors.has(&a) || self.tensors.has(&b)
+    }
+
     /// A and B of one linear layer, f32 on the CPU; `None` when it has no adapter.
     ///
     /// # Errors

@@ -168,7 +168,7 @@ fn reason(e: &ApiError) -> String {
 }
 
 /// Model id and commit of a folder inside a Hub cache.
-pub(super) fn model_of(folder: &Path) -> Option<(String, String)> {
+pub(crate) fn model_of(folder: &Path) -> Option<(String, String)> {
     let commit = folder.file_name()?.to_str()?;
     let snapshots = folder.parent()?;
     let repo = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;

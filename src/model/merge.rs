@@ -10,7 +10,7 @@ use super::adapter::AdapterFile;
 use super::decoder::check_names;
 use super::error::{Error, Result};
 use super::spec::{DecoderSpec, LinearKind, Role};
-use super::weights::{PlannedTensor, ShardWriter, Shards};
+use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource};
 
 /// Shards are cut at this many bytes unless told otherwise.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
@@ -108,29 +108,40 @@ pub fn merge(options: &MergeOptions) -> Result<MergeReport> {
     let mut report = MergeReport { tensors: plan.len(), merged: 0, bytes: plan.iter().map(PlannedTensor::bytes).sum() };
     let mut writer = ShardWriter::new(folder.path(), plan.clone(), options.max_shard_bytes);
     for (t, planned) in spec.tensors().iter().zip(&plan) {
-        let delta = match (&adapter, t.role) {
-            (Some(a), Role::Linear) => delta(a, &t.name, (t.shape[0], t.shape[1]))?,
-            _ => None,
+        let merges = match (&adapter, t.role) {
+            (Some(a), Role::Linear) => a.has(t.name.strip_suffix(".weight").unwrap_or(&t.name)),
+            _ => false,
         };
-        if delta.is_none() && shards.info(&t.name).map(|i| i.1) == Some(planned.dtype) {
+        if !merges && shards.info(&t.name).map(|i| i.1) == Some(planned.dtype) {
             writer.write_bytes(&t.name, shards.bytes(&t.name)?)?;
             shards.release(&t.name);
             continue;
         }
-        let mut w = match shards.is_nf4(&t.name) {
-            true => shards.nf4(&t.name, &t.shape)?.dequantize()?,
-            false => shards.float(&t.name, DType::F32)?,
-        };
-        if let Some(delta) = delta {
-            w = (w + delta)?;
-            report.merged += 1;
-        }
+        report.merged += usize::from(merges);
+        let w = merged_f32(&shards, adapter.as_ref(), &t.name, &t.shape)?;
         writer.write_f32(&t.name, &w.flatten_all()?.to_vec1::<f32>()?)?;
     }
     writer.finish()?;
     copy_side_files(&options.model, folder.path(), options.dtype)?;
     folder.commit()?;
     Ok(report)
+}
+
+/// A tensor in f32, dequantised where it was quantised, with the adapter folded in where there is one for it.
+///
+/// # Errors
+/// When it is missing or damaged.
+pub fn merged_f32(shards: &dyn TensorSource, adapter: Option<&AdapterFile>, name: &str, shape: &[usize]) -> Result<Tensor> {
+    let w = match shards.is_nf4(name) {
+        true => shards.nf4(name, shape)?.dequantize()?,
+        false => shards.float(name, DType::F32)?,
+    };
+    let linear = LinearKind::ALL.iter().any(|k| name.strip_suffix(".weight").is_some_and(|p| p.ends_with(k.path())));
+    let (Some(adapter), true, [out, inp]) = (adapter, linear, shape) else { return Ok(w) };
+    Ok(match delta(adapter, name, (*out, *inp))? {
+        Some(delta) => (w + delta)?,
+        None => w,
+    })
 }
 
 /// `scale B A` f32 `[out, in]`.
@@ -142,7 +153,10 @@ fn delta(adapter: &AdapterFile, name: &str, shape: (usize, usize)) -> Result<Opt
 }
 
 /// Copies config, tokenizer and licence; the config loses its quantisation and gets the dtype that was written.
-pub(super) fn copy_side_files(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_side_files(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
     for entry in std::fs::read_dir(from).map_err(Error::io(from))? {
         let path = entry.map_err(Error::io(from))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -5,7 +5,8 @@
 //!   *.safetensors ── weights (mapped) ────────┴──> Decoder ── loss_and_grads / evaluate / logits
 //!                                                     │  ├── adapter: PEFT files in and out
 //!                                                     │  └── generate: KV cache, sampling
-//!   merge: base + adapter -> new shards, one tensor at a time
+//!   merge: base + adapter -> one tensor at a time -> new shards
+//!   gguf: GGUF files as a source of tensors; names, types and blocks of the format
 //! ```
 
 pub mod adapter;
@@ -15,6 +16,7 @@ pub mod decoder;
 mod error;
 mod families;
 pub mod generate;
+pub mod gguf;
 pub mod hub;
 mod linear;
 pub mod merge;
@@ -27,6 +29,7 @@ pub mod weights;
 
 pub use decoder::{
     Decoder, LoadOptions, LoraConfig, LossOut, PassBytes, PassShape, Policy, Quantization, Resident, Sketch, StepOptions, Trainable,
+    check_names, open_source, stream_logits,
 };
 pub use error::{Error, Result};
 pub use params::{Grads, Param, ParamId, Params};

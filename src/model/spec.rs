@@ -175,11 +175,14 @@ pub struct DecoderSpec {
 }
 
 impl DecoderSpec {
-    /// Reads `config.json` of a model folder.
+    /// Reads `config.json` of a model folder, or the metadata of a GGUF file.
     ///
     /// # Errors
     /// When the file cannot be read, the architecture is unknown, or a field does not fit; the error names the field.
     pub fn from_dir(dir: &Path) -> Result<Self> {
+        if super::gguf::is_gguf(dir) {
+            return Ok(super::gguf::GgufSource::new(super::gguf::GgufFile::open(dir)?)?.spec().clone());
+        }
         let path = dir.join("config.json");
         if !path.is_file() {
             let message = if dir.is_dir() { "there is no config.json in this folder" } else { "there is no such folder" };

@@ -36,7 +36,7 @@ impl Materials {
     /// Finds the model, reads the data, plans the memory.
     pub(super) fn gather(config: &RunConfig, on: &mut dyn FnMut(Happening)) -> Result<Self, Fault> {
         let (id, path, spec) = prepare::base_model(config)?;
-        let tokenizer = TextTokenizer::load(&path)?;
+        let tokenizer = crate::app::load::tokenizer_at(&path)?;
         on(Happening::Doing("reading and tokenising the data"));
         let data = prepare::data(config, &tokenizer)?;
         on(Happening::Data(&data.record));

@@ -1,6 +1,7 @@
 //! Reports as text. Each function takes a report and gives what is printed; nothing here prints or decides.
 
 mod data;
+mod export;
 mod measure;
 mod model;
 mod runs;
@@ -8,6 +9,7 @@ mod runs;
 use std::fmt::Write;
 
 pub use data::{data_check, data_stats};
+pub use export::exported;
 pub use measure::{bench_train, ceilings, doctor, plan};
 pub use model::{eval, generated, gradients, merged, random_model, recipe};
 pub use runs::{demo, init, run, runs, train};

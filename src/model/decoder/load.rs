@@ -11,12 +11,13 @@ use super::layer::Layer;
 use super::needs::Needs;
 use super::{Decoder, Trainable};
 use crate::model::error::{Error, Result};
+use crate::model::gguf::{GgufFile, GgufSource, is_gguf};
 use crate::model::linear::Linear;
 use crate::model::norm::Norm;
 use crate::model::params::Params;
 use crate::model::seed;
 use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm};
-use crate::model::weights::Shards;
+use crate::model::weights::{Shards, TensorSource};
 
 /// How the matrices of the linear layers are held. Embedding, head and norms are never quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -54,7 +55,10 @@ fn is_buffer(name: &str) -> bool {
 }
 
 /// Compares the names in the files with those that the config asks for.
-pub(crate) fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
+///
+/// # Errors
+/// Naming the first tensor that is missing, has another shape, or has no place.
+pub fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
     let wanted = spec.tensors();
     for t in &wanted {
         if !shards.has(&t.name) {
@@ -76,14 +80,29 @@ pub(crate) fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
     Ok(())
 }
 
-struct Loader<'a> {
-    spec: &'a DecoderSpec,
-    shards: &'a Shards,
-    options: &'a LoadOptions,
+/// The architecture and tensors of a model folder or a GGUF file.
+///
+/// # Errors
+/// When a file is missing or damaged, or does not fit the architecture.
+pub fn open_source(path: &Path) -> Result<(DecoderSpec, Box<dyn TensorSource>)> {
+    if is_gguf(path) {
+        let source = GgufSource::new(GgufFile::open(path)?)?;
+        return Ok((source.spec().clone(), Box::new(source)));
+    }
+    let spec = DecoderSpec::from_dir(path)?;
+    let shards = Shards::open(path)?;
+    check_names(&spec, &shards)?;
+    Ok((spec, Box::new(shards)))
+}
+
+pub(super) struct Loader<'a> {
+    pub(super) spec: &'a DecoderSpec,
+    pub(super) shards: &'a dyn TensorSource,
+    pub(super) options: &'a LoadOptions,
 }
 
 impl Loader<'_> {
-    fn dense(&self, name: &str) -> Result<Tensor> {
+    pub(super) fn dense(&self, name: &str) -> Result<Tensor> {
         Ok(self.shards.float(name, self.options.compute_dtype)?.to_device(&self.options.device)?)
     }
 
@@ -92,7 +111,7 @@ impl Loader<'_> {
         Ok(self.shards.float(name, DType::F32)?.to_device(&self.options.device)?)
     }
 
-    fn norm(&self, path: &str) -> Result<Norm> {
+    pub(super) fn norm(&self, path: &str) -> Result<Norm> {
         let name = format!("{path}.weight");
         Ok(match self.spec.norm {
             NormKind::Rms => Norm::Rms { weight: self.small(&name)?, name, eps: self.spec.norm_eps, param: None },
@@ -119,7 +138,7 @@ impl Loader<'_> {
         Ok(Linear { name, stream, weight, bias, weight_param: None, bias_param: None, lora: None })
     }
 
-    fn layer(&self, i: usize) -> Result<Layer> {
+    pub(super) fn layer(&self, i: usize) -> Result<Layer> {
         let s = self.spec;
         let at = format!("model.layers.{i}");
         let [norm1, norm2] = s.norm_names();
@@ -151,7 +170,7 @@ impl Loader<'_> {
 }
 
 impl Decoder {
-    /// Loads a model folder (`config.json` and safetensors), quantising each matrix as it is read.
+    /// Loads a model folder (`config.json` and safetensors) or a GGUF file, quantising each matrix as it is read.
     ///
     /// # Errors
     /// When a file is missing or damaged, or does not fit the config; the error names file and tensor or field.
@@ -159,10 +178,16 @@ impl Decoder {
         if !matches!(options.compute_dtype, DType::F32 | DType::BF16) {
             return Err(Error::Value(format!("compute dtype {:?} is not supported: f32 and bf16 are", options.compute_dtype)));
         }
-        let spec = DecoderSpec::from_dir(dir)?;
-        let shards = Shards::open(dir)?;
-        check_names(&spec, &shards)?;
-        let loader = Loader { spec: &spec, shards: &shards, options };
+        let (spec, source) = open_source(dir)?;
+        Self::from_source(dir, spec, source.as_ref(), options)
+    }
+
+    /// Builds a decoder from tensors in any form; `origin` is where they came from.
+    ///
+    /// # Errors
+    /// When a tensor is missing or damaged.
+    pub fn from_source(origin: &Path, spec: DecoderSpec, source: &dyn TensorSource, options: &LoadOptions) -> Result<Self> {
+        let loader = Loader { spec: &spec, shards: source, options };
         let embedding = loader.dense("model.embed_tokens.weight")?;
         let head = if spec.tie_word_embeddings { embedding.clone() } else { loader.dense("lm_head.weight")? };
         let final_norm = loader.norm("model.norm")?;
@@ -170,7 +195,7 @@ impl Decoder {
         let stored = layers.first().is_some_and(|l| matches!(l.q.weight, Weight::Nf4(_)));
         let quantization = if stored { Quantization::Nf4 } else { options.quantization };
         Ok(Self {
-            source: dir.to_path_buf(),
+            source: origin.to_path_buf(),
             compute_dtype: options.compute_dtype,
             quantization,
             device: options.device.clone(),

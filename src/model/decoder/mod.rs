@@ -7,6 +7,7 @@ mod layer;
 mod load;
 mod needs;
 mod step;
+mod stream;
 mod tape;
 mod trainable;
 
@@ -19,9 +20,9 @@ use tallow_kernels::weight::Weight;
 
 pub use footprint::{PassBytes, PassShape, Resident, Sketch};
 use layer::Layer;
-pub(crate) use load::check_names;
-pub use load::{LoadOptions, Quantization};
+pub use load::{LoadOptions, Quantization, check_names, open_source};
 pub use step::{LossOut, StepOptions};
+pub use stream::stream_logits;
 pub use tape::Policy;
 pub use trainable::LoraConfig;
 pub(crate) use trainable::peft_names;

@@ -169,6 +169,6 @@ impl Decoder {
     }
 }
 
-fn longest(cu_seqlens: &[u32]) -> usize {
+pub(super) fn longest(cu_seqlens: &[u32]) -> usize {
     cu_seqlens.windows(2).map(|w| w[1].saturating_sub(w[0])).max().unwrap_or(0) as usize
 }

@@ -2,7 +2,9 @@
 
 mod bnb;
 mod read;
+mod source;
 mod write;
 
 pub use read::{Shards, weight_files, weight_hash};
+pub use source::TensorSource;
 pub use write::{PlannedTensor, ShardWriter};

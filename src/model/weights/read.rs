@@ -42,6 +42,9 @@ pub struct Shards {
 /// # Errors
 /// When there are none, or the index names one that is missing.
 pub fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    if crate::model::gguf::is_gguf(dir) {
+        return Ok(vec![dir.to_path_buf()]);
+    }
     Ok(listing(dir)?.0)
 }
 

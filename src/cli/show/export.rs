@@ -1,0 +1,22 @@
+//! What was exported.
+
+use super::super::style::{Paint, bytes, count, duration};
+use super::Lines;
+use crate::app::export::ExportReport;
+
+/// `tallow export`.
+pub fn exported(r: &ExportReport, paint: Paint) -> String {
+    let mut out = Lines::default();
+    let types: Vec<String> = r.types.iter().map(|(name, n)| format!("{n} {name}")).collect();
+    let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
+    out.named(paint, r.format, format!("{}  {}", r.out.display(), r.kind));
+    out.named(paint, "tensors", format!("{}{types}, {}, in {}", r.tensors, bytes(r.bytes), duration(r.seconds)));
+    let p = &r.proof;
+    let figures = format!("mean KL {:.2e} (at most {:.0e}), largest logit difference {:.2e}", p.mean_kl, p.bounds.kl, p.max_abs);
+    let same = format!("same likeliest token at {:.1} % of {} positions", 100.0 * p.same_top, count(p.tokens as u64));
+    out.named(paint, "proved", format!("{figures}, {same}"));
+    for note in &r.notes {
+        out.named(paint, "note", note);
+    }
+    out.0
+}

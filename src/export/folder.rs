@@ -1,0 +1,137 @@
+//! Folders in Hugging Face's layout: the merged model as safetensors, and the adapter in PEFT's form.
+
+use std::path::Path;
+
+use safetensors::Dtype;
+
+use super::proof::EXACT;
+use super::{Bounds, Merged, Prompts, Proof, card};
+use crate::base::atomic::{AtomicDir, write_file};
+use crate::base::error::Fault;
+use crate::model::adapter::AdapterFile;
+use crate::model::merge::copy_side_files;
+use crate::model::weights::{PlannedTensor, ShardWriter};
+use crate::model::{open_source, stream_logits};
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct FolderReport {
+    /// Tensors written.
+    pub tensors: usize,
+    /// Bytes of all tensors.
+    pub bytes: u64,
+    /// The comparison with the live model.
+    pub proof: Proof,
+}
+
+/// How merged safetensors are written.
+#[derive(Debug, Clone)]
+pub struct SafetensorsOptions {
+    /// F32, BF16 or F16; `None` keeps each tensor's own (BF16 where it was quantised).
+    pub dtype: Option<Dtype>,
+    /// Where shards are cut.
+    pub max_shard_bytes: u64,
+}
+
+/// Refuses a base whose side files are not those of Hugging Face.
+pub(super) fn need_folder(model: &Path) -> Result<(), Fault> {
+    if model.is_dir() {
+        return Ok(());
+    }
+    Err(Fault::new("export_unsupported", format!("{}: a GGUF file has no config.json to go with safetensors", model.display()))
+        .hint("export GGUF, or use the model folder that the file was made from"))
+}
+
+/// What the proof allows for weights of a dtype.
+pub(super) fn bounds(dtype: Dtype) -> Bounds {
+    match dtype {
+        Dtype::F32 => EXACT,
+        Dtype::F16 => Bounds { kl: 1e-4, max_abs: 0.05 },
+        _ => Bounds { kl: 2e-3, max_abs: 0.3 },
+    }
+}
+
+/// The dtype that a tensor of the base is stored in, BF16 where it is quantised.
+pub(super) fn stored(merged: &Merged, name: &str) -> Dtype {
+    match merged.base().dtype(name) {
+        Some(d @ (Dtype::F32 | Dtype::F16)) => d,
+        _ => Dtype::BF16,
+    }
+}
+
+/// Writes the merged model into the new folder `out`, with everything that belongs to it, and proves it.
+///
+/// # Errors
+/// When the disk refuses or the proof fails; then nothing is left of the folder.
+pub fn write_safetensors(
+    merged: &Merged,
+    model: &Path,
+    prompts: &Prompts,
+    options: &SafetensorsOptions,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<FolderReport, Fault> {
+    need_folder(model)?;
+    let folder = AtomicDir::new(out)?;
+    let tensors = merged.spec().tensors();
+    let plan: Vec<PlannedTensor> = tensors
+        .iter()
+        .map(|t| {
+            let dtype = options.dtype.unwrap_or_else(|| stored(merged, &t.name));
+            PlannedTensor { name: t.name.clone(), dtype, shape: t.shape.clone() }
+        })
+        .collect();
+    let bytes = plan.iter().map(PlannedTensor::bytes).sum();
+    // The coarsest of them decides what may be lost.
+    let coarse = [Dtype::BF16, Dtype::F16].into_iter().find(|d| plan.iter().any(|p| p.dtype == *d)).unwrap_or(Dtype::F32);
+    let total: u64 = tensors.iter().map(|t| t.shape.iter().product::<usize>() as u64).sum();
+    let mut done = 0;
+    let mut writer = ShardWriter::new(folder.path(), plan, options.max_shard_bytes);
+    for t in &tensors {
+        let values = merged.values(&t.name, &t.shape)?;
+        writer.write_f32(&t.name, &values)?;
+        merged.base().release(&t.name);
+        done += values.len() as u64;
+        progress(done, total);
+    }
+    writer.finish()?;
+    copy_side_files(model, folder.path(), options.dtype)?;
+    let (spec, written) = open_source(folder.path())?;
+    let proof = Proof::of(merged, &spec, written.as_ref(), prompts, bounds(coarse))?;
+    drop(written);
+    write_file(&folder.path().join("README.md"), card::model_card(merged, model, "transformers", coarse_name(coarse), &proof).as_bytes())?;
+    folder.commit()?;
+    Ok(FolderReport { tensors: tensors.len(), bytes, proof })
+}
+
+pub(super) fn coarse_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F32 => "f32",
+        Dtype::F16 => "f16",
+        _ => "bf16",
+    }
+}
+
+/// Writes the adapter into the new folder `out` as PEFT reads it, and proves it.
+///
+/// # Errors
+/// When there is no adapter, the disk refuses, or the proof fails; then nothing is left of the folder.
+pub fn write_peft(merged: &Merged, model: &Path, adapter: &Path, prompts: &Prompts, out: &Path) -> Result<FolderReport, Fault> {
+    let folder = AtomicDir::new(out)?;
+    let mut bytes = 0;
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        let from = adapter.join(name);
+        let content = std::fs::read(&from).map_err(|e| Fault::io("read", &from, &e))?;
+        bytes += content.len() as u64;
+        write_file(&folder.path().join(name), &content)?;
+    }
+    let read = AdapterFile::open(folder.path())?;
+    read.check_places(merged.spec())?;
+    let want = merged.live_logits(&prompts.ids, &prompts.cu_seqlens)?;
+    let got = stream_logits(merged.spec(), merged.base(), Some(&read), &prompts.ids, &prompts.cu_seqlens)?;
+    let proof = Proof::compare(&want, &got, prompts, EXACT)?;
+    let tensors = read.tensor_count();
+    write_file(&folder.path().join("README.md"), card::model_card(merged, model, "peft", "f32", &proof).as_bytes())?;
+    folder.commit()?;
+    Ok(FolderReport { tensors, bytes, proof })
+}

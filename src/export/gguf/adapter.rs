@@ -1,0 +1,106 @@
+//! The adapter alone, for llama.cpp's LoRA loader.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use super::writer::{Planned, Writer};
+use crate::base::atomic::AtomicFile;
+use crate::base::error::Fault;
+use crate::export::proof::EXACT;
+use crate::export::{Merged, Prompts, Proof, WithPairs};
+use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
+use crate::model::gguf::{Arch, GgmlType, GgufFile, Value};
+use crate::model::spec::LinearKind;
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct AdapterReport {
+    /// Tensors in the file.
+    pub tensors: usize,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// The comparison with the live model.
+    pub proof: Proof,
+}
+
+/// Writes the adapter to `out`, opens it again and proves it.
+///
+/// # Errors
+/// When there is no adapter, the disk refuses, or the proof fails; then nothing is left of the file.
+pub fn write_adapter(merged: &Merged, prompts: &Prompts, out: &Path) -> Result<AdapterReport, Fault> {
+    let spec = merged.spec();
+    let arch = Arch::of(spec.family);
+    let Some(adapter) = merged.adapter() else {
+        return Err(Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR"));
+    };
+    // llama.cpp multiplies by alpha / rank, whatever the adapter's own rule is.
+    let alpha = adapter.config.scale() * adapter.config.rank as f64;
+    let pairs = [
+        ("general.architecture", Value::String(arch.name().into())),
+        ("general.type", Value::String("adapter".into())),
+        ("adapter.type", Value::String("lora".into())),
+        ("adapter.lora.alpha", Value::F32(alpha as f32)),
+        ("general.file_type", Value::U32(0)),
+        ("general.quantization_version", Value::U32(2)),
+    ];
+    let mut plan = Vec::new();
+    let mut values = Vec::new();
+    for layer in 0..spec.num_layers {
+        for kind in LinearKind::ALL {
+            let path = format!("model.layers.{layer}.{}", kind.path());
+            let (rows, columns) = spec.linear_shape(kind);
+            let Some((a, b)) = adapter.pair(&path, (rows, columns))? else { continue };
+            let weight = format!("{path}.weight");
+            let name = gguf_name(arch, &weight)
+                .ok_or_else(|| Fault::new("export_unsupported", format!("`{weight}` has no name in GGUF files")))?;
+            let mut up = b.flatten_all()?.to_vec1::<f32>()?;
+            if let Some(heads) = reordered_heads(arch, spec, &weight) {
+                up = reorder_rows(&up, rows, heads, false);
+            }
+            let rank = adapter.config.rank;
+            plan.push(Planned { name: format!("{name}.lora_a"), shape: vec![rank, columns], kind: GgmlType::F32 });
+            plan.push(Planned { name: format!("{name}.lora_b"), shape: vec![rows, rank], kind: GgmlType::F32 });
+            values.push(a.flatten_all()?.to_vec1::<f32>()?);
+            values.push(up);
+        }
+    }
+    let file = AtomicFile::new(out)?;
+    let pairs: Vec<(String, Value)> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    let mut writer = Writer::begin(file.file(), out, &pairs, plan.clone())?;
+    for v in &values {
+        writer.put(&v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
+    }
+    let bytes = writer.finish()?;
+    let back = read_adapter(merged, &GgufFile::open(file.path())?)?;
+    let proof = Proof::of(merged, spec, &back, prompts, EXACT)?;
+    file.commit()?;
+    Ok(AdapterReport { tensors: plan.len(), bytes, proof })
+}
+
+/// Reads an adapter file as llama.cpp does, onto the base.
+fn read_adapter<'a>(merged: &'a Merged, file: &GgufFile) -> Result<WithPairs<'a>, Fault> {
+    let spec = merged.spec();
+    let arch = file.get("general.architecture").and_then(Value::as_str).and_then(Arch::from_name);
+    let arch = arch.ok_or_else(|| Fault::new("export_proof_failed", "the adapter file names no architecture"))?;
+    let alpha = file.get("adapter.lora.alpha").and_then(Value::as_f64).unwrap_or(0.0);
+    let mut with = WithPairs::new(merged);
+    for layer in 0..spec.num_layers {
+        for kind in LinearKind::ALL {
+            let path = format!("model.layers.{layer}.{}", kind.path());
+            let weight = format!("{path}.weight");
+            let Some(name) = gguf_name(arch, &weight) else { continue };
+            let (down, up) = (format!("{name}.lora_a"), format!("{name}.lora_b"));
+            let Some(info) = file.tensors().get(&down) else { continue };
+            let (rank, (rows, columns)) = (info.shape[0], spec.linear_shape(kind));
+            let mut b = file.float(&up)?;
+            if let Some(heads) = reordered_heads(arch, spec, &weight) {
+                b = reorder_rows(&b, rows, heads, true);
+            }
+            let a = Tensor::from_vec(file.float(&down)?, (rank, columns), &Device::Cpu)?;
+            let b = Tensor::from_vec(b, (rows, rank), &Device::Cpu)?;
+            with.add(path, a, b, alpha / rank as f64);
+        }
+    }
+    Ok(with)
+}

@@ -1,0 +1,135 @@
+//! The metadata of a model, as llama.cpp expects them for each architecture, and what it cannot express.
+
+use super::{Preset, tokenizer};
+use crate::base::error::Fault;
+use crate::data::TextTokenizer;
+use crate::export::Merged;
+use crate::model::gguf::{Arch, Value};
+use crate::model::spec::{DecoderSpec, RopeScaling};
+
+/// Key-value pairs in their order, and remarks for the reader of the report.
+pub(super) struct Metadata {
+    pub(super) pairs: Vec<(String, Value)>,
+    pub(super) notes: Vec<String>,
+}
+
+/// YaRN's constants that llama.cpp assumes.
+const BETAS: (f64, f64) = (32.0, 1.0);
+
+fn refuse(message: String) -> Fault {
+    Fault::new("export_unsupported", message).hint("export merged safetensors instead: --format safetensors")
+}
+
+/// Whether llama.cpp's own YaRN does the same.
+fn is_usual_yarn(scaling: &RopeScaling) -> bool {
+    matches!(scaling, RopeScaling::Yarn { beta_fast, beta_slow, truncate: true, .. } if (*beta_fast, *beta_slow) == BETAS)
+}
+
+/// The divisors of the frequencies, where they cannot be said in words. Only the Llama architecture reads them.
+pub(super) fn frequency_factors(spec: &DecoderSpec, arch: Arch) -> Option<Vec<f32>> {
+    let needed = match &spec.rope_scaling {
+        RopeScaling::Llama3 { .. } | RopeScaling::Factors { .. } => true,
+        yarn @ RopeScaling::Yarn { .. } => !is_usual_yarn(yarn),
+        RopeScaling::None | RopeScaling::Linear { .. } => false,
+    };
+    (needed && arch == Arch::Llama).then(|| spec.rope_scaling.factors(spec.head_dim, spec.rope_theta).0)
+}
+
+/// Refuses what llama.cpp would compute otherwise than the model's config says.
+fn check(spec: &DecoderSpec, arch: Arch) -> Result<(), Fault> {
+    let name = arch.name();
+    let no = |what: &str| Err(refuse(format!("llama.cpp's `{name}` has no {what}, which this model uses")));
+    if spec.o_bias && arch != Arch::Llama {
+        return no("bias on the attention output");
+    }
+    if spec.mlp_bias && arch != Arch::Llama {
+        return no("biases in the feed-forward block");
+    }
+    if matches!(arch, Arch::Qwen2 | Arch::Olmo | Arch::Olmo2) && spec.q_width() != spec.hidden_size {
+        return no("head width other than hidden_size / heads");
+    }
+    let by_factors = matches!(spec.rope_scaling, RopeScaling::Llama3 { .. } | RopeScaling::Factors { .. });
+    let odd_yarn = matches!(spec.rope_scaling, RopeScaling::Yarn { .. }) && !is_usual_yarn(&spec.rope_scaling);
+    if arch != Arch::Llama && (by_factors || odd_yarn) {
+        return no("rotation with frequencies of this kind");
+    }
+    Ok(())
+}
+
+/// Where llama.cpp differs from the model's config without being wrong for every input.
+pub fn notes(spec: &DecoderSpec) -> Vec<String> {
+    let window = spec.windows.iter().flatten().min();
+    let text = |w: &usize| {
+        format!(
+            "llama.cpp has no sliding window for this architecture: beyond {w} tokens it attends to all of them, the model's config does not"
+        )
+    };
+    window.filter(|w| **w < spec.max_positions).map(text).into_iter().collect()
+}
+
+pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, preset: Preset) -> Result<Metadata, Fault> {
+    let spec = merged.spec();
+    let arch = Arch::of(spec.family);
+    check(spec, arch)?;
+    let mut pairs = vec![
+        ("general.architecture".to_owned(), Value::String(arch.name().into())),
+        ("general.type".to_owned(), Value::String("model".into())),
+        ("general.name".to_owned(), Value::String(model_name(texts))),
+        ("general.file_type".to_owned(), Value::U32(preset.file_type())),
+        ("general.quantization_version".to_owned(), Value::U32(2)),
+    ];
+    let mut put = |key: &str, v: Value| pairs.push((format!("{}.{key}", arch.name()), v));
+    let count = |n: usize| Value::U32(n as u32);
+    put("block_count", count(spec.num_layers));
+    put("context_length", count(spec.max_positions));
+    put("embedding_length", count(spec.hidden_size));
+    put("feed_forward_length", count(spec.intermediate_size));
+    put("attention.head_count", count(spec.num_heads));
+    put("attention.head_count_kv", count(spec.num_kv_heads));
+    put("attention.key_length", count(spec.head_dim));
+    put("attention.value_length", count(spec.head_dim));
+    let epsilon = if arch == Arch::Olmo { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
+    put(epsilon, Value::F32(spec.norm_eps as f32));
+    if let Some(clip) = spec.clip_qkv {
+        put("attention.clamp_kqv", Value::F32(clip as f32));
+    }
+    put("vocab_size", count(spec.vocab_size));
+    put("rope.dimension_count", count(spec.head_dim));
+    put("rope.freq_base", Value::F32(spec.rope_theta as f32));
+    for (key, v) in rope(spec, arch) {
+        put(key, v);
+    }
+    pairs.extend(tokenizer::metadata(texts, spec)?);
+    Ok(Metadata { pairs, notes: notes(spec) })
+}
+
+fn rope(spec: &DecoderSpec, arch: Arch) -> Vec<(&'static str, Value)> {
+    let text = |s: &str| Value::String(s.into());
+    let number = |v: f64| Value::F32(v as f32);
+    let by_factors = frequency_factors(spec, arch).is_some();
+    let attention = spec.rope_scaling.factors(spec.head_dim, spec.rope_theta).1;
+    match &spec.rope_scaling {
+        RopeScaling::Linear { factor } => vec![("rope.scaling.type", text("linear")), ("rope.scaling.factor", number(*factor))],
+        RopeScaling::Yarn { factor, original_max_position, .. } if !by_factors => {
+            let mut pairs = vec![
+                ("rope.scaling.type", text("yarn")),
+                ("rope.scaling.factor", number(*factor)),
+                ("rope.scaling.original_context_length", Value::U32(*original_max_position as u32)),
+            ];
+            // llama.cpp multiplies by 0.1 ln(factor) + 1 itself.
+            let beside = f64::from(attention) / (0.1 * factor.ln() + 1.0);
+            if (beside - 1.0).abs() > 1e-6 {
+                pairs.push(("rope.scaling.attn_factor", number(beside)));
+            }
+            pairs
+        }
+        _ if (attention - 1.0).abs() > 1e-6 => {
+            vec![("rope.scaling.type", text("none")), ("rope.scaling.attn_factor", number(f64::from(attention)))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn model_name(texts: &TextTokenizer) -> String {
+    texts.origin().file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+}

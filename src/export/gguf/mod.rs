@@ -1,0 +1,155 @@
+//! GGUF files: the merged model in any of llama.cpp's types, and the adapter alone.
+
+mod adapter;
+mod metadata;
+mod mix;
+mod read_tokenizer;
+mod tokenizer;
+mod unigram;
+mod writer;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+pub use adapter::{AdapterReport, write_adapter};
+pub use metadata::notes;
+pub use mix::Preset;
+pub use read_tokenizer::{end_ids, tokenizer_of};
+
+use super::quantise::quantize;
+use super::{Merged, Prompts, Proof};
+use crate::base::atomic::AtomicFile;
+use crate::base::error::Fault;
+use crate::data::TextTokenizer;
+use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
+use crate::model::gguf::{Arch, GgmlType, GgufFile, GgufSource};
+use writer::{Planned, Writer};
+
+/// Elements that are unpacked for one pass of the quantiser: bounds what is held beside the merged tensor.
+const RUN: usize = 1 << 24;
+
+/// What was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct GgufReport {
+    /// Tensors in the file.
+    pub tensors: usize,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// How many tensors have which type.
+    pub types: std::collections::BTreeMap<&'static str, usize>,
+    /// Bits a weight, over all of them.
+    pub bits_per_weight: f64,
+    /// The comparison with the live model.
+    pub proof: Proof,
+    /// Where llama.cpp differs from what the model's own config says.
+    pub notes: Vec<String>,
+}
+
+/// Writes the merged model to `out` and proves it. `progress` is told how many elements of how many are done.
+///
+/// # Errors
+/// When llama.cpp cannot express the model, the disk refuses, or the proof fails; then nothing is left of the file.
+pub fn write_model(
+    merged: &Merged,
+    tokenizer: &TextTokenizer,
+    prompts: &Prompts,
+    preset: Preset,
+    out: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<GgufReport, Fault> {
+    let spec = merged.spec();
+    let arch = Arch::of(spec.family);
+    let file = AtomicFile::new(out)?;
+    let metadata = metadata::of_model(merged, tokenizer, preset)?;
+    let plan = plan(merged, arch, preset)?;
+    let mut writer = Writer::begin(file.file(), out, &metadata.pairs, plan.iter().map(|p| p.planned.clone()).collect())?;
+    let total: u64 = plan.iter().map(|p| p.planned.elements() as u64).sum();
+    let mut done = 0;
+    for entry in &plan {
+        let mut values = match &entry.source {
+            Source::Values(v) => v.clone(),
+            Source::Tensor(name) => merged.values(name, &entry.planned.shape)?,
+        };
+        let rows = entry.planned.shape[0];
+        if let Some(heads) = entry.heads {
+            values = reorder_rows(&values, rows, heads, false);
+        }
+        let width = values.len() / rows.max(1);
+        let width = if entry.planned.shape.len() > 1 { width } else { values.len() };
+        for run in values.chunks((RUN / width.max(1)).max(1) * width.max(1)) {
+            writer.put(&quantize(entry.planned.kind, run, width, None))?;
+            done += run.len() as u64;
+            progress(done, total);
+        }
+        if let Source::Tensor(name) = &entry.source {
+            merged.base().release(name);
+        }
+    }
+    let bytes = writer.finish()?;
+    let written = GgufSource::new(GgufFile::open(file.path())?)?;
+    let mut proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
+    let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
+    proof.tensors(merged, &written, &|name| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str())).map_or(0.0, |k| mix::loss(*k)))?;
+    drop(written);
+    file.commit()?;
+    let mut types = std::collections::BTreeMap::new();
+    for p in &plan {
+        *types.entry(p.planned.kind.name()).or_default() += 1;
+    }
+    let weights: usize = plan.iter().map(|p| p.planned.bytes()).sum();
+    let bits_per_weight = 8.0 * weights as f64 / total as f64;
+    Ok(GgufReport { tensors: plan.len(), bytes, types, bits_per_weight, proof, notes: metadata.notes })
+}
+
+enum Source {
+    Tensor(String),
+    Values(Vec<f32>),
+}
+
+struct Entry {
+    planned: Planned,
+    source: Source,
+    heads: Option<usize>,
+}
+
+/// Every tensor of the file, in its order.
+fn plan(merged: &Merged, arch: Arch, preset: Preset) -> Result<Vec<Entry>, Fault> {
+    let spec = merged.spec();
+    let mut tensors = spec.tensors();
+    if arch == Arch::Olmo2 && spec.tie_word_embeddings {
+        // llama.cpp wants the head spelled out for this architecture.
+        let mut head = tensors[0].clone();
+        head.name = "lm_head.weight".into();
+        tensors.push(head);
+    }
+    let tied = spec.tie_word_embeddings && arch != Arch::Olmo2;
+    let mut plan = Vec::new();
+    for t in tensors {
+        let name =
+            gguf_name(arch, &t.name).ok_or_else(|| Fault::new("export_unsupported", format!("`{}` has no name in GGUF files", t.name)))?;
+        let kind = mix::choose(preset, spec, arch, tied, &name, &t.shape);
+        let source =
+            if t.name == "lm_head.weight" && spec.tie_word_embeddings { "model.embed_tokens.weight".into() } else { t.name.clone() };
+        plan.push(Entry {
+            heads: reordered_heads(arch, spec, &t.name),
+            planned: Planned { name, shape: t.shape, kind },
+            source: Source::Tensor(source),
+        });
+    }
+    if let Some(factors) = metadata::frequency_factors(spec, arch) {
+        let planned = Planned { name: "rope_freqs.weight".into(), shape: vec![factors.len()], kind: GgmlType::F32 };
+        plan.push(Entry { planned, source: Source::Values(factors), heads: None });
+    }
+    Ok(plan)
+}
+
+/// Relative error of a type on some values: the root of the mean square, over that of the values.
+pub fn relative_error(kind: GgmlType, values: &[f32], width: usize) -> f64 {
+    let back = crate::model::gguf::dequantize(kind, &quantize(kind, values, width, None));
+    let sum = |v: &dyn Fn(usize) -> f64| (0..values.len()).map(v).sum::<f64>();
+    let wrong = sum(&|i| f64::from(values[i] - back[i]).powi(2));
+    let all = values.par_iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
+    (wrong / all.max(f64::MIN_POSITIVE)).sqrt()
+}

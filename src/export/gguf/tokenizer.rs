@@ -1,0 +1,185 @@
+//! The tokenizer as llama.cpp expects it, from `tokenizer.json`.
+
+use std::collections::HashMap;
+
+use serde_json::Value as Json;
+
+use super::unigram;
+use crate::base::error::Fault;
+use crate::data::TextTokenizer;
+use crate::model::gguf::Value;
+use crate::model::spec::DecoderSpec;
+
+const NORMAL: i32 = 1;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER_DEFINED: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
+const BYTE: i32 = 6;
+
+/// The splitting of Llama 3 and of GPT-4, with digits in threes.
+pub(super) const THREES: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// That of Qwen2, with digits one by one.
+pub(super) const ONES: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// That of Mistral's Tekken.
+pub(super) const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// That of GPT-4o.
+pub(super) const OMNI: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+fn refuse(texts: &TextTokenizer, message: &str) -> Fault {
+    Fault::new("export_tokenizer", format!("{}: {message}", texts.origin().join("tokenizer.json").display()))
+        .hint("export merged safetensors instead: --format safetensors")
+}
+
+/// All `tokenizer.*` pairs.
+pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<Vec<(String, Value)>, Fault> {
+    let text = texts.inner().to_string(false).map_err(|e| refuse(texts, &e.to_string()))?;
+    let json: Json = serde_json::from_str(&text).map_err(|e| refuse(texts, &e.to_string()))?;
+    if json["model"]["type"] != "BPE" {
+        return Err(refuse(texts, &format!("llama.cpp reads BPE tokenizers; this one is {}", json["model"]["type"])));
+    }
+    let mut pairs = Vec::new();
+    let mut put = |key: &str, v: Value| {
+        // The template alone has no `ggml` in its name.
+        let key = if key == "chat_template" { format!("tokenizer.{key}") } else { format!("tokenizer.ggml.{key}") };
+        pairs.push((key, v));
+    };
+    let byte_level = json["pre_tokenizer"].to_string().contains("ByteLevel");
+    let pieces = pieces(&json, spec.vocab_size, byte_level);
+    put("model", Value::String(if byte_level { "gpt2" } else { "llama" }.into()));
+    let pre = match byte_level {
+        true => splitting(&json).ok_or_else(|| refuse(texts, "llama.cpp has no pre-tokenizer that splits text as this one does"))?,
+        false if unigram::is_like_sentencepiece(&json) => "default",
+        false => return Err(refuse(texts, "it is neither byte-level nor made from SentencePiece, so llama.cpp cannot follow it")),
+    };
+    put("pre", Value::String(pre.into()));
+    put("tokens", Value::Array(pieces.iter().map(|p| Value::String(p.text.clone())).collect()));
+    put("token_type", Value::Array(pieces.iter().map(|p| Value::I32(p.kind)).collect()));
+    let merges = merges(&json);
+    if byte_level {
+        put("merges", Value::Array(merges.iter().map(|(a, b)| Value::String(format!("{a} {b}"))).collect()));
+    } else {
+        let names: Vec<&str> = pieces.iter().map(|p| p.text.as_str()).collect();
+        put("scores", Value::Array(unigram::scores(&names, &merges).into_iter().map(Value::F32).collect()));
+        put("add_space_prefix", Value::Bool(unigram::adds_space(&json)));
+    }
+    special(texts, spec, &mut put)?;
+    Ok(pairs)
+}
+
+struct Piece {
+    text: String,
+    kind: i32,
+}
+
+/// Every row of the embedding with its text.
+fn pieces(json: &Json, rows: usize, byte_level: bool) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = (0..rows).map(|i| Piece { text: format!("[PAD{i}]"), kind: UNUSED }).collect();
+    for (text, id) in json["model"]["vocab"].as_object().into_iter().flatten() {
+        if let Some(piece) = id.as_u64().and_then(|id| pieces.get_mut(id as usize)) {
+            let is_byte = !byte_level && text.len() == 6 && text.starts_with("<0x") && text.ends_with('>');
+            let unknown = !byte_level && json["model"]["unk_token"] == text.as_str();
+            *piece = Piece {
+                text: text.clone(),
+                kind: if is_byte {
+                    BYTE
+                } else if unknown {
+                    2
+                } else {
+                    NORMAL
+                },
+            };
+        }
+    }
+    for token in json["added_tokens"].as_array().into_iter().flatten() {
+        let (Some(id), Some(text)) = (token["id"].as_u64(), token["content"].as_str()) else { continue };
+        if let Some(piece) = pieces.get_mut(id as usize).filter(|p| p.kind != 2) {
+            let kind = if token["special"] == true { CONTROL } else { USER_DEFINED };
+            *piece = Piece { text: text.to_owned(), kind };
+        }
+    }
+    pieces
+}
+
+fn merges(json: &Json) -> Vec<(String, String)> {
+    // A space inside a part would be taken for the one between the parts.
+    let part = |s: &str| s.replace(' ', "\u{0120}");
+    let one = |m: &Json| match m {
+        Json::String(s) => s.split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())),
+        Json::Array(a) => Some((part(a.first()?.as_str()?), part(a.get(1)?.as_str()?))),
+        _ => None,
+    };
+    json["model"]["merges"].as_array().into_iter().flatten().filter_map(one).collect()
+}
+
+/// llama.cpp's name for the way a text is split before merging.
+fn splitting(json: &Json) -> Option<&'static str> {
+    if !json["normalizer"].is_null() && json["normalizer"]["type"] != "NFC" {
+        return None;
+    }
+    let pre = &json["pre_tokenizer"];
+    let single = [pre.clone()];
+    let steps: &[Json] = pre["pretokenizers"].as_array().map_or(&single, Vec::as_slice);
+    let own_split = steps.iter().any(|s| s["type"] == "ByteLevel" && s["use_regex"] != false);
+    if steps.iter().any(|s| s["add_prefix_space"] == true) {
+        return None;
+    }
+    let whole = json["model"]["ignore_merges"] == true;
+    let others: Vec<&Json> = steps.iter().filter(|s| s["type"] != "ByteLevel").collect();
+    match (others.as_slice(), own_split) {
+        ([], true) => Some("gpt-2"),
+        ([digits], true) if digits["type"] == "Digits" && digits["individual_digits"] == true => Some("smollm"),
+        ([split], false) if split["type"] == "Split" && split["invert"] != true => match (split["pattern"]["Regex"].as_str()?, whole) {
+            (THREES, true) => Some("llama-bpe"),
+            (THREES, false) => Some("dbrx"),
+            (ONES, false) => Some("qwen2"),
+            (TEKKEN, true) => Some("tekken"),
+            (OMNI, false) => Some("gpt-4o"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Special ids, and what the tokenizer puts around a text.
+fn special(texts: &TextTokenizer, spec: &DecoderSpec, put: &mut impl FnMut(&str, Value)) -> Result<(), Fault> {
+    let config = config(texts);
+    let (ends, begins) = (ids(&config, "eos_token_id"), ids(&config, "bos_token_id"));
+    let eos = texts.eos_id().or(ends.first().copied());
+    // Without this key llama.cpp takes id 11 for the beginning of a text.
+    let bos = texts.bos_id().or(begins.first().copied()).or(eos);
+    let all = [("bos", bos), ("eos", eos), ("unknown", texts.unk_id()), ("padding", texts.pad_id())];
+    for (name, id) in all.into_iter().filter_map(|(n, id)| Some((n, id?))).filter(|(_, id)| (*id as usize) < spec.vocab_size) {
+        put(&format!("{name}_token_id"), Value::U32(id));
+    }
+    if let Some(second) = ends.iter().find(|id| Some(**id) != eos) {
+        put("eot_token_id", Value::U32(*second));
+    }
+    let (bare, full) = (texts.encode("a", false)?, texts.encode("a", true)?);
+    let at = full.windows(bare.len().max(1)).position(|w| w == bare).unwrap_or(0);
+    put("add_bos_token", Value::Bool(at > 0));
+    put("add_eos_token", Value::Bool(full.len() > at + bare.len()));
+    if let Some(template) = texts.chat_template() {
+        put("chat_template", Value::String(template.source().to_owned()));
+    }
+    Ok(())
+}
+
+fn config(texts: &TextTokenizer) -> HashMap<String, Json> {
+    let read = |name: &str| std::fs::read_to_string(texts.origin().join(name)).ok();
+    let parse = |text: String| serde_json::from_str::<HashMap<String, Json>>(&text).ok();
+    let mut all = read("config.json").and_then(parse).unwrap_or_default();
+    // What generation says goes before what the architecture says.
+    all.extend(read("generation_config.json").and_then(parse).unwrap_or_default());
+    all
+}
+
+fn ids(config: &HashMap<String, Json>, key: &str) -> Vec<u32> {
+    let one = |v: &Json| v.as_u64().map(|n| n as u32);
+    match config.get(key) {
+        Some(Json::Array(a)) => a.iter().filter_map(one).collect(),
+        Some(v) => one(v).into_iter().collect(),
+        None => Vec::new(),
+    }
+}

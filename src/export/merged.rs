@@ -1,0 +1,113 @@
+//! A base with an adapter folded in, one tensor at a time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+
+use crate::model::adapter::AdapterFile;
+use crate::model::merge::merged_f32;
+use crate::model::weights::TensorSource;
+use crate::model::{DecoderSpec, Error, Result, open_source, stream_logits};
+
+/// A base model and its adapter, opened but not loaded.
+#[derive(Debug)]
+pub struct Merged {
+    spec: DecoderSpec,
+    base: Box<dyn TensorSource>,
+    adapter: Option<AdapterFile>,
+}
+
+impl Merged {
+    /// Opens a model folder and, where given, an adapter folder.
+    ///
+    /// # Errors
+    /// When one is damaged, or they do not fit each other.
+    pub fn open(model: &Path, adapter: Option<&Path>) -> Result<Self> {
+        let (spec, base) = open_source(model)?;
+        let adapter = adapter.map(AdapterFile::open).transpose()?;
+        if let Some(a) = &adapter {
+            a.check_places(&spec)?;
+        }
+        Ok(Self { spec, base, adapter })
+    }
+
+    /// The architecture.
+    pub fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    /// The base's tensors.
+    pub fn base(&self) -> &dyn TensorSource {
+        self.base.as_ref()
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> Option<&AdapterFile> {
+        self.adapter.as_ref()
+    }
+
+    /// Logits of the live model: the base with the adapter beside it, as it was trained, nothing folded in.
+    ///
+    /// # Errors
+    /// When a tensor is damaged.
+    pub fn live_logits(&self, ids: &[u32], cu_seqlens: &[u32]) -> Result<Tensor> {
+        stream_logits(&self.spec, self.base(), self.adapter.as_ref(), ids, cu_seqlens)
+    }
+
+    /// A tensor with the adapter folded in, in f32.
+    ///
+    /// # Errors
+    /// When it is missing or damaged, or holds a number that is not finite.
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let merged = merged_f32(self.base(), self.adapter.as_ref(), name, shape)?;
+        let values = merged.flatten_all()?.to_vec1::<f32>()?;
+        match values.iter().position(|v| !v.is_finite()) {
+            Some(i) => Err(Error::Value(format!("`{name}` holds {} at element {i}: the model is damaged", values[i]))),
+            None => Ok(values),
+        }
+    }
+}
+
+impl TensorSource for Merged {
+    fn float(&self, name: &str, dtype: DType) -> Result<Tensor> {
+        let spec = self.spec.tensors().into_iter().find(|t| t.name == name);
+        let shape = spec.ok_or_else(|| Error::Value(format!("`{name}` is not a tensor of this model")))?.shape;
+        Ok(merged_f32(self.base(), self.adapter.as_ref(), name, &shape)?.to_dtype(dtype)?)
+    }
+}
+
+/// The base with pairs `B A` that were read back from an exported adapter.
+#[derive(Debug)]
+pub struct WithPairs<'a> {
+    base: &'a dyn TensorSource,
+    spec: &'a DecoderSpec,
+    /// By the path of the linear layer: A `[r, in]`, B `[out, r]`, scale.
+    pairs: BTreeMap<String, (Tensor, Tensor, f64)>,
+}
+
+impl<'a> WithPairs<'a> {
+    /// Without any pair yet.
+    pub fn new(merged: &'a Merged) -> Self {
+        Self { base: merged.base(), spec: &merged.spec, pairs: BTreeMap::new() }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, path: String, a: Tensor, b: Tensor, scale: f64) {
+        self.pairs.insert(path, (a, b, scale));
+    }
+}
+
+impl TensorSource for WithPairs<'_> {
+    fn float(&self, name: &str, dtype: DType) -> Result<Tensor> {
+        let spec = self.spec.tensors().into_iter().find(|t| t.name == name);
+        let shape = spec.ok_or_else(|| Error::Value(format!("`{name}` is not a tensor of this model")))?.shape;
+        let w = merged_f32(self.base, None, name, &shape)?;
+        let pair = name.strip_suffix(".weight").and_then(|p| self.pairs.get(p));
+        let w = match pair {
+            Some((a, b, scale)) => (w + (b.matmul(a)? * *scale)?)?,
+            None => w,
+        };
+        Ok(w.to_dtype(dtype)?)
+    }
+}

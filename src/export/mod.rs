@@ -1,0 +1,18 @@
+//! Trained models in the forms that other programs read. Each is written under a temporary name, opened again with our
+//! own reader, compared with the live model, and only then put in place.
+//!
+//! ```text
+//!   base + adapter ── Merged (f32, a tensor at a time) ──> gguf | safetensors | mlx ──> proof ──> final name
+//!                └── adapter alone ──> PEFT | GGUF adapter | MLX adapter ──────────────> proof ──> final name
+//! ```
+
+pub mod card;
+pub mod folder;
+pub mod gguf;
+mod merged;
+pub mod mlx;
+pub mod proof;
+pub mod quantise;
+
+pub use merged::{Merged, WithPairs};
+pub use proof::{Bounds, Prompts, Proof};

@@ -1,0 +1,135 @@
+//! llama.cpp's names for architectures and tensors, and the order in which it keeps the rows of q and k.
+
+use crate::model::spec::{DecoderSpec, Family};
+
+/// The architectures of llama.cpp that a decoder can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arch {
+    /// Llama, Mistral, and what is built like them.
+    Llama,
+    /// Qwen2 and Qwen2.5.
+    Qwen2,
+    /// Qwen3.
+    Qwen3,
+    /// OLMo 1.
+    Olmo,
+    /// OLMo 2.
+    Olmo2,
+}
+
+impl Arch {
+    const ALL: [Self; 5] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo, Self::Olmo2];
+
+    /// The one that runs a family.
+    pub fn of(family: Family) -> Self {
+        match family {
+            Family::Llama | Family::Mistral | Family::Custom => Self::Llama,
+            Family::Qwen2 => Self::Qwen2,
+            Family::Qwen3 => Self::Qwen3,
+            Family::Olmo => Self::Olmo,
+            Family::Olmo2 => Self::Olmo2,
+        }
+    }
+
+    /// The family that it is read back as.
+    pub fn family(self) -> Family {
+        match self {
+            Self::Llama => Family::Llama,
+            Self::Qwen2 => Family::Qwen2,
+            Self::Qwen3 => Family::Qwen3,
+            Self::Olmo => Family::Olmo,
+            Self::Olmo2 => Family::Olmo2,
+        }
+    }
+
+    /// `general.architecture`, and what its metadata keys begin with.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Olmo => "olmo",
+            Self::Olmo2 => "olmo2",
+        }
+    }
+
+    /// The architecture of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.name() == name)
+    }
+
+    /// llama.cpp turns neighbouring elements of a head for this architecture, not halves: rows of q and k are reordered.
+    pub fn interleaves(self) -> bool {
+        matches!(self, Self::Llama | Self::Olmo)
+    }
+}
+
+/// The name in a GGUF file of a tensor with this Hugging Face name.
+pub fn gguf_name(arch: Arch, name: &str) -> Option<String> {
+    match name {
+        "model.embed_tokens.weight" => return Some("token_embd.weight".into()),
+        "model.norm.weight" => return Some("output_norm.weight".into()),
+        "lm_head.weight" => return Some("output.weight".into()),
+        _ => {}
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let (path, end) = rest.rsplit_once('.')?;
+    let short = match path {
+        "self_attn.q_proj" => "attn_q",
+        "self_attn.k_proj" => "attn_k",
+        "self_attn.v_proj" => "attn_v",
+        "self_attn.o_proj" => "attn_output",
+        "self_attn.q_norm" => "attn_q_norm",
+        "self_attn.k_norm" => "attn_k_norm",
+        "mlp.gate_proj" => "ffn_gate",
+        "mlp.up_proj" => "ffn_up",
+        "mlp.down_proj" => "ffn_down",
+        "input_layernorm" => "attn_norm",
+        "post_attention_layernorm" if arch == Arch::Olmo2 => "post_attention_norm",
+        "post_attention_layernorm" => "ffn_norm",
+        "post_feedforward_layernorm" => "post_ffw_norm",
+        _ => return None,
+    };
+    Some(format!("blk.{layer}.{short}.{end}"))
+}
+
+/// How many heads the rows of a tensor are reordered by, if they are.
+pub fn reordered_heads(arch: Arch, spec: &DecoderSpec, name: &str) -> Option<usize> {
+    if !arch.interleaves() {
+        return None;
+    }
+    let path = name.rsplit_once('.').map_or(name, |(p, _)| p);
+    match path.rsplit_once('.').map(|(_, last)| last) {
+        Some("q_proj") => Some(spec.num_heads),
+        Some("k_proj") => Some(spec.num_kv_heads),
+        _ => None,
+    }
+}
+
+/// Rows `[heads, 2, half]` put in the order `[heads, half, 2]`, or back.
+pub fn reorder_rows(values: &[f32], rows: usize, heads: usize, back: bool) -> Vec<f32> {
+    let (width, per_head) = (values.len() / rows, rows / heads);
+    let half = per_head / 2;
+    let mut out = vec![0f32; values.len()];
+    for row in 0..rows {
+        let (head, i) = (row / per_head, row % per_head);
+        // In the file, row 2i of a head is element i of the first half, and row 2i+1 of the second.
+        let other = head * per_head + (i % half) * 2 + i / half;
+        let (from, to) = if back { (other, row) } else { (row, other) };
+        out[to * width..(to + 1) * width].copy_from_slice(&values[from * width..(from + 1) * width]);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_go_there_and_back() {
+        let v: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let there = reorder_rows(&v, 8, 2, false);
+        assert_eq!(there, [0., 1., 4., 5., 2., 3., 6., 7., 8., 9., 12., 13., 10., 11., 14., 15.]);
+        assert_eq!(reorder_rows(&there, 8, 2, true), v);
+    }
+}

@@ -1,0 +1,330 @@
+//! Exports: what is written computes what the live model computes, or nothing is left.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tallow::base::error::Fault;
+use tallow::data::TextTokenizer;
+use tallow::export::gguf::{Preset, relative_error, tokenizer_of, write_model};
+use tallow::export::quantise::quantize;
+use tallow::export::{Merged, Prompts, Proof};
+use tallow::model::gguf::{GgmlType, GgufFile, GgufSource, dequantize};
+use tallow::model::random_init::{RandomInit, write_random_model};
+use tallow::model::weights::TensorSource;
+use tallow::model::{Decoder, LoadOptions, LoraConfig};
+
+use crate::golden::Outcome;
+use crate::program::Desk;
+
+const FAMILIES: [&str; 7] = ["llama", "llama3", "mistral", "qwen2", "qwen3", "olmo", "olmo2"];
+
+/// A small config of a family whose rows divide into blocks of 256.
+fn config(family: &str) -> Value {
+    let architecture = match family {
+        "llama" | "llama3" => "LlamaForCausalLM",
+        "mistral" => "MistralForCausalLM",
+        "qwen2" => "Qwen2ForCausalLM",
+        "qwen3" => "Qwen3ForCausalLM",
+        "olmo" => "OlmoForCausalLM",
+        _ => "Olmo2ForCausalLM",
+    };
+    let mut c = json!({
+        "architectures": [architecture], "hidden_size": 256, "intermediate_size": 256, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 1024, "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": family == "qwen2",
+    });
+    match family {
+        "llama3" => {
+            c["rope_scaling"] = json!({"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32});
+            c["attention_bias"] = json!(true);
+        }
+        "qwen3" => c["head_dim"] = json!(32),
+        "olmo" => c["clip_qkv"] = json!(2.0),
+        "mistral" => c["sliding_window"] = json!(24),
+        _ => {}
+    }
+    c
+}
+
+/// A random model of a family, with its tokenizer, and an adapter that does something.
+struct Pair {
+    dir: tempfile::TempDir,
+}
+
+impl Pair {
+    fn of(family: &str) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let model = dir.path().join("model");
+        let init = RandomInit { jitter: 0.2, std: 0.06, ..RandomInit::default() };
+        write_random_model(&model, &config(family).to_string(), &init)?;
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/base");
+        for name in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(base.join(name), model.join(name))?;
+        }
+        let mut decoder = Decoder::load(&model, &LoadOptions::default())?;
+        let lora =
+            LoraConfig { rank: 2, alpha: 6.0, dropout: 0.0, use_rslora: family == "qwen3", target_modules: vec!["all-linear".into()] };
+        decoder.add_lora(&lora, 3)?;
+        for (i, p) in decoder.params_mut().iter_mut().enumerate() {
+            if p.name.contains("lora_B") {
+                let n = p.tensor.elem_count();
+                let v: Vec<f32> = (0..n).map(|j| ((i * 31 + j * 17) % 13) as f32 / 60.0 - 0.1).collect();
+                p.tensor = candle_core::Tensor::from_vec(v, p.tensor.dims(), &candle_core::Device::Cpu)?;
+            }
+        }
+        decoder.sync_params()?;
+        decoder.save_adapter(&dir.path().join("adapter"))?;
+        Ok(Self { dir })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn merged(&self) -> anyhow::Result<Merged> {
+        Ok(Merged::open(&self.path("model"), Some(&self.path("adapter")))?)
+    }
+
+    fn prompts(&self, texts: &TextTokenizer) -> anyhow::Result<Prompts> {
+        Ok(Prompts::new(texts, &[], 24)?)
+    }
+}
+
+/// Numbers in 0..1 that look random (xorshift).
+fn uniform(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed | 1 << 40;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    }
+}
+
+/// Names of the folder's entries.
+fn entries(dir: &Path) -> Vec<String> {
+    let mut all: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_gguf_file_of_each_family_computes_what_base_and_adapter_compute() -> Outcome {
+    for family in FAMILIES {
+        let pair = Pair::of(family)?;
+        let (merged, texts) = (pair.merged()?, TextTokenizer::load(&pair.path("model"))?);
+        let out = pair.path("m.gguf");
+        let report = write_model(&merged, &texts, &pair.prompts(&texts)?, Preset::F32, &out, &mut |_, _| {})?;
+        assert!(report.proof.mean_kl < 1e-8 && report.proof.max_abs_relative < 1e-3, "{family}: {:?}", report.proof);
+        // The file is a model of its own, with the tokenizer inside.
+        let alone = Decoder::load(&out, &LoadOptions::default())?;
+        let inside = tokenizer_of(&out)?;
+        let text = "It's 1234 small lakes,\n\n and a boat. <|im_end|>";
+        assert_eq!(inside.encode(text, true)?, texts.encode(text, true)?, "{family}");
+        assert_eq!(inside.eos_id(), texts.eos_id());
+        let ids = inside.encode("Once upon a time", true)?;
+        let cu = [0, ids.len() as u32];
+        let (got, want) = (alone.logits(&ids, &cu)?, merged.live_logits(&ids, &cu)?);
+        assert!(crate::golden::error(&got, &want)? < 1e-4, "{family}");
+        assert_eq!(report.notes.len(), usize::from(family == "mistral"), "{family}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_type_holds_its_own_bound() -> Outcome {
+    let pair = Pair::of("llama")?;
+    let (merged, texts) = (pair.merged()?, TextTokenizer::load(&pair.path("model"))?);
+    let prompts = pair.prompts(&texts)?;
+    let mut last = 0.0;
+    for preset in Preset::ALL {
+        let out = pair.path(&format!("{}.gguf", preset.name()));
+        let r = write_model(&merged, &texts, &prompts, preset, &out, &mut |_, _| {})?;
+        assert_eq!(r.bytes, std::fs::metadata(&out)?.len(), "{}", preset.name());
+        let source = GgufSource::new(GgufFile::open(&out)?)?;
+        let embedding = source.file().tensors()["token_embd.weight"].kind;
+        assert_eq!(embedding, preset.base(), "{}", preset.name());
+        last = f64::max(last, r.bits_per_weight);
+        assert!(r.bits_per_weight <= last);
+    }
+    Ok(())
+}
+
+#[test]
+fn mixes_give_more_bits_where_llama_cpp_does() -> Outcome {
+    let pair = Pair::of("llama")?;
+    let (merged, texts) = (pair.merged()?, TextTokenizer::load(&pair.path("model"))?);
+    let out = pair.path("m.gguf");
+    write_model(&merged, &texts, &pair.prompts(&texts)?, Preset::Q4KM, &out, &mut |_, _| {})?;
+    let file = GgufFile::open(&out)?;
+    let kind = |name: &str| file.tensors()[name].kind;
+    // Two layers: more_bits(0, 2) is false, more_bits(1, 2) is true.
+    assert_eq!(kind("output.weight"), GgmlType::Q6K);
+    assert_eq!((kind("blk.0.attn_v.weight"), kind("blk.1.attn_v.weight")), (GgmlType::Q4K, GgmlType::Q6K));
+    assert_eq!((kind("blk.0.ffn_down.weight"), kind("blk.1.ffn_down.weight")), (GgmlType::Q4K, GgmlType::Q6K));
+    assert_eq!((kind("blk.1.attn_q.weight"), kind("blk.1.attn_norm.weight")), (GgmlType::Q4K, GgmlType::F32));
+    Ok(())
+}
+
+#[test]
+fn a_wrong_file_fails_its_proof() -> Outcome {
+    /// The live model with the rows of one matrix shifted by one.
+    #[derive(Debug)]
+    struct Shifted<'a>(&'a Merged);
+    impl TensorSource for Shifted<'_> {
+        fn float(&self, name: &str, dtype: candle_core::DType) -> tallow::model::Result<candle_core::Tensor> {
+            let t = self.0.float(name, dtype)?;
+            Ok(if name.ends_with("layers.1.self_attn.q_proj.weight") { t.roll(1, 0)? } else { t })
+        }
+    }
+    let pair = Pair::of("llama")?;
+    let merged = pair.merged()?;
+    let prompts = pair.prompts(&TextTokenizer::load(&pair.path("model"))?)?;
+    let of = |source: &dyn TensorSource, preset: Preset| -> Result<Proof, Fault> {
+        let mut proof = Proof::of(&merged, merged.spec(), source, &prompts, preset.bounds())?;
+        proof.tensors(&merged, source, &|_| 0.5)?;
+        Ok(proof)
+    };
+    assert!(of(&merged, Preset::F32).is_ok());
+    assert_eq!(of(&Shifted(&merged), Preset::F32).unwrap_err().code, "export_proof_failed");
+    let few = of(&Shifted(&merged), Preset::Q2K).unwrap_err();
+    assert!(few.code == "export_proof_failed" && few.message.contains("q_proj"), "{few:?}");
+    Ok(())
+}
+
+#[test]
+fn blocks_are_as_near_as_their_bits_allow() {
+    let mut random = uniform(11);
+    let values: Vec<f32> = (0..256 * 64).map(|_| (0..6).map(|_| random() - 0.5).sum::<f32>() * 0.05).collect();
+    let limits = [
+        (GgmlType::F16, 3e-4),
+        (GgmlType::BF16, 3e-3),
+        (GgmlType::Q8_0, 0.006),
+        (GgmlType::Q6K, 0.017),
+        (GgmlType::Q5K, 0.034),
+        (GgmlType::Q5_1, 0.036),
+        (GgmlType::Q5_0, 0.042),
+        (GgmlType::Q4K, 0.072),
+        (GgmlType::Q4_1, 0.075),
+        (GgmlType::Q4_0, 0.085),
+        (GgmlType::Q3K, 0.15),
+        (GgmlType::Q2K, 0.28),
+    ];
+    for (kind, limit) in limits {
+        let e = relative_error(kind, &values, 256);
+        assert!(e < limit && e > limit / 4.0, "{}: {e:.5}", kind.name());
+    }
+    for kind in GgmlType::ALL {
+        for odd in [vec![0.0f32; 256], vec![1e-30; 256], vec![-3.5; 256], [vec![7e4], vec![0.0; 255]].concat()] {
+            let back = dequantize(kind, &quantize(kind, &odd, 256, None));
+            let finite = kind == GgmlType::F16 || back.iter().all(|v| v.is_finite());
+            assert!(finite, "{}: {:?}", kind.name(), &odd[..2]);
+            if odd[0].abs() < 1e-20 {
+                assert!(back.iter().all(|v| v.abs() < 1e-20), "{}", kind.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn importance_moves_the_error_to_where_it_matters_least() {
+    let mut random = uniform(12);
+    let values: Vec<f32> = (0..256 * 16).map(|_| random() - 0.5).collect();
+    let weights: Vec<f32> = (0..256).map(|i| if i % 4 == 0 { 100.0 } else { 1.0 }).collect();
+    for kind in [GgmlType::Q4_0, GgmlType::Q2K, GgmlType::Q3K, GgmlType::Q4K, GgmlType::Q6K] {
+        let wrong = |w: Option<&[f32]>| {
+            let back = dequantize(kind, &quantize(kind, &values, 256, w));
+            (0..values.len()).map(|i| weights[i % 256] * (values[i] - back[i]).powi(2)).sum::<f32>()
+        };
+        assert!(wrong(Some(&weights)) < wrong(None), "{}", kind.name());
+    }
+}
+
+#[test]
+fn every_format_is_written_from_the_command_line() -> Outcome {
+    let (desk, pair) = (Desk::new(), Pair::of("qwen2")?);
+    let (model, adapter) = (pair.text("model"), pair.text("adapter"));
+    let forms: [(&str, &[&str]); 10] = [
+        ("gguf", &["--type", "q4_k_m"]),
+        ("gguf-adapter", &[]),
+        ("ollama", &["--type", "q8_0"]),
+        ("safetensors", &[]),
+        ("safetensors", &["--type", "bf16"]),
+        ("peft", &[]),
+        ("mlx", &[]),
+        ("mlx", &["--type", "q4"]),
+        ("mlx", &["--type", "q8"]),
+        ("mlx-adapter", &[]),
+    ];
+    for (i, (format, more)) in forms.iter().enumerate() {
+        let out = pair.text(&format!("out{i}"));
+        let args = ["export", "--model", &model, "--adapter", &adapter, "--format", format, "--out", &out];
+        let args: Vec<&str> = args.iter().copied().chain(more.iter().copied()).collect();
+        let report = desk.json(&args);
+        assert!(report["proof"]["tokens"].as_u64() > Some(100) && report["bytes"].as_u64() > Some(1000), "{format}: {report}");
+        assert!(desk.run(&args).err.contains("exists already"), "{format}");
+        if *format == "safetensors" {
+            let names = entries(&pair.path(&format!("out{i}")));
+            assert_eq!(names, ["README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+        }
+        if *format == "ollama" {
+            let text = std::fs::read_to_string(pair.path(&format!("out{i}/Modelfile")))?;
+            assert!(text.starts_with("FROM ./model.gguf\n") && text.contains("PARAMETER stop \"<|im_end|>\""), "{text}");
+        }
+    }
+    let left: Vec<String> = entries(pair.dir.path()).into_iter().filter(|n| n.starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused_and_nothing_is_left() -> Outcome {
+    let (desk, pair) = (Desk::new(), Pair::of("llama")?);
+    let (model, out) = (pair.text("model"), pair.text("out.gguf"));
+    let before = entries(pair.dir.path());
+    let said = desk.run(&["export", "--model", &model, "--format", "gguf-adapter", "--out", &out]);
+    assert!(said.code == 1 && said.err.contains("--adapter"), "{}", said.err);
+    let said = desk.run(&["export", "--model", &model, "--format", "gguf", "--type", "q9", "--out", &out]);
+    assert!(said.code == 2 && said.err.contains("q4_k_m"), "{}", said.err);
+    // A tokenizer that llama.cpp cannot follow.
+    let path = pair.path("model/tokenizer.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    json["normalizer"] = json!({"type": "Lowercase"});
+    std::fs::write(&path, json.to_string())?;
+    let said = desk.run(&["export", "--model", &model, "--format", "gguf", "--out", &out]);
+    assert!(said.code == 1 && said.err.contains("pre-tokenizer"), "{}", said.err);
+    assert_eq!(entries(pair.dir.path()), before);
+    Ok(())
+}
+
+#[test]
+fn a_gguf_file_can_be_trained_on_and_exported_again() -> Outcome {
+    let (desk, pair) = (Desk::new(), Pair::of("llama")?);
+    let (model, adapter, first, again) = (pair.text("model"), pair.text("adapter"), pair.text("a.gguf"), pair.text("b.gguf"));
+    desk.ok(&["export", "--model", &model, "--format", "gguf", "--type", "q8_0", "--out", &first]);
+    let report = desk.json(&["export", "--model", &first, "--adapter", &adapter, "--format", "gguf", "--type", "f16", "--out", &again]);
+    assert!(report["proof"]["mean_kl"].as_f64() < Some(1e-4));
+    let ask = ["--raw", "--prompt", "Once", "--temperature", "0", "--max-new-tokens", "8"];
+    let with = |args: &[&str]| desk.json(&[&["generate"], args, &ask[..]].concat())["text"].clone();
+    assert_eq!(with(&["--model", &first, "--adapter", &adapter]), with(&["--model", &again]));
+    Ok(())
+}
+
+#[test]
+fn a_damaged_gguf_file_says_so() -> Outcome {
+    let (desk, pair) = (Desk::new(), Pair::of("olmo2")?);
+    let out = pair.path("m.gguf");
+    desk.ok(&["export", "--model", &pair.text("model"), "--format", "gguf", "--out", &pair.text("m.gguf")]);
+    let whole = std::fs::read(&out)?;
+    for cut in [3, 20, 4000, whole.len() - 100] {
+        std::fs::write(&out, &whole[..cut])?;
+        let said = desk.run(&["generate", "--model", &pair.text("m.gguf"), "--prompt", "a"]);
+        assert!(said.code == 1 && said.err.contains("m.gguf"), "{cut}: {}", said.err);
+    }
+    Ok(())
+}
