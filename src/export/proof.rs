@@ -172,8 +172,7 @@ impl Proof {
             let all = sum(&|i| f64::from(want[i]).powi(2));
             let relative_error = if wrong == 0.0 { 0.0 } else { (wrong / all).sqrt() };
             let bound = allowed(&t.name);
-            // Written so that a NaN fails.
-            if !(relative_error <= bound) {
+            if relative_error.is_nan() || relative_error > bound {
                 return Err(failed(format!(
                     "tensor `{}` reads back with a relative error of {relative_error:.3e} (at most {bound:.1e})",
                     t.name

@@ -63,10 +63,9 @@ pub fn start(run: &RunFolder, stage: Option<usize>) -> Result<Started, Fault> {
     (job.pid, job.ticket, job.stage) = (None, None, stage);
     let _ = std::fs::remove_file(wish_path(run));
     job.turn(run, State::Queued, None)?;
-    spawn(run, lock).map(|child| Started { child }).map_err(|fault| {
+    spawn(run, lock).map(|child| Started { child }).inspect_err(|fault| {
         // The lock went with the failed attempt; the next look at the job finds no worker and says so.
         let _ = super::record::settle(run, &fault.message);
-        fault
     })
 }
 
