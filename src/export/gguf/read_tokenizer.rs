@@ -125,7 +125,7 @@ impl<'a> Parts<'a> {
 
     /// Merges from scores: every way to put a piece together, the best-scored piece first.
     fn sentencepiece(&self) -> Json {
-        let scores: Vec<f64> = self.get("scores").and_then(Value::as_array).unwrap_or(&[]).iter().map(|v| signed(v)).collect();
+        let scores: Vec<f64> = self.get("scores").and_then(Value::as_array).unwrap_or(&[]).iter().map(signed).collect();
         let ids: HashMap<&str, usize> = self.pieces.iter().enumerate().map(|(i, p)| (*p, i)).collect();
         let mut merges = Vec::new();
         for (i, piece) in self.pieces.iter().enumerate().filter(|(i, _)| self.kinds[*i] == 1) {
