@@ -1,7 +1,7 @@
 //! Starting a worker, and asking it to stop.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::record::{JobRecord, State, own, status, wish_path};
@@ -63,15 +63,24 @@ pub fn start(run: &RunFolder, stage: Option<usize>) -> Result<Started, Fault> {
     (job.pid, job.ticket, job.stage) = (None, None, stage);
     let _ = std::fs::remove_file(wish_path(run));
     job.turn(run, State::Queued, None)?;
-    spawn(run, lock).map(|child| Started { child }).inspect_err(|fault| {
-        // The lock went with the failed attempt; the next look at the job finds no worker and says so.
+    let child = spawn(run, lock);
+    if let Err(fault) = &child {
+        // The lock went with the failed attempt. If this cannot be written, the next look finds no worker and says so.
         let _ = super::record::settle(run, &fault.message);
-    })
+    }
+    Ok(Started { child: child? })
+}
+
+/// This program, also after its file was replaced or removed while it ran.
+fn this_program() -> Result<PathBuf, Fault> {
+    let named = std::env::current_exe().map_err(|e| Fault::io("find", Path::new("this program"), &e))?;
+    let running = Path::new("/proc/self/exe");
+    Ok(if named.exists() || !running.exists() { named } else { running.to_path_buf() })
 }
 
 /// The worker's standard input is the lock: it is held from before the process exists until after it is gone.
 fn spawn(run: &RunFolder, lock: File) -> Result<Child, Fault> {
-    let program = std::env::current_exe().map_err(|e| Fault::io("find", Path::new("this program"), &e))?;
+    let program = this_program()?;
     let log_path = run.path().join("worker.log");
     let log = File::options().create(true).append(true).open(&log_path).map_err(|e| Fault::io("open", &log_path, &e))?;
     let log_too = log.try_clone().map_err(|e| Fault::io("open", &log_path, &e))?;
