@@ -39,7 +39,8 @@ pub fn line(text: &str) {
 pub struct Progress {
     talk: Talk,
     bar: ProgressBar,
-    last_line: Option<Instant>,
+    /// When the last plain line came, and for which position.
+    last_line: Option<(Instant, u64)>,
 }
 
 impl Progress {
@@ -60,10 +61,10 @@ impl Progress {
         self.bar.set_position(position);
         self.bar.set_message(message.to_owned());
         let total = self.bar.length().unwrap_or(0);
-        let due = self.last_line.is_none_or(|t| t.elapsed() >= Duration::from_secs(2));
-        if self.talk == Talk::Lines && (due || position >= total) {
+        let due = self.last_line.is_none_or(|(at, told)| told != position && (at.elapsed() >= Duration::from_secs(2) || position >= total));
+        if self.talk == Talk::Lines && due {
             line(&format!("  step {position}/{total}  {message}"));
-            self.last_line = Some(Instant::now());
+            self.last_line = Some((Instant::now(), position));
         }
     }
 
