@@ -125,32 +125,26 @@ fn unavailable(config: &RunConfig, said: &Said) -> Vec<String> {
 /// A configuration, model or data that cannot be used: before any folder is made. After that the failure also stands in
 /// the run's manifest.
 pub fn run(request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<TrainReport, Fault> {
-    let (folder, config) = match &request.resume {
-        Some(named) => {
-            if !request.set.is_empty() {
-                return Err(Fault::new("usage", "--set cannot change a run that is resumed").hint("start a new run for other settings"));
-            }
-            let folder = find_run(&request.config, named)?;
-            let manifest = folder.manifest()?;
-            if manifest.status == Status::Finished {
-                return Err(Fault::new("run_finished", format!("{}: the run is finished", folder.path().display()))
-                    .hint("start a new run; its adapter is in final-model/"));
-            }
-            (Some(folder), manifest.config)
-        }
-        None => {
-            let (project, resolved) = configuration(&request.config, &request.set)?;
-            unavailable(&resolved.config, &resolved.said).iter().for_each(|w| on(Happening::Warning(w)));
-            prepare::check_device(&resolved.config)?;
-            let materials = session::Materials::gather(&resolved.config, on)?;
-            let folder = RunFolder::create(&project.runs, &request.name, &resolved.config)?;
-            return session::train(request, &resolved.config, &folder, materials, on);
-        }
+    let Some(named) = &request.resume else {
+        let (project, resolved) = configuration(&request.config, &request.set)?;
+        unavailable(&resolved.config, &resolved.said).iter().for_each(|w| on(Happening::Warning(w)));
+        prepare::check_device(&resolved.config)?;
+        let materials = session::Materials::gather(&resolved.config, on)?;
+        let folder = RunFolder::create(&project.runs, &request.name, &resolved.config)?;
+        return session::train(request, &resolved.config, &folder, materials, on);
     };
-    let folder = folder.ok_or_else(|| Fault::new("run_not_found", "no run to resume"))?;
-    prepare::check_device(&config)?;
-    let materials = session::Materials::gather(&config, on)?;
-    session::train(request, &config, &folder, materials, on)
+    if !request.set.is_empty() {
+        return Err(Fault::new("usage", "--set cannot change a run that is resumed").hint("start a new run for other settings"));
+    }
+    let folder = find_run(&request.config, named)?;
+    let manifest = folder.manifest()?;
+    if manifest.status == Status::Finished {
+        return Err(Fault::new("run_finished", format!("{}: the run is finished", folder.path().display()))
+            .hint("start a new run; its adapter is in final-model/"));
+    }
+    prepare::check_device(&manifest.config)?;
+    let materials = session::Materials::gather(&manifest.config, on)?;
+    session::train(request, &manifest.config, &folder, materials, on)
 }
 
 /// A run by name under the project that `config` names; a run's own folder needs no project.

@@ -61,6 +61,18 @@ pub fn write_with(path: &Path, f: impl FnOnce(&mut dyn Write) -> std::io::Result
     sync_folder(folder)
 }
 
+/// The folder of a target that does not exist yet; made where it is missing.
+fn room_for(target: &Path) -> Result<&Path, Fault> {
+    if target.exists() {
+        return Err(
+            Fault::new("already_exists", format!("{} exists already", target.display())).hint("choose another name, or remove it first")
+        );
+    }
+    let folder = parent(target);
+    create_dir_all(folder)?;
+    Ok(folder)
+}
+
 /// A file that can be read again under its temporary name before it gets its own.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -74,12 +86,7 @@ impl AtomicFile {
     /// # Errors
     /// When the target exists or its folder cannot be written.
     pub fn new(target: &Path) -> Result<Self, Fault> {
-        if target.exists() {
-            return Err(Fault::new("already_exists", format!("{} exists already", target.display()))
-                .hint("choose another name, or remove it first"));
-        }
-        let folder = parent(target);
-        create_dir_all(folder)?;
+        let folder = room_for(target)?;
         let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions_if_unix().tempfile_in(folder);
         let temporary = made.map_err(|e| Fault::io("make a file in", folder, &e))?;
         Ok(Self { temporary, target: target.to_path_buf() })
@@ -136,12 +143,7 @@ impl AtomicDir {
     /// # Errors
     /// When the target exists or its parent cannot be written.
     pub fn new(target: &Path) -> Result<Self, Fault> {
-        if target.exists() {
-            return Err(Fault::new("already_exists", format!("{} exists already", target.display()))
-                .hint("choose another name, or remove it first"));
-        }
-        let folder = parent(target);
-        create_dir_all(folder)?;
+        let folder = room_for(target)?;
         let temporary =
             tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(folder).map_err(|e| Fault::io("make a folder in", folder, &e))?;
         Ok(Self { temporary, target: target.to_path_buf() })

@@ -41,7 +41,6 @@ pub use conversation::{Conversation, Message};
 pub use dataset::{Dataset, RecordSet, read};
 pub use encode::{Example, IGNORED, RowEncoding};
 pub use error::{DataError, Location, RowProblem};
-pub use fingerprint::{sha256_bytes, sha256_file};
 pub use layout::{Detection, Fields, Layout, detect};
 pub use options::{DataOptions, OnBadRow, Overlong, TrainOn};
 pub use pack::best_fit_decreasing;

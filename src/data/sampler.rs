@@ -9,9 +9,9 @@ use super::batch::PackedBatch;
 use super::dataset::Dataset;
 use super::encode::Example;
 use super::error::DataError;
-use super::fingerprint::sha256_bytes;
 use super::pack::best_fit_decreasing;
 use super::random::{Rng, purpose};
+use crate::base::hash::sha256_bytes;
 
 /// How batches are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{DataError, Location, RowProblem};
-use super::fingerprint::sha256_bytes;
+use crate::base::hash::sha256_bytes;
 
 mod parquet_rows;
 

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::error::DataError;
-use super::fingerprint::sha256_bytes;
 use super::template::{ChatTemplate, TemplateTokens};
+use crate::base::hash::sha256_bytes;
 
 /// A tokenizer with its special tokens and chat template.
 #[derive(Debug)]

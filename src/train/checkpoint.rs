@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::error::{Result, TrainError};
 use super::optimiser::{Optimizer, copy_into};
 use crate::base::atomic::AtomicDir;
-use crate::data::{Cursor, sha256_bytes, sha256_file};
+use crate::base::hash::{sha256_bytes, sha256_file};
+use crate::data::Cursor;
 use crate::model::{Decoder, Trainable};
 
 const VERSION: u32 = 1;

@@ -156,3 +156,15 @@ fn a_new_project_trains_as_it_stands() {
     let report = desk.json(&["train", "mine", "--set", "training.stage1.iterations=3", "--set", "training.stage1.warmup_steps=1"]);
     assert_eq!(report["status"], "finished");
 }
+
+#[test]
+fn the_demo_teaches_the_embedded_model() {
+    let desk = Desk::new();
+    let report = desk.json(&["demo", "--out", "demo"]);
+    assert_eq!((report["answered"].as_u64(), report["base_right"].as_u64()), (Some(40), Some(0)));
+    assert!(report["tuned_right"].as_u64() >= Some(35), "{}", report["tuned_right"]);
+    let adapter = report["train"]["model"].as_str().unwrap();
+    let args = ["generate", "--model", "embedded", "--adapter", adapter, "--temperature", "0", "--prompt", "Turn on the office light."];
+    let said = desk.json(&args);
+    assert_eq!(said["text"], r#"{"tool":"light","room":"office","state":"on"}"#);
+}

@@ -22,10 +22,10 @@ use serde_json::{Value, json};
 use self::source::Corpus;
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
-use crate::data::{DataError, PackedBatch, TextTokenizer};
+use crate::data::{PackedBatch, TextTokenizer};
 use crate::model::random_init::{RandomInit, write_random_model};
 use crate::model::{Decoder, LoadOptions};
-use crate::train::{Decay, Observer, OptimizerConfig, Schedule, Sft, TrainConfig, TrainError, Trainer, evaluate};
+use crate::train::{Decay, Observer, OptimizerConfig, Schedule, Sft, TrainConfig, Trainer, evaluate};
 
 pub use self::corpus::documents;
 pub use self::demo::{Part, demo_rows, is_right};
@@ -68,18 +68,6 @@ pub struct RecipeReport {
     pub accuracy: f64,
 }
 
-fn data_fault(e: DataError) -> Fault {
-    Fault { code: e.code(), message: e.to_string(), hint: e.hint() }
-}
-
-fn model_fault(e: crate::model::Error) -> Fault {
-    Fault { code: e.code(), message: e.to_string(), hint: e.hint().map(str::to_owned) }
-}
-
-fn train_fault(e: TrainError) -> Fault {
-    Fault { code: e.code(), message: e.to_string(), hint: e.hint() }
-}
-
 /// The base model's config.json.
 fn model_config() -> Value {
     json!({
@@ -115,14 +103,14 @@ fn write_json(path: &Path, value: &Value) -> Result<(), Fault> {
 /// Writes a folder with the trained tokenizer and random weights: what training begins with.
 fn write_beginning(folder: &Path) -> Result<TextTokenizer, Fault> {
     let init = RandomInit { seed: SEED, ..RandomInit::default() };
-    write_random_model(folder, &format!("{:#}\n", model_config()), &init).map_err(model_fault)?;
+    write_random_model(folder, &format!("{:#}\n", model_config()), &init)?;
     let tokenizer = bpe::train(VOCAB, SEED, TOKENIZER_DOCUMENTS)?;
     let text = tokenizer.to_string(false).map_err(|e| Fault::new("tokenizer_training", e.to_string()))?;
     write_file(&folder.join("tokenizer.json"), text.as_bytes())?;
     write_json(&folder.join("tokenizer_config.json"), &bpe::config(POSITIONS))?;
     let generation = json!({"eos_token_id": [bpe::END_OF_TURN, bpe::END_OF_TEXT], "pad_token_id": bpe::PAD, "do_sample": false});
     write_json(&folder.join("generation_config.json"), &generation)?;
-    TextTokenizer::load(folder).map_err(data_fault)
+    Ok(TextTokenizer::load(folder)?)
 }
 
 fn train_config(steps: u64) -> TrainConfig {
@@ -152,19 +140,15 @@ pub fn run(out: &Path, steps: Option<u64>, observer: &mut dyn Observer) -> Resul
     let temporary = tempfile::tempdir().map_err(|e| Fault::io("make a folder in", &std::env::temp_dir(), &e))?;
     let beginning = temporary.path().join("model");
     let tokenizer = write_beginning(&beginning)?;
-    let mut decoder = Decoder::load(&beginning, &LoadOptions::default()).map_err(model_fault)?;
-    decoder.enable_full_finetuning().map_err(model_fault)?;
+    let mut decoder = Decoder::load(&beginning, &LoadOptions::default())?;
+    decoder.enable_full_finetuning()?;
 
-    let mut data = Corpus::new(&tokenizer, SEED, steps as usize * TOKENS_A_STEP, TOKENS_A_STEP).map_err(data_fault)?;
-    let held_out: Vec<PackedBatch> = Corpus::new(&tokenizer, SEED + 1, HELD_OUT_TOKENS, TOKENS_A_STEP).map_err(data_fault)?.all();
-    let outcome = Trainer::new(&mut decoder, &mut data, train_config(steps), observer)
-        .map_err(train_fault)?
-        .with_validation(held_out.clone())
-        .run()
-        .map_err(train_fault)?;
-    let judged = evaluate(&decoder, &Sft, &held_out, || true).map_err(train_fault)?;
+    let mut data = Corpus::new(&tokenizer, SEED, steps as usize * TOKENS_A_STEP, TOKENS_A_STEP)?;
+    let held_out: Vec<PackedBatch> = Corpus::new(&tokenizer, SEED + 1, HELD_OUT_TOKENS, TOKENS_A_STEP)?.all();
+    let outcome = Trainer::new(&mut decoder, &mut data, train_config(steps), observer)?.with_validation(held_out.clone()).run()?;
+    let judged = evaluate(&decoder, &Sft, &held_out, || true)?;
     let judged = judged.ok_or_else(|| Fault::new("stopped", "the evaluation was broken off"))?;
-    decoder.save_model(out, Dtype::BF16, u64::MAX).map_err(model_fault)?;
+    decoder.save_model(out, Dtype::BF16, u64::MAX)?;
     Ok(RecipeReport {
         out: out.display().to_string(),
         parameters: decoder.params().elements(),
