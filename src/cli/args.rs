@@ -362,6 +362,8 @@ pub enum ExportFormat {
 pub enum BenchCommand {
     /// Whole training steps on random token ids, LoRA on all seven linears.
     Train(BenchTrainArgs),
+    /// Greedy generation from a random prompt.
+    Generate(BenchGenerateArgs),
     /// Write a model folder with random weights from a config.json or a named shape.
     RandomModel {
         /// A config.json, or one of: tiny, 15m, 135m, 1b.
@@ -375,6 +377,26 @@ pub enum BenchCommand {
     },
     /// This machine's ceilings: bf16 dot, f32 FMA, memory read.
     Peak,
+}
+
+/// `tallow bench generate`.
+#[derive(Debug, Args)]
+pub struct BenchGenerateArgs {
+    /// A model folder.
+    #[arg(long)]
+    pub model: String,
+    /// Tokens of the prompt.
+    #[arg(long, default_value_t = 32)]
+    pub prompt: usize,
+    /// New tokens.
+    #[arg(long, default_value_t = 128)]
+    pub new: usize,
+    /// Timed repetitions, after one that warms up.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// f32, bf16, or nf4 (bf16 over a 4-bit base).
+    #[arg(long, default_value = "bf16", value_parser = ["f32", "bf16", "nf4"])]
+    pub dtype: String,
 }
 
 /// `tallow bench train`.

@@ -7,9 +7,9 @@ use candle_core::DType;
 use serde::Serialize;
 
 use super::args::{
-    BenchCommand, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs, ExportArgs,
-    ExportFormat, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs, RunsCommand,
-    TrainArgs,
+    BenchCommand, BenchGenerateArgs, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs,
+    ExportArgs, ExportFormat, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs,
+    RunsCommand, TrainArgs,
 };
 use super::progress::{Progress, Talk};
 use super::show;
@@ -196,6 +196,13 @@ impl Desk {
                 };
                 let report = bench::train(&bench::BenchTrainRequest { model, batch, seq, steps, dtype, rank, policy })?;
                 self.give(&report, || show::bench_train(&report))
+            }
+            BenchCommand::Generate(BenchGenerateArgs { model, prompt, new, rounds, dtype }) => {
+                if prompt == 0 || new < 2 || rounds == 0 {
+                    return Err(Fault::new("usage", "--prompt and --rounds must be at least 1, --new at least 2"));
+                }
+                let report = bench::generate(&bench::BenchGenerateRequest { model, prompt, new, rounds, dtype })?;
+                self.give(&report, || show::bench_generate(&report))
             }
             BenchCommand::RandomModel { shape, out, tokenizer } => {
                 let report = bench::random_model(&shape, &out, tokenizer.as_deref())?;

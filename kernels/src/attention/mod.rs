@@ -5,6 +5,7 @@
 //! sequence only; with a window w, those with i - j < w.
 
 mod cpu;
+mod decode;
 pub mod reference;
 
 use candle_core::{DType, Tensor};
@@ -106,5 +107,8 @@ pub fn attention_cached(q: &Tensor, k_cache: &Tensor, v_cache: &Tensor, len: usi
         return Err(Error::Value { op: OP, message: format!("{n} queries at the end of {len} keys in a cache of {cap}") });
     }
     let call = Call { heads, kv_heads, dim, window: window.unwrap_or(usize::MAX), scale, spans: vec![(0, 0, n, len)] };
+    if n <= decode::MOST {
+        return decode::forward(OP, q, k_cache, v_cache, &call, len);
+    }
     Ok(cpu::forward(OP, q, k_cache, v_cache, &call)?.0)
 }
