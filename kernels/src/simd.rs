@@ -15,7 +15,8 @@ pub(crate) enum Level {
     Avx512Bf16,
 }
 
-/// The best level here. `TALLOW_ISA` = `portable`, `avx2` or `avx512` lowers it, to try the fall-back paths.
+/// The best level here. `TALLOW_ISA` = `portable`, `avx2` or `avx512` lowers it, to try the fall-back paths. (The gemm crate,
+/// which makes the products below AVX-512, has AVX2 code of its own that `portable` does not switch off.)
 pub(crate) fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
