@@ -1,153 +1,25 @@
-//! Compiles the device code: machine code for GPUs with nvcc (feature `cuda`), and the same files for the host's emulator with
-//! the C++ compiler (feature `emulate`, for tests).
+//! Compiles the device code that the features ask for.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Mutex;
-use std::{env, fs};
-
-/// Machine code for each of these, and PTX of the first for what comes later.
-const ARCHITECTURES: [&str; 4] = ["80", "86", "89", "90a"];
+#[cfg(feature = "emulate")]
+#[path = "build/emulate.rs"]
+mod emulate;
+#[cfg(feature = "cuda")]
+#[path = "build/fatbin.rs"]
+mod fatbin;
 
 fn main() {
-    println!("cargo:rustc-check-cfg=cfg(emulator)");
-    println!("cargo:rerun-if-changed=cuda");
     println!("cargo:rerun-if-changed=build.rs");
-    for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "CXX", "TALLOW_EMULATOR", "TALLOW_CUDA_ARCHS"] {
-        println!("cargo:rerun-if-env-changed={name}");
-    }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let kernels = files("cuda", "cu");
-    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
-        fatbins(&kernels, &out);
-    }
-    if env::var_os("CARGO_FEATURE_EMULATE").is_some() {
-        emulator(&kernels, &out);
-    }
-}
-
-fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{folder}: {e}"));
-    let mut found: Vec<PathBuf> =
-        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == ending)).collect();
-    found.sort();
-    found
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// nvcc: `NVCC`, else in `CUDA_HOME` or `CUDA_PATH`, else on the path, else where its installer puts it.
-fn nvcc() -> PathBuf {
-    let homes = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(|h| Some(PathBuf::from(env::var_os(h)?).join("bin/nvcc")));
-    let named = env::var_os("NVCC").map(PathBuf::from).into_iter().chain(homes);
-    let usual = ["nvcc", "/usr/local/cuda/bin/nvcc", "/opt/cuda/bin/nvcc"].map(PathBuf::from);
-    let found = named.chain(usual).find(|n| Command::new(n).arg("--version").output().is_ok_and(|o| o.status.success()));
-    found.unwrap_or_else(|| {
-        stop(
-            "the feature `cuda` needs nvcc, the compiler of NVIDIA's CUDA toolkit (12.4 or later), and it was not found.\n\
-             Install the toolkit (https://developer.nvidia.com/cuda-downloads) and put its bin folder on the PATH,\n\
-             or name the compiler in NVCC or the toolkit's folder in CUDA_HOME. Without a GPU, build without `--features cuda`.",
-        )
-    })
-}
-
-/// Ends the build with words instead of a panic's.
-fn stop(message: &str) -> ! {
-    eprintln!("\n{message}\n");
-    std::process::exit(1)
-}
-
-/// One fatbin a file, several files at a time, and the list that `cuda::driver` includes.
-fn fatbins(kernels: &[PathBuf], out: &Path) {
-    let nvcc = nvcc();
-    let architectures: Vec<String> = match env::var("TALLOW_CUDA_ARCHS") {
-        Ok(list) => list.split([',', ' ']).filter(|a| !a.is_empty()).map(str::to_owned).collect(),
-        Err(_) => ARCHITECTURES.map(str::to_owned).to_vec(),
-    };
-    let compile = |file: &Path| {
-        let mut command = Command::new(&nvcc);
-        command.args(["-fatbin", "-std=c++17", "-O3", "-Icuda", "--threads", "1"]);
-        for a in &architectures {
-            command.arg("-gencode").arg(format!("arch=compute_{a},code=sm_{a}"));
+    println!("cargo:rustc-check-cfg=cfg(emulator)");
+    #[cfg(any(feature = "cuda", feature = "emulate"))]
+    {
+        let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+        let cuda = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("cuda");
+        println!("cargo:rerun-if-changed={}", cuda.display());
+        #[cfg(feature = "cuda")]
+        fatbin::build(&cuda, &out);
+        #[cfg(feature = "emulate")]
+        if emulate::build(&cuda, &out) {
+            println!("cargo:rustc-cfg=emulator");
         }
-        command.args(["-gencode", "arch=compute_80,code=compute_80"]);
-        command.arg("-o").arg(out.join(stem(file) + ".fatbin")).arg(file);
-        run(command)
-    };
-    each(kernels, compile, "nvcc");
-    let rows: String = kernels
-        .iter()
-        .map(|k| format!("    ({:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{}.fatbin\"))),\n", stem(k), stem(k)))
-        .collect();
-    let list = format!("const FATBINS: &[(&str, &[u8])] = &[\n{rows}];\n");
-    fs::write(out.join("fatbins.rs"), list).expect("OUT_DIR can be written");
-}
-
-/// The kernels and the emulator as one static library. Without a C++ compiler the tests that need it are not compiled.
-fn emulator(kernels: &[PathBuf], out: &Path) {
-    let supported = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux")
-        && env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|a| a == "x86_64" || a == "aarch64")
-        && env::var("HOST") == env::var("TARGET");
-    let compiler = env::var("CXX").unwrap_or_else(|_| "g++".into());
-    let works = Command::new(&compiler).arg("--version").output().is_ok_and(|o| o.status.success());
-    if !supported || !works || env::var("TALLOW_EMULATOR").is_ok_and(|v| v == "0") {
-        println!("cargo:warning=no C++ compiler for the CUDA emulator: its tests are left out");
-        return;
-    }
-    let sources: Vec<PathBuf> = kernels.iter().cloned().chain(files("cuda/emulate", "cpp")).collect();
-    let object = |file: &Path| out.join(format!("{}.{}.o", stem(file), file.extension().unwrap_or_default().to_string_lossy()));
-    let compile = |file: &Path| {
-        let mut command = Command::new(&compiler);
-        command.args(["-x", "c++", "-std=c++17", "-O2", "-fPIC", "-ffp-contract=off", "-DTALLOW_EMULATE", "-Icuda", "-c"]);
-        command.arg("-o").arg(object(file)).arg(file);
-        run(command)
-    };
-    each(&sources, compile, &compiler);
-    // One object: an archive would leave out kernels that only their own registration names.
-    let whole = out.join("tallow_cuda_emulator.o");
-    let mut link = Command::new("ld");
-    link.arg("-r").arg("-o").arg(&whole).args(sources.iter().map(|s| object(s)));
-    run(link).unwrap_or_else(|e| stop(&e));
-    let archive = out.join("libtallow_cuda_emulator.a");
-    let _ = fs::remove_file(&archive);
-    let mut pack = Command::new("ar");
-    pack.arg("crs").arg(&archive).arg(&whole);
-    run(pack).unwrap_or_else(|e| stop(&e));
-    println!("cargo:rustc-link-search=native={}", out.display());
-    println!("cargo:rustc-link-lib=static=tallow_cuda_emulator");
-    println!("cargo:rustc-link-lib=dylib=stdc++");
-    println!("cargo:rustc-cfg=emulator");
-}
-
-fn run(mut command: Command) -> Result<(), String> {
-    let out = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    if out.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}\n{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
-}
-
-/// Compiles every file, as many at a time as cargo allows, and stops with all the errors.
-fn each(files: &[PathBuf], compile: impl Fn(&Path) -> Result<(), String> + Sync, compiler: &str) {
-    let jobs: usize = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
-    let (next, errors) = (Mutex::new(files.iter()), Mutex::new(Vec::new()));
-    std::thread::scope(|s| {
-        for _ in 0..jobs.min(files.len()) {
-            s.spawn(|| {
-                loop {
-                    let file = next.lock().expect("no thread panics").next();
-                    let Some(file) = file else { return };
-                    if let Err(e) = compile(file) {
-                        errors.lock().expect("no thread panics").push(e);
-                    }
-                }
-            });
-        }
-    });
-    let errors = errors.into_inner().expect("no thread panics");
-    if !errors.is_empty() {
-        stop(&format!("{compiler} refused {} of {} files:\n{}", errors.len(), files.len(), errors.join("\n")));
     }
 }

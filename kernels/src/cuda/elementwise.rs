@@ -21,8 +21,7 @@ pub(crate) fn add(op: &'static str, a: &Tensor, b: &Tensor, out: &Tensor) -> Res
 pub(crate) fn add_bias(op: &'static str, y: &Tensor, bias: &Tensor) -> Result<()> {
     let (rows, n) = y.dims2()?;
     let name = format!("add_bias_{}", suffix(op, "y", y)?);
-    let args =
-        [span(op, "y", y, y.dtype())?.into(), span(op, "bias", bias, DType::F32)?.into(), (rows as u64).into(), (n as u64).into()];
+    let args = [span(op, "y", y, y.dtype())?.into(), span(op, "bias", bias, DType::F32)?.into(), (rows as u64).into(), (n as u64).into()];
     // SAFETY: y has rows * n elements and the bias n.
     unsafe { Kernel::over(op, "elementwise", name, rows * n, 1).launch(y.device(), &args) }
 }
@@ -30,8 +29,7 @@ pub(crate) fn add_bias(op: &'static str, y: &Tensor, bias: &Tensor) -> Result<()
 pub(crate) fn sum_rows_add(op: &'static str, dy: &Tensor, db: &Tensor) -> Result<()> {
     let (rows, n) = dy.dims2()?;
     let name = format!("sum_rows_add_{}", suffix(op, "dy", dy)?);
-    let args =
-        [span(op, "dy", dy, dy.dtype())?.into(), span(op, "db", db, DType::F32)?.into(), (rows as u64).into(), (n as u64).into()];
+    let args = [span(op, "dy", dy, dy.dtype())?.into(), span(op, "db", db, DType::F32)?.into(), (rows as u64).into(), (n as u64).into()];
     let kernel = Kernel { block: [32, 8, 1], ..Kernel::new(op, "elementwise", name, n.div_ceil(32), 32) };
     // SAFETY: dy has rows * n elements and db n; each column has one thread that writes it.
     unsafe { kernel.launch(dy.device(), &args) }

@@ -16,13 +16,47 @@ use super::memory::{Kept, Span};
 use crate::real::Real;
 use crate::{Error, Result};
 
-unsafe extern "C" {
-    fn tallow_emulate(name: *const c_char, grid: *const u32, block: *const u32, shared: usize, args: *const *mut c_void) -> c_int;
-    fn tallow_emulate_error() -> *const c_char;
-    fn tallow_emulate_sizes(name: *const c_char, bytes: *mut u8, capacity: usize) -> c_int;
-    fn tallow_emulate_order(seed: u32);
-    fn tallow_emulate_alloc(bytes: usize) -> *mut c_void;
-    fn tallow_emulate_free(at: *mut c_void);
+/// The functions of `run.cpp`.
+struct Library {
+    launch: unsafe extern "C" fn(*const c_char, *const u32, *const u32, usize, *const *mut c_void) -> c_int,
+    error: unsafe extern "C" fn() -> *const c_char,
+    sizes: unsafe extern "C" fn(*const c_char, *mut u8, usize) -> c_int,
+    order: unsafe extern "C" fn(u32),
+    alloc: unsafe extern "C" fn(usize) -> *mut c_void,
+    free: unsafe extern "C" fn(*mut c_void),
+}
+
+fn library() -> &'static Library {
+    static LIBRARY: OnceLock<Library> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let path = concat!(env!("TALLOW_EMULATE_LIB"), "\0");
+        // SAFETY: the path ends in NUL; the library is our own, and its constructors only fill a table of kernels.
+        let handle = unsafe { libc::dlopen(path.as_ptr().cast(), libc::RTLD_NOW) };
+        assert!(!handle.is_null(), "cannot open {path}");
+        // SAFETY: the handle is open and the name ends in NUL.
+        let symbol = |name: &CStr| unsafe { libc::dlsym(handle, name.as_ptr()) };
+        let at = |name: &CStr| {
+            let at = symbol(name);
+            assert!(!at.is_null(), "no {name:?} in {path}");
+            at
+        };
+        // SAFETY: run.cpp declares these functions with these types.
+        unsafe {
+            Library {
+                launch: std::mem::transmute::<
+                    *mut c_void,
+                    unsafe extern "C" fn(*const c_char, *const u32, *const u32, usize, *const *mut c_void) -> c_int,
+                >(at(c"tallow_emulate")),
+                error: std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> *const c_char>(at(c"tallow_emulate_error")),
+                sizes: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*const c_char, *mut u8, usize) -> c_int>(at(
+                    c"tallow_emulate_sizes",
+                )),
+                order: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(u32)>(at(c"tallow_emulate_order")),
+                alloc: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(usize) -> *mut c_void>(at(c"tallow_emulate_alloc")),
+                free: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(*mut c_void)>(at(c"tallow_emulate_free")),
+            }
+        }
+    })
 }
 
 thread_local! {
@@ -93,7 +127,7 @@ struct Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         // SAFETY: the block came from the emulator's allocator and is freed once.
-        unsafe { tallow_emulate_free(self.copy) };
+        unsafe { (library().free)(self.copy) };
     }
 }
 
@@ -112,7 +146,7 @@ fn guard(args: &[Arg]) -> Vec<Guarded> {
     let copy = |host: Span| {
         // SAFETY: the emulator's allocator gives `bytes` bytes, and the span is live host memory of that size.
         let copy = unsafe {
-            let copy = tallow_emulate_alloc(host.bytes);
+            let copy = (library().alloc)(host.bytes);
             std::ptr::copy_nonoverlapping(host.address as *const u8, copy.cast::<u8>(), host.bytes);
             copy
         };
@@ -129,7 +163,7 @@ pub(super) unsafe fn launch(k: &Kernel, args: &[Arg]) -> Result<()> {
     let name = std::ffi::CString::new(k.name.as_str()).map_err(|e| fail(e.to_string()))?;
     let mut sizes = [0u8; 64];
     // SAFETY: the buffer holds as many bytes as it says.
-    let count = unsafe { tallow_emulate_sizes(name.as_ptr(), sizes.as_mut_ptr(), sizes.len()) };
+    let count = unsafe { (library().sizes)(name.as_ptr(), sizes.as_mut_ptr(), sizes.len()) };
     let bytes = |a: &Arg| if matches!(a, Arg::Span(_) | Arg::U64(_)) { 8 } else { 4 };
     let given: Vec<u8> = args.iter().map(bytes).collect();
     if usize::try_from(count).ok().map(|c| &sizes[..c]) != Some(&given[..]) {
@@ -154,12 +188,12 @@ pub(super) unsafe fn launch(k: &Kernel, args: &[Arg]) -> Result<()> {
     let pointers: Vec<*mut c_void> = values.iter_mut().map(|v| std::ptr::from_mut(v).cast()).collect();
     // SAFETY: the sizes of all arguments are those of the kernel; what addresses mean is the caller's promise.
     let code = unsafe {
-        tallow_emulate_order(ORDER.get());
-        tallow_emulate(name.as_ptr(), k.grid.as_ptr(), k.block.as_ptr(), k.shared as usize, pointers.as_ptr())
+        (library().order)(ORDER.get());
+        (library().launch)(name.as_ptr(), k.grid.as_ptr(), k.block.as_ptr(), k.shared as usize, pointers.as_ptr())
     };
     if code != 0 {
         // SAFETY: the emulator's message is a string that stays until the next launch.
-        let message = unsafe { CStr::from_ptr(tallow_emulate_error()) };
+        let message = unsafe { CStr::from_ptr((library().error)()) };
         return Err(fail(message.to_string_lossy().into_owned()));
     }
     for g in &guards {

@@ -44,14 +44,8 @@ fn dropped(op: &'static str, x: &Tensor, d: Option<&Dropout>) -> Result<Tensor> 
     let (n, dtype) = (x.elem_count(), x.dtype());
     let out = empty(x.shape(), dtype, x.device())?;
     let (seed, p, keep) = mask(d);
-    let args = [
-        span(op, "x", x, dtype)?.into(),
-        span(op, "dropped", &out, dtype)?.into(),
-        (n as u64).into(),
-        seed.into(),
-        p.into(),
-        keep.into(),
-    ];
+    let args =
+        [span(op, "x", x, dtype)?.into(), span(op, "dropped", &out, dtype)?.into(), (n as u64).into(), seed.into(), p.into(), keep.into()];
     let name = format!("dropout_{}", suffix(op, "x", x)?);
     // SAFETY: two tensors of n elements.
     unsafe { Kernel::over(op, "lora", name, n, super::activation::lanes(x)).launch(x.device(), &args)? };

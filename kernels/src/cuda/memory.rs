@@ -129,7 +129,7 @@ fn poisoned<T>(_: T) -> Error {
 pub(crate) fn upload<T: crate::view::Element>(values: &[T], device: &Device) -> Result<Tensor> {
     kept(device, |kept| {
         // SAFETY: any element is plain bytes, and the slice lives as long as this borrow.
-        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), std::mem::size_of_val(values)) };
+        let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
         let mut uploads = kept.uploads.lock().map_err(poisoned)?;
         if let Some(at) = uploads.iter().position(|(b, t)| t.dtype() == T::DTYPE && b == bytes) {
             if let Some(hit) = uploads.remove(at) {
