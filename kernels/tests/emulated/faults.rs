@@ -14,7 +14,7 @@ fn faults_are_reported() {
         (0, ""),
         (1, "block (0,0,0) thread (63,0,0): dynamic shared memory of 256 bytes touched at offset 256"),
         (2, "thread (63,0,0): a buffer of 256 bytes touched at offset 508"),
-        (3, "threads wait for ever: 32 at __syncthreads, 32 at __syncwarp, 0 have ended"),
+        (3, "threads wait for ever: 32 at __syncthreads, 16 at __syncwarp, 16 have ended"),
         (4, "a lane takes part in a collective without being in its mask"),
         (5, "lanes of a warp meet in different collectives"),
         (6, "a write before the start of a buffer"),
