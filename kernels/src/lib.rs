@@ -8,6 +8,9 @@ pub mod activation;
 pub mod alloc;
 pub mod attention;
 pub mod cross_entropy;
+#[cfg(any(feature = "cuda", emulator))]
+mod cuda;
+pub mod device;
 pub mod elementwise;
 pub mod embedding;
 mod error;
@@ -25,4 +28,6 @@ mod unwritten;
 mod view;
 pub mod weight;
 
+#[cfg(emulator)]
+pub use cuda::emulator;
 pub use error::{Error, Result};

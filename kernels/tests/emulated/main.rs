@@ -3,5 +3,7 @@
 //!
 //!     cargo test -p tallow-kernels --features emulate --test emulated
 
+#![cfg(emulator)]
+
 mod faults;
 mod machine;
