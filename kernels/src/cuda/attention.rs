@@ -168,11 +168,10 @@ pub(crate) fn backward(
     let mut for_dkv = inputs.to_vec();
     for_dkv.extend([dout, lse, delta, activation("dk", &dk)?, activation("dv", &dv)?]);
     if on_tensor_cores(op, q, c)? {
-        // Small dims hold a tile's own rows in registers and two stages of the other side's in shared memory.
-        let (shared, statistics, parts) = match c.dim {
-            256 => (tile_bytes(2 * BACKWARD + 2 * BACKWARD / 2, 256), 8 * BACKWARD / 2, 2),
-            _ => (tile_bytes(4 * BACKWARD, c.dim), 2 * 8 * BACKWARD, 1),
-        };
+        // Below 256, two stages of the other side's rows; at 256, one, and the tile's own rows. `dkv` has lse and delta beside them.
+        let other = if c.dim == 64 { 64 } else { 32 };
+        let (rows_held, stages, parts) = if c.dim == 256 { (2 * other + 2 * BACKWARD, 1, 2) } else { (4 * other, 2, 1) };
+        let (shared, statistics) = (tile_bytes(rows_held, c.dim), stages * 8 * other);
         let (kernel, tables) = tiled(op, "dq", c, BACKWARD, Side::Queries, device, shared)?;
         for_dq.extend(tiled_args(op, &tables, rows, c)?);
         // SAFETY: the shapes were checked; every row lies in one sequence, every sequence in all tensors.
