@@ -5,7 +5,7 @@
 //                    A negative target: loss 0, correct 0, gradient 0. An infinite or NaN logit gives a NaN loss.
 //                    weights may be null (all 1). Grid (rows), blocks of 512 threads: the row is read once for its maximum
 //                    and sum, and once more, from the cache, for the gradient.
-// cross_entropy_sum: totals = {sum of weight * loss, rows with a target, correct rows}, f64; one block of 256 threads,
+// cross_entropy_sum: totals += {sum of weight * loss, rows with a target, correct rows}, f64; one block of 256 threads,
 //                    always in the same order.
 #include "mma.cuh"
 
@@ -140,6 +140,6 @@ extern "C" __global__ void __launch_bounds__(256)
             for (int k = 0; k < 3; k++) parts[k][threadIdx.x] += parts[k][threadIdx.x + half];
         __syncthreads();
     }
-    if (threadIdx.x < 3) totals[threadIdx.x] = parts[threadIdx.x][0];
+    if (threadIdx.x < 3) totals[threadIdx.x] += parts[threadIdx.x][0];
 }
 TALLOW_KERNEL(cross_entropy_sum)

@@ -10,7 +10,7 @@ use crate::activation::exp;
 use crate::matmul::{matmul, matmul_backward_input, matmul_backward_weight};
 use crate::real::{Real, by_dtype};
 use crate::simd::{greatest, sum, wide};
-use crate::view::{on_device, on_known_device, read, write};
+use crate::view::{is_cpu, no_kernel, read, write};
 use crate::weight::Weight;
 use crate::{Error, Result};
 
@@ -47,14 +47,9 @@ pub struct CeOut {
     pub token_losses: Option<Vec<f32>>,
 }
 
-/// Tokens whose logits exist at once on the CPU, for a vocabulary: about 32 MiB of f32.
+/// Tokens whose logits exist at once, for a vocabulary: about 32 MiB of f32.
 pub fn chunk_tokens(vocab: usize) -> usize {
     ((32 << 20) / (4 * vocab.max(1))).clamp(16, 1024)
-}
-
-/// The same on a GPU: about 256 MiB of bf16, so that a product uses what it reads of the head several hundred times.
-pub fn device_chunk_tokens(vocab: usize) -> usize {
-    ((256 << 20) / (2 * vocab.max(1)) / 64 * 64).clamp(64, 8192)
 }
 
 /// Cross-entropy of `softmax(x headᵀ)` against `targets` (already shifted; -100 is ignored). x `[tokens, hidden]`.
@@ -71,14 +66,10 @@ pub fn linear_cross_entropy(x: &Tensor, head: &Weight, targets: &[i64], o: &CeOp
     if let Some((i, t)) = targets.iter().enumerate().find(|&(_, &t)| t != IGNORE && (t < 0 || t >= vocab as i64)) {
         return Err(Error::Value { op: OP, message: format!("target {t} at token {i} is outside the vocabulary of {vocab}") });
     }
-    on_known_device(OP, x)?;
+    if !is_cpu(x) {
+        return Err(no_kernel(OP, x));
+    }
     let chosen: Vec<u32> = (0..tokens as u32).filter(|&i| targets[i as usize] != IGNORE).collect();
-    on_device!(x => {
-        let wanted: Vec<u32> = chosen.iter().map(|&i| targets[i as usize] as u32).collect();
-        let weights: Option<Vec<f32>> = o.token_weights.map(|w| chosen.iter().map(|&i| w[i as usize]).collect());
-        let step = if o.chunk_tokens == 0 { device_chunk_tokens(vocab) } else { o.chunk_tokens };
-        crate::cuda::cross_entropy::run(OP, x, head, &chosen, &wanted, weights.as_deref(), o, step)
-    });
     let mut out = CeOut { loss_sum: 0.0, tokens: chosen.len() as u64, correct: 0, dx: None, token_losses: None };
     let mut losses = vec![0f32; tokens];
     let dx = match o.grad_scale {

@@ -7,8 +7,6 @@
 
 #![cfg(any(emulator, feature = "cuda"))]
 
-mod attention;
-mod cross_entropy;
 mod layers;
 mod optim;
 mod place;
