@@ -113,8 +113,6 @@ __device__ __forceinline__ void attention_forward(const bf16* q, const bf16* k, 
     q += part.q_row * stride + head * D;
     k += part.k_row * kv_stride + kv * D;
     v += part.k_row * kv_stride + kv * D;
-    o += part.q_row * stride + head * D;
-    lse += (u64)head * rows + part.q_row;
     window = min(window, part.nk);
 
     const int position = before + part.first, warp_row = threadIdx.x / WARP * 16 * MT, own = position + warp_row;
@@ -152,6 +150,8 @@ __device__ __forceinline__ void attention_forward(const bf16* q, const bf16* k, 
             weigh<D, MT, BN>(sums, s, sv);
         }
     }
+    o += part.q_row * stride + head * D;
+    lse += (u64)head * rows + part.q_row;
     const int l = threadIdx.x % WARP;
 #pragma unroll
     for (int m = 0; m < MT; m++) {

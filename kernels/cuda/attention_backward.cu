@@ -55,11 +55,13 @@ template <int D, int BN, int SUB, bool RESIDENT>
 __device__ __forceinline__ void attention_dq(const bf16* q, const bf16* k, const bf16* v, const bf16* o, const bf16* dout, const float* lse,
                                              float* delta, bf16* dq, const u32* spans, const u32* tiles, int heads, int kv_heads, u32 rows,
                                              int window, float scale) {
-    // Resident rows pass through the second stage before keys need it.
-    static_assert(!RESIDENT || BN >= BLOCK, "queries must fit a stage");
+    // Resident rows pass through the stages on their way to registers: through the second alone where they fit it, and the
+    // first keys arrive meanwhile.
     constexpr int STAGES = RESIDENT ? 2 : 1, STAGE = 2 * Tile<D>::elements(BN);
+    constexpr bool EARLY = !RESIDENT || BN >= BLOCK;
+    static_assert(EARLY || 2 * BN >= BLOCK, "queries must fit the stages");
     TALLOW_DYNAMIC_SHARED(bf16, stages);
-    bf16* const sq = stages + STAGE;
+    bf16* const sq = stages + (EARLY ? STAGE : 0);
     bf16* const sdo = sq + Tile<D>::elements(BLOCK);
     const Part part(spans, tiles);
     const int head = blockIdx.x, kv = head / (heads / kv_heads), l = threadIdx.x % WARP;
@@ -81,7 +83,10 @@ __device__ __forceinline__ void attention_dq(const bf16* q, const bf16* k, const
     };
     Tile<D>::template fetch<BLOCK, THREADS>(sq, q, stride, part.first, part.nq);
     Tile<D>::template fetch<BLOCK, THREADS>(sdo, dout, stride, part.first, part.nq);
-    fetch(first_tile, 0);
+    if (EARLY)
+        fetch(first_tile, 0);
+    else
+        cp_async_commit();
 
     const int mine = own + l / 2;
     const bool valid = mine < part.nq;
@@ -102,16 +107,16 @@ __device__ __forceinline__ void attention_dq(const bf16* q, const bf16* k, const
     Rows<D, RESIDENT> rows_q, rows_do;
     rows_q.take(sq);
     rows_do.take(sdo);
-    __syncthreads();
+    if (!EARLY) {
+        __syncthreads();
+        fetch(first_tile, 0);
+    }
     for (int tile = first_tile; tile <= last_tile; tile++) {
         const int stage = STAGES == 2 ? (tile - first_tile) % 2 : 0;
-        if (STAGES == 2 && tile < last_tile) {
-            fetch(tile + 1, stage ^ 1);
-            cp_async_wait<1>();
-        } else {
-            cp_async_wait<0>();
-        }
+        cp_async_wait<0>();
+        // This tile has arrived for all, and all are done with the one before, whose place the next takes.
         __syncthreads();
+        if (STAGES == 2 && tile < last_tile) fetch(tile + 1, stage ^ 1);
         bf16 *sk = stages + stage * STAGE, *sv = sk + STAGE / 2;
 #pragma unroll
         for (int sub = 0; sub < BN; sub += SUB) {
@@ -133,9 +138,13 @@ __device__ __forceinline__ void attention_dq(const bf16* q, const bf16* k, const
                 }
             accumulate<D, SUB>(sums, s, sk, sub);
         }
-        __syncthreads();
-        if (STAGES == 1 && tile < last_tile) fetch(tile + 1, 0);
+        if (STAGES == 1) {
+            __syncthreads();
+            if (tile < last_tile) fetch(tile + 1, 0);
+        }
     }
+    // The sums leave through the stages.
+    __syncthreads();
     Tile<D>::store(sums, scale, scale, stages, warp_row, dq, stride, own, part.nq);
 }
 
@@ -146,11 +155,12 @@ template <int D, int BM, int SUB, bool RESIDENT, int WANT>
 __device__ __forceinline__ void attention_dkv(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse,
                                               const float* delta, bf16* dk, bf16* dv, const u32* spans, const u32* tiles, int heads,
                                               int kv_heads, u32 rows, int window, float scale) {
-    static_assert(!RESIDENT || BM >= BLOCK, "keys must fit a stage");
-    // A stage: BM rows of q, of do, and their lse and delta.
+    // A stage: BM rows of q, of do, and their lse and delta. Resident rows pass through as in attention_dq.
+    constexpr bool EARLY = !RESIDENT || BM >= BLOCK;
+    static_assert(EARLY || 2 * BM >= BLOCK, "keys must fit the stages");
     constexpr int STAGES = RESIDENT ? 2 : 1, TILE = Tile<D>::elements(BM), STAGE = 2 * TILE + 4 * BM;
     TALLOW_DYNAMIC_SHARED(bf16, stages);
-    bf16* const sk = stages + STAGE;
+    bf16* const sk = stages + (EARLY ? STAGE : 0);
     bf16* const sv = sk + Tile<D>::elements(BLOCK);
     const Part part(spans, tiles);
     const int kv = blockIdx.x, group = heads / kv_heads, n = part.nk, l = threadIdx.x % WARP;
@@ -180,7 +190,10 @@ __device__ __forceinline__ void attention_dkv(const bf16* q, const bf16* k, cons
     };
     Tile<D>::template fetch<BLOCK, THREADS>(sk, k, kv_stride, part.first, n);
     Tile<D>::template fetch<BLOCK, THREADS>(sv, v, kv_stride, part.first, n);
-    fetch(0, 0);
+    if (EARLY)
+        fetch(0, 0);
+    else
+        cp_async_commit();
 
     float sums_k[WANT == DV ? 1 : D / 8][4], sums_v[WANT == DK ? 1 : D / 8][4];
     clear(sums_k);
@@ -190,16 +203,16 @@ __device__ __forceinline__ void attention_dkv(const bf16* q, const bf16* k, cons
     Rows<D, RESIDENT> rows_k, rows_v;
     rows_k.take(sk);
     rows_v.take(sv);
-    __syncthreads();
+    if (!EARLY) {
+        __syncthreads();
+        fetch(0, 0);
+    }
     for (int i = 0; i < count; i++) {
         const int stage = STAGES == 2 ? i % 2 : 0;
-        if (STAGES == 2 && i + 1 < count) {
-            fetch(i + 1, stage ^ 1);
-            cp_async_wait<1>();
-        } else {
-            cp_async_wait<0>();
-        }
+        cp_async_wait<0>();
+        // As in attention_dq.
         __syncthreads();
+        if (STAGES == 2 && i + 1 < count) fetch(i + 1, stage ^ 1);
         bf16 *sq = stages + stage * STAGE, *sdo = sq + TILE;
         const float* rest = reinterpret_cast<const float*>(sq + 2 * TILE);
 #pragma unroll
@@ -224,9 +237,12 @@ __device__ __forceinline__ void attention_dkv(const bf16* q, const bf16* k, cons
             if constexpr (WANT != DK) accumulate<D, SUB>(sums_v, s, sdo, sub);
             if constexpr (WANT != DV) accumulate<D, SUB>(sums_k, dp, sq, sub);
         }
-        __syncthreads();
-        if (STAGES == 1 && i + 1 < count) fetch(i + 1, 0);
+        if (STAGES == 1) {
+            __syncthreads();
+            if (i + 1 < count) fetch(i + 1, 0);
+        }
     }
+    __syncthreads();
     if constexpr (WANT != DV) Tile<D>::store(sums_k, scale, scale, stages, warp_row, dk, kv_stride, own, n);
     // Each warp writes and reads its own rows only: the second store waits for the first within the warp.
     if constexpr (WANT == BOTH) __syncwarp();
@@ -244,10 +260,11 @@ __device__ __forceinline__ void attention_dkv(const bf16* q, const bf16* k, cons
     }                                                                                                                                       \
     TALLOW_KERNEL(attention_dq_d##D)
 
+// Bytes of dynamic shared memory: two stages where rows are resident, else a stage and BLOCK rows of either side.
 TALLOW_DQ(64, 64, 32, true)
-TALLOW_DQ(80, 64, 32, true)
-TALLOW_DQ(96, 64, 32, true)
-TALLOW_DQ(128, 64, 32, true)
+TALLOW_DQ(80, 32, 32, true)
+TALLOW_DQ(96, 32, 32, true)
+TALLOW_DQ(128, 32, 32, true)
 TALLOW_DQ(256, 32, 32, false)
 
 #define TALLOW_DKV(D, BM, SUB, RESIDENT, BODY)                                                                                              \
@@ -269,8 +286,8 @@ TALLOW_DQ(256, 32, 32, false)
     }
 
 TALLOW_DKV(64, 64, 32, true, TALLOW_DKV_TOGETHER)
-TALLOW_DKV(80, 64, 32, true, TALLOW_DKV_TOGETHER)
-TALLOW_DKV(96, 64, 32, true, TALLOW_DKV_TOGETHER)
-TALLOW_DKV(128, 64, 32, true, TALLOW_DKV_TOGETHER)
+TALLOW_DKV(80, 32, 32, true, TALLOW_DKV_TOGETHER)
+TALLOW_DKV(96, 32, 32, true, TALLOW_DKV_TOGETHER)
+TALLOW_DKV(128, 32, 32, true, TALLOW_DKV_TOGETHER)
 // Grid (kv_heads, tiles, 2).
 TALLOW_DKV(256, 32, 32, false, TALLOW_DKV_APART)

@@ -100,7 +100,8 @@ template <int D> struct Tile {
     // Rows first .. first + ROWS of a matrix whose rows lie `stride` apart; zeros from row `end` on. Asynchronous.
     template <int ROWS, int THREADS>
     __device__ static __forceinline__ void fetch(bf16* tile, const bf16* from, u64 stride, int first, int end) {
-#pragma unroll
+        // Not unrolled further: the addresses of many copies would push sums out of registers.
+#pragma unroll 2
         for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
             const int row = i / CHUNKS, chunk = i % CHUNKS;
             const bool valid = first + row < end;

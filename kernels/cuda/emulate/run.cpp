@@ -4,8 +4,9 @@
 //     const char* tallow_emulate_error()                               why it did not
 //     int tallow_emulate_sizes(name, bytes, capacity)                  the byte sizes of a kernel's parameters; -1: no such kernel
 //     size_t tallow_emulate_names(buffer, capacity)                    all kernels' names, one a line
-//     void tallow_emulate_order(seed)                                  0: threads and blocks in order, 1: the last first, else shuffled;
-//                                                                      odd seeds copy asynchronously at once, even ones as late as allowed
+//     void tallow_emulate_order(seed)                                  0: threads and blocks in order, 1: the last first, else shuffled,
+//                                                                      and a warp goes as far as it can before another does; odd
+//                                                                      seeds copy asynchronously at once, even ones as late as allowed
 //     void* tallow_emulate_alloc(bytes), void tallow_emulate_free(at)  memory whose neighbours fault
 //     size_t tallow_emulate_conflicts()                                16-byte rows of ldmatrix that waited for a bank, since the last call
 //
@@ -215,6 +216,21 @@ std::vector<unsigned> permutation(unsigned n, unsigned seed, unsigned salt) {
     return all;
 }
 
+// Lets every thread that can run (of one warp, or of all: ~0) run until it waits. False where none could.
+bool run_once(const std::vector<unsigned>& order, unsigned warp) {
+    Machine& m = machine();
+    bool moved = false;
+    for (unsigned i : order) {
+        Thread& t = *m.threads[i];
+        if (t.state != State::Ready || (warp != ~0u && i / 32 != warp)) continue;
+        m.now = &t;
+        threadIdx = t.index;
+        t.fiber.enter();
+        moved = true;
+    }
+    return moved;
+}
+
 void run_block(unsigned block, unsigned count) {
     Machine& m = machine();
     blockIdx = dim3(block % gridDim.x, block / gridDim.x % gridDim.y, block / gridDim.x / gridDim.y);
@@ -232,16 +248,14 @@ void run_block(unsigned block, unsigned count) {
         t.open.clear();
         t.fiber.prepare(entry);
     }
-    const std::vector<unsigned> order = permutation(count, m.seed, block);
+    const std::vector<unsigned> order = permutation(count, m.seed, block), warps = permutation((count + 31) / 32, m.seed, block);
     while (m.live != 0) {
         bool moved = false;
-        for (unsigned i : order) {
-            Thread& t = *m.threads[i];
-            if (t.state != State::Ready) continue;
-            m.now = &t;
-            threadIdx = t.index;
-            t.fiber.enter();
-            moved = true;
+        if (m.seed < 2) {
+            moved = run_once(order, ~0u);
+        } else {
+            for (unsigned w : warps)
+                while (run_once(order, w)) moved = true;
         }
         m.now = nullptr;
         if (!moved) fail(stuck().c_str());

@@ -55,10 +55,8 @@ pub struct Machine {
 #[derive(Clone, Copy)]
 pub enum Arg<'a> {
     Buf(&'a Buffer),
-    Null,
     I32(i32),
     U32(u32),
-    U64(u64),
     F32(f32),
 }
 
@@ -139,10 +137,8 @@ impl Arg<'_> {
     fn word(&self) -> (u64, u8) {
         match *self {
             Self::Buf(b) => (b.at as u64, 8),
-            Self::Null => (0, 8),
             Self::I32(x) => (u64::from(x as u32), 4),
             Self::U32(x) => (u64::from(x), 4),
-            Self::U64(x) => (x, 8),
             Self::F32(x) => (u64::from(x.to_bits()), 4),
         }
     }
@@ -159,11 +155,6 @@ impl Buffer {
     pub fn read<T: Copy>(&self) -> Vec<T> {
         // SAFETY: the memory holds these bytes, aligned to 16, and any bits are a value of the plain types used here.
         unsafe { std::slice::from_raw_parts(self.at.cast::<T>(), self.bytes / size_of::<T>()) }.to_vec()
-    }
-
-    /// Its address, for kernels that take tables of pointers.
-    pub fn address(&self) -> u64 {
-        self.at as u64
     }
 }
 
