@@ -39,6 +39,13 @@ struct alignas(16) Words {
     u32 w[4];
 };
 
+// A GPU traps on a 16-byte access that is not aligned; the emulator's processor would not.
+__device__ __forceinline__ void must_be_aligned(const void* p) {
+#ifdef TALLOW_EMULATE
+    if (reinterpret_cast<u64>(p) & 15) ::emulate::fail("a 16-byte access is not aligned");
+#endif
+}
+
 // How many elements of T one access of 16 bytes holds.
 template <typename T> constexpr int LANES = 16 / (int)sizeof(T);
 
@@ -46,12 +53,14 @@ __device__ __forceinline__ float bits_float(u32 w) { return __uint_as_float(w); 
 
 // `LANES<T>` elements from a 16-byte aligned address, in f32.
 __device__ __forceinline__ void load(const float* from, float (&x)[4]) {
+    must_be_aligned(from);
     const Words v = *reinterpret_cast<const Words*>(from);
 #pragma unroll
     for (int i = 0; i < 4; i++) x[i] = bits_float(v.w[i]);
 }
 
 __device__ __forceinline__ void load(const bf16* from, float (&x)[8]) {
+    must_be_aligned(from);
     const Words v = *reinterpret_cast<const Words*>(from);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -69,6 +78,7 @@ __device__ __forceinline__ void store(float* to, const float (&x)[4]) {
     Words v;
 #pragma unroll
     for (int i = 0; i < 4; i++) v.w[i] = __float_as_uint(x[i]);
+    must_be_aligned(to);
     *reinterpret_cast<Words*>(to) = v;
 }
 
@@ -76,6 +86,7 @@ __device__ __forceinline__ void store(bf16* to, const float (&x)[8]) {
     Words v;
 #pragma unroll
     for (int i = 0; i < 4; i++) v.w[i] = pair(x[2 * i], x[2 * i + 1]);
+    must_be_aligned(to);
     *reinterpret_cast<Words*>(to) = v;
 }
 

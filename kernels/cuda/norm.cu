@@ -1,7 +1,7 @@
 // RMSNorm (arXiv 1910.07467) and LayerNorm (arXiv 1607.06450) over the rows of [rows, d], forward and backward.
 //
 // rms_norm:            sum = x + residual where a residual is given (rounded to T and written), else sum is x;
-//                      rstd = 1/sqrt(mean(sum^2) + eps), y = sum * rstd * w.
+//                      rstd = 1/sqrt(mean(sum^2) + eps), y = sum * rstd * w. sum may be x itself.
 // rms_norm_backward:   dx = dy * w * rstd - x * c (+ residual), c = sum(dy * w * x) * rstd^3 / d.
 // layer_norm:          y = (x - mean) * rstd * w + b; w and b may be null.
 // layer_norm_backward: dx = rstd * (dy * w - mean(dy * w) - xhat * mean(dy * w * xhat)) (+ residual).

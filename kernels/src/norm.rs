@@ -182,6 +182,19 @@ pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) ->
     })
 }
 
+/// `x += residual` in place, then RMSNorm of x; one pass on a GPU. Returns (y, rstd).
+///
+/// # Errors
+/// As [`rms_norm`].
+pub fn add_inplace_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    const OP: &str = "add_inplace_rms_norm";
+    let (_, d) = check(OP, x)?;
+    same(OP, "residual", residual, x)?;
+    on_device!(x => crate::cuda::norm::add_inplace_rms_norm(OP, x, residual, &in_f32(OP, "weight", weight, d)?, eps));
+    crate::elementwise::add_inplace(x, residual)?;
+    rms_norm(x, weight, eps)
+}
+
 /// The gradient of [`rms_norm`] with respect to x, plus `residual` where given; `dw` f32 `[d]` is added to in place.
 ///
 /// # Errors

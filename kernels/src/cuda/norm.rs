@@ -27,17 +27,34 @@ pub(crate) fn rms_norm(
     weight: &Tensor,
     eps: f64,
 ) -> Result<(Option<Tensor>, Tensor, Tensor)> {
+    let sum = residual.map(|_| empty(x.shape(), x.dtype(), x.device())).transpose()?;
+    let (y, rstd) = launch_rms_norm(op, x, residual, weight, sum.as_ref(), eps)?;
+    Ok((sum, y, rstd))
+}
+
+/// `x += residual`, then its RMSNorm: a thread writes an element of the sum after it alone has read it.
+pub(crate) fn add_inplace_rms_norm(op: &'static str, x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    launch_rms_norm(op, x, Some(residual), weight, Some(x), eps)
+}
+
+fn launch_rms_norm(
+    op: &'static str,
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    weight: &Tensor,
+    sum: Option<&Tensor>,
+    eps: f64,
+) -> Result<(Tensor, Tensor)> {
     let (rows, d) = x.dims2()?;
     let (dtype, device) = (x.dtype(), x.device());
     let name = format!("rms_norm_{}", suffix(op, "x", x)?);
-    let sum = residual.map(|_| empty((rows, d), dtype, device)).transpose()?;
     let (y, rstd) = (empty((rows, d), dtype, device)?, empty(rows, DType::F32, device)?);
     let optional = |what, t: Option<&Tensor>| t.map(|t| span(op, what, t, dtype)).transpose();
     let args = [
         span(op, "x", x, dtype)?.into(),
         optional("residual", residual)?.into(),
         span(op, "weight", weight, DType::F32)?.into(),
-        optional("sum", sum.as_ref())?.into(),
+        optional("sum", sum)?.into(),
         span(op, "y", &y, dtype)?.into(),
         span(op, "rstd", &rstd, DType::F32)?.into(),
         (rows as i32).into(),
@@ -46,7 +63,7 @@ pub(crate) fn rms_norm(
     ];
     // SAFETY: every matrix is [rows, d], the weight [d], rstd [rows].
     unsafe { over_rows(op, name, rows, d).launch(device, &args)? };
-    Ok((sum, y, rstd))
+    Ok((y, rstd))
 }
 
 pub(crate) fn rms_norm_backward(

@@ -4,7 +4,7 @@ use candle_core::DType;
 use tallow_kernels::activation::{swiglu, swiglu_backward, swiglu_backward_inplace};
 use tallow_kernels::elementwise::{add, add_bias_inplace, add_inplace, sum_rows_add, write_rows};
 use tallow_kernels::embedding::{embedding, embedding_backward};
-use tallow_kernels::norm::{add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
+use tallow_kernels::norm::{add_inplace_rms_norm, add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 use tallow_kernels::rope::{RopeScaling, RopeTable, rope, rope_backward};
 
 use crate::place::agree;
@@ -50,7 +50,8 @@ fn rms_norms() {
             let (sum, y2, rstd2) = add_rms_norm(&x, &r, &w, 1e-5)?;
             let dx = rms_norm_backward(&dy, &x, &w, &rstd, None, None)?;
             let dx2 = rms_norm_backward(&dy, &sum, &w, &rstd2, Some(&r), Some(&dw))?;
-            Ok(vec![y, rstd, sum, y2, dx, dx2, dw])
+            let (y3, rstd3) = add_inplace_rms_norm(&x, &r, &w, 1e-5)?;
+            Ok(vec![y, rstd, sum, y2, dx, dx2, dw, x, y3, rstd3])
         });
     }
 }
@@ -73,7 +74,7 @@ fn layer_norms() {
 #[test]
 fn rotation() {
     let positions = [0u32, 1, 2, 0, 1, 30, 31];
-    for (heads, kv_heads, dim) in [(4, 2, 64), (3, 1, 80), (2, 2, 6), (1, 1, 256)] {
+    for (heads, kv_heads, dim) in [(4, 2, 64), (3, 1, 80), (2, 2, 6), (3, 1, 20), (1, 1, 256)] {
         agree("rope", |i| {
             let table = RopeTable::new(dim, 10_000.0, &RopeScaling::None, 32, i.device())?;
             let (q, k) = (i.x(&[positions.len(), heads, dim], 1), i.x(&[positions.len(), kv_heads, dim], 2));

@@ -196,8 +196,8 @@ impl<'l> Walk<'l> {
         let block = attention_block();
         drop(input);
         let mid = if pre { block } else { norm().0 };
-        drop(x);
         let input = pre.then(norm);
+        drop(x);
         let block = mlp_block();
         drop(input);
         let out = if pre { block } else { norm().0 };
@@ -212,8 +212,8 @@ impl<'l> Walk<'l> {
             let (input, stats1) = norm();
             let (mid, mut attention) = self.attention_taped(l, minimal);
             attention.input = (l.reads_attention_input() && !minimal).then_some(input);
-            let x = (n.norm1 || (l.reads_attention_input() && minimal)).then_some(x);
             let (input, stats2) = norm();
+            let x = (n.norm1 || (l.reads_attention_input() && minimal)).then_some(x);
             let (out, mut mlp) = self.mlp_taped(l, minimal, want_out);
             mlp.input = (l.reads_mlp_input() && !minimal).then_some(input);
             let mid = (n.norm2 || (l.reads_mlp_input() && minimal)).then_some(mid);
