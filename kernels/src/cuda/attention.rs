@@ -8,8 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use super::launch::{Arg, Kernel};
 use super::memory::{empty, span, upload};
 use super::suffix;
-use crate::Result;
 use crate::attention::Call;
+use crate::{Error, Result};
 
 /// Head dims of the tensor-core kernels.
 const DIMS: [usize; 5] = [64, 80, 96, 128, 256];
@@ -35,9 +35,14 @@ fn forward_shape(dim: usize) -> (usize, usize) {
 }
 
 /// Bytes of shared memory of the two backward kernels. With a head dim of 256 a warp's rows do not fit its registers: one
-/// stage of 32 rows, and the block's own rows beside it; else two stages of 64, through which the own rows pass.
+/// stage of 32 rows, and the block's own rows beside it; else two stages, of 64 rows for the smallest dim and of 32 for
+/// the others, through which the own rows pass.
 fn backward_shared(dim: usize) -> (usize, usize) {
-    let (rows, stages, own) = if dim == 256 { (32, 1, 2 * elements(TILE, dim)) } else { (64, 2, 0) };
+    let (rows, stages, own) = match dim {
+        256 => (32, 1, 2 * elements(TILE, dim)),
+        64 => (64, 2, 0),
+        _ => (32, 2, 0),
+    };
     let stage = 2 * elements(rows, dim);
     (2 * (stages * stage + own), 2 * (stages * (stage + 4 * rows) + own))
 }
@@ -68,6 +73,17 @@ fn shape(call: &Call, rows: usize, with_dim: bool) -> Vec<Arg> {
     args
 }
 
+/// The greatest head dim of the plain kernels.
+const GREATEST: usize = 256;
+
+/// Refuses what no kernel takes.
+fn check(op: &'static str, call: &Call) -> Result<()> {
+    if call.dim <= GREATEST {
+        return Ok(());
+    }
+    Err(Error::Value { op, message: format!("a head dim of {} on a GPU: at most {GREATEST}", call.dim) })
+}
+
 fn has_tensor_cores(call: &Call, tensors: &[&Tensor]) -> bool {
     let fits = |t: &&Tensor| t.dtype() == DType::BF16 && span("attention", "operand", t, DType::BF16).is_ok_and(|s| s.address % 16 == 0);
     DIMS.contains(&call.dim) && tensors.iter().all(fits)
@@ -75,6 +91,7 @@ fn has_tensor_cores(call: &Call, tensors: &[&Tensor]) -> bool {
 
 /// (o, lse f32 `[heads, queries]`).
 pub(crate) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, call: &Call) -> Result<(Tensor, Tensor)> {
+    check(op, call)?;
     let (rows, dtype, device) = (q.dims()[0], q.dtype(), q.device());
     let o = empty(q.shape(), dtype, device)?;
     let lse = empty((call.heads, rows), DType::F32, device)?;
@@ -121,6 +138,7 @@ pub(crate) fn backward(
     lse: &Tensor,
     call: &Call,
 ) -> Result<(Tensor, Tensor, Tensor)> {
+    check(op, call)?;
     let (rows, dtype, device) = (q.dims()[0], q.dtype(), q.device());
     let (dq, dk, dv) = (empty(q.shape(), dtype, device)?, empty(k.shape(), dtype, device)?, empty(v.shape(), dtype, device)?);
     if rows == 0 {
@@ -177,7 +195,7 @@ pub(crate) fn backward(
 pub(crate) fn cached(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, length: usize, call: &Call) -> Result<Tensor> {
     let (queries, dtype, device) = (q.dims()[0], q.dtype(), q.device());
     let address = |t| span(op, "cache", t, dtype).map(|s| s.address % 16 == 0);
-    if queries == 0 || queries > DECODED || !call.dim.is_multiple_of(8) || call.dim > 256 || !(address(k)? && address(v)?) {
+    if queries == 0 || queries > DECODED || !call.dim.is_multiple_of(8) || call.dim > GREATEST || !(address(k)? && address(v)?) {
         return Ok(forward(op, q, k, v, call)?.0);
     }
     let o = empty(q.shape(), dtype, device)?;
