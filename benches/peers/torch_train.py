@@ -1,6 +1,7 @@
 """Training steps of PyTorch + transformers + PEFT on a model folder; one JSON line like `tallow bench train --json`.
 
     python torch_train.py --model DIR [--batch 4] [--seq 512] [--steps 5] [--dtype f32|bf16|nf4] [--rank 16] [--recompute on|off]
+        [--compile] [--adapters bf16|f32]
 """
 
 import argparse
@@ -17,7 +18,8 @@ parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--dtype", choices=["f32", "bf16", "nf4"], default="f32")
 parser.add_argument("--rank", type=int, default=16)
 parser.add_argument("--recompute", choices=["on", "off"], default="off")
-parser.add_argument("--compile", action="store_true")
+parser.add_argument("--compile", action="store_true", help="torch.compile; the first steps, which compile, are not timed")
+parser.add_argument("--adapters", choices=["f32", "bf16"], default="f32", help="dtype of the adapters under a bf16 model")
 args = parser.parse_args()
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -40,14 +42,15 @@ else:
 model.config.use_cache = False
 linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 lora = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, lora_dropout=0.0, target_modules=linears, task_type="CAUSAL_LM")
-model = get_peft_model(model, lora).train()
+model = get_peft_model(model, lora, autocast_adapter_dtype=args.adapters == "f32").train()
 trained = [p for p in model.parameters() if p.requires_grad]
 optimizer = torch.optim.AdamW(trained, lr=1e-4)
 forward = torch.compile(model) if args.compile else model
 ids = torch.randint(0, model.config.vocab_size, (args.batch, args.seq))
 
 seconds, losses = [], []
-for step in range(args.steps + 1):
+warm = 3 if args.compile else 1
+for step in range(args.steps + warm):
     start = time.perf_counter()
     loss = forward(input_ids=ids, labels=ids).loss
     loss.backward()
@@ -55,7 +58,7 @@ for step in range(args.steps + 1):
     optimizer.step()
     optimizer.zero_grad()
     value = loss.item()
-    if step > 0:
+    if step >= warm:
         seconds.append(time.perf_counter() - start)
         losses.append(value)
 median = sorted(seconds)[len(seconds) // 2]

@@ -1,10 +1,12 @@
-//! GFLOP/s of the products at training shapes, beside what the processor can do from registers.
-//! `cargo bench --bench matmul`; each product is checked before it is timed.
+//! GFLOP/s of the products, of attention and of the loss at training shapes, beside what the processor can do from registers.
+//! `cargo bench --bench matmul`; each product is checked before it is timed. `-- 1536` only the products of that many outputs.
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use tallow_kernels::attention::{attention, attention_backward};
+use tallow_kernels::cross_entropy::{CeOptions, linear_cross_entropy};
 use tallow_kernels::matmul::{matmul, matmul_backward_input, matmul_backward_weight, reference};
 use tallow_kernels::quant::{Nf4, Q8};
 use tallow_kernels::weight::Weight;
@@ -63,5 +65,46 @@ fn main() {
             let g = best(|| matmul_backward_weight(&dy, &x, &dw).unwrap());
             println!("{tokens:>5} {out:>5} {inp:>5}  {name:<10} {:>8.1} {:>8.1} {:>8.1}", flops / y, flops / dx, flops / g);
         }
+    }
+    if only.is_none() {
+        attention_rows();
+        loss_rows();
+    }
+}
+
+/// Causal attention; operations of the visible half only.
+fn attention_rows() {
+    println!("attention: {:>5} {:>5} {:>5} {:>4}  {:<6} {:>8} {:>8}", "seqs", "each", "heads", "kv", "dtype", "forward", "backward");
+    for (sequences, each, heads, kv) in [(4, 512, 9, 3), (1, 2048, 9, 3), (1, 4096, 32, 8)] {
+        for dtype in [DType::F32, DType::BF16] {
+            let (tokens, dim) = (sequences * each, 64);
+            let t = |h: usize| Tensor::randn(0f32, 1.0, (tokens, h, dim), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let (q, k, v, g) = (t(heads), t(kv), t(kv), t(heads));
+            let ends: Vec<u32> = (0..=sequences).map(|i| (i * each) as u32).collect();
+            let (o, lse) = attention(&q, &k, &v, &ends, None, 0.125).unwrap();
+            let flops = 2e-9 * (sequences * each * each * heads * dim) as f64 / 2.0;
+            let forward = best(|| drop(attention(&q, &k, &v, &ends, None, 0.125).unwrap()));
+            let backward = best(|| drop(attention_backward(&g, &q, &k, &v, &o, &lse, &ends, None, 0.125).unwrap()));
+            let name = format!("{dtype:?}");
+            println!(
+                "{:>16} {each:>5} {heads:>5} {kv:>4}  {name:<6} {:>8.1} {:>8.1}",
+                sequences,
+                2.0 * flops / forward,
+                5.0 * flops / backward
+            );
+        }
+    }
+}
+
+/// The head and the loss together, with the gradient: two products of the vocabulary's size.
+fn loss_rows() {
+    for dtype in [DType::F32, DType::BF16] {
+        let (tokens, hidden, vocab) = (1024, 576, 49152);
+        let x = Tensor::randn(0f32, 1.0, (tokens, hidden), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+        let head = Weight::Dense(Tensor::randn(0f32, 0.05, (vocab, hidden), &Device::Cpu).unwrap().to_dtype(dtype).unwrap());
+        let targets: Vec<i64> = (0..tokens as i64).map(|i| i * 31 % vocab as i64).collect();
+        let options = CeOptions { grad_scale: Some(1.0), token_weights: None, dw: None, want_token_losses: false, chunk_tokens: 0 };
+        let seconds = best(|| drop(linear_cross_entropy(&x, &head, &targets, &options).unwrap()));
+        println!("head and loss, {tokens} x {hidden} x {vocab} {dtype:?}: {:.1}", 4e-9 * (tokens * hidden * vocab) as f64 / seconds);
     }
 }

@@ -1,11 +1,12 @@
 //! The global allocator, which counts, and what the system says of this process's memory.
 //!
-//! mimalloc is told to keep pages that were touched once, so that a training step does not pay for fresh page faults at
-//! every activation; left alone it gives them back after a hundredth of a second. The counters are exact: bytes asked for and not yet given back.
+//! Once a model is loaded, mimalloc is told to keep pages that were touched, so that a training step does not pay for fresh
+//! page faults at every activation; until then it gives them back after a hundredth of a second, as it does when left alone,
+//! so that what loading needed for a moment does not stay. The counters are exact: bytes asked for and not yet given back.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{c_int, c_long};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mimalloc::MiMalloc;
 
@@ -16,20 +17,20 @@ static PEAK: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allocator;
 
-static KEEPS: AtomicBool = AtomicBool::new(false);
-
 unsafe extern "C" {
-    fn mi_option_set_default(option: c_int, value: c_long);
+    fn mi_option_set(option: c_int, value: c_long);
+    fn mi_collect(force: bool);
 }
 
-/// Before the first allocation: free memory is never purged. `MIMALLOC_PURGE_DELAY` in the environment goes before this.
-#[inline]
-fn keep_pages() {
+/// Gives back what is free now, and from here on keeps what becomes free for the next to come. For the time between
+/// loading a model and the end of the process. `MIMALLOC_PURGE_DELAY` in the environment is left as it is.
+pub fn keep_freed_pages() {
     const PURGE_DELAY: c_int = 15;
-    if !KEEPS.load(Relaxed) {
-        KEEPS.store(true, Relaxed);
-        // SAFETY: mimalloc's own option of that number, set to a value it documents; the call only writes a static.
-        unsafe { mi_option_set_default(PURGE_DELAY, -1) };
+    // SAFETY: gives free memory back to the system; every thread may call it.
+    unsafe { mi_collect(true) };
+    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
+        // SAFETY: mimalloc's own option of that number, set to a value it documents.
+        unsafe { mi_option_set(PURGE_DELAY, -1) };
     }
 }
 
@@ -43,7 +44,6 @@ fn grew(by: usize) {
 // SAFETY: every call goes to mimalloc unchanged; only counters are kept beside it.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        keep_pages();
         // SAFETY: the caller's layout, passed on.
         let p = unsafe { MiMalloc.alloc(layout) };
         if !p.is_null() {
@@ -53,7 +53,6 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        keep_pages();
         // SAFETY: the caller's layout, passed on.
         let p = unsafe { MiMalloc.alloc_zeroed(layout) };
         if !p.is_null() {

@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use crate::matmul::{Operand, product};
+use crate::matmul::few::{self, Into};
+use crate::matmul::{Operand, Rows, product};
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
 use crate::unwritten::unwritten;
@@ -130,6 +131,10 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s:
         read::<f32, _>(op, "b", l.b, |b| {
             read::<T, _>(op, "x", x, |x| {
                 write::<T, _>(op, "y", y, |y| {
+                    if l.dropout.is_none() && s.tokens <= few::MOST {
+                        few::product(x, s.tokens, Rows::F32(a), rank, inp, &mut h, Into { alpha: 1.0, add: false });
+                        return few::product(&h, s.tokens, Rows::F32(b), out, rank, y, Into { alpha: l.scale, add: true });
+                    }
                     let work = h.par_chunks_mut(TOKENS * rank).zip(x.par_chunks(TOKENS * inp)).zip(y.par_chunks_mut(TOKENS * out));
                     work.with_max_len(1).enumerate().for_each(|(i, ((h, x), y))| {
                         let (t, a) = (h.len() / rank, Operand::of(a, rank, inp));

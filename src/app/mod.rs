@@ -1,7 +1,6 @@
 //! Use cases: one typed request in, one typed report out. The faces (command line, MCP, web) hold no logic of their own.
 
 pub mod bench;
-pub mod bench_gpu;
 pub mod compare;
 pub mod configure;
 pub mod data;

@@ -365,6 +365,8 @@ pub enum ExportFormat {
 pub enum BenchCommand {
     /// Whole training steps on random token ids, LoRA on all seven linears.
     Train(BenchTrainArgs),
+    /// Greedy generation from a random prompt.
+    Generate(BenchGenerateArgs),
     /// Write a model folder with random weights from a config.json or a named shape.
     RandomModel {
         /// A config.json, or one of: tiny, 15m, 135m, 1b, 3b, 8b.
@@ -397,6 +399,26 @@ pub struct BenchGpuArgs {
     /// Samples of each kernel; the median counts.
     #[arg(long, default_value_t = 7)]
     pub repeats: usize,
+}
+
+/// `tallow bench generate`.
+#[derive(Debug, Args)]
+pub struct BenchGenerateArgs {
+    /// A model folder.
+    #[arg(long)]
+    pub model: String,
+    /// Tokens of the prompt.
+    #[arg(long, default_value_t = 32)]
+    pub prompt: usize,
+    /// New tokens.
+    #[arg(long, default_value_t = 128)]
+    pub new: usize,
+    /// Timed repetitions, after one that warms up.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// f32, bf16, or nf4 (bf16 over a 4-bit base).
+    #[arg(long, default_value = "bf16", value_parser = ["f32", "bf16", "nf4"])]
+    pub dtype: String,
 }
 
 /// `tallow bench train`.

@@ -7,15 +7,15 @@ use candle_core::DType;
 use serde::Serialize;
 
 use super::args::{
-    BenchCommand, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs, ExportArgs,
-    ExportFormat, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs, RunsCommand,
-    TrainArgs,
+    BenchCommand, BenchGenerateArgs, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs,
+    ExportArgs, ExportFormat, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs,
+    RunsCommand, TrainArgs,
 };
 use super::progress::{Progress, Talk};
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
-use crate::app::{bench, bench_gpu, data, demo, doctor, eval, export, generate, gradients, init, jobs, load, merge, plan, recipe, train};
+use crate::app::{bench, data, demo, doctor, eval, export, generate, gradients, init, jobs, load, merge, plan, recipe, train};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
 use crate::export::gguf::Preset;
@@ -198,6 +198,13 @@ impl Desk {
                 let report = bench::train(&bench::BenchTrainRequest { model, device, batch, seq, steps, dtype, rank, policy })?;
                 self.give(&report, || show::bench_train(&report))
             }
+            BenchCommand::Generate(BenchGenerateArgs { model, prompt, new, rounds, dtype }) => {
+                if prompt == 0 || new < 2 || rounds == 0 {
+                    return Err(Fault::new("usage", "--prompt and --rounds must be at least 1, --new at least 2"));
+                }
+                let report = bench::generate(&bench::BenchGenerateRequest { model, prompt, new, rounds, dtype })?;
+                self.give(&report, || show::bench_generate(&report))
+            }
             BenchCommand::RandomModel { shape, out, tokenizer } => {
                 let report = bench::random_model(&shape, &out, tokenizer.as_deref())?;
                 self.give(&report, || show::random_model(&report))
@@ -206,8 +213,8 @@ impl Desk {
                 if a.tokens == 0 || a.hidden == 0 || !a.hidden.is_multiple_of(128) {
                     return Err(Fault::new("usage", "--tokens must be at least 1, --hidden a multiple of 128"));
                 }
-                let request = bench_gpu::BenchGpuRequest { device: a.device, tokens: a.tokens, hidden: a.hidden, repeats: a.repeats };
-                let report = bench_gpu::run(&request)?;
+                let request = bench::BenchGpuRequest { device: a.device, tokens: a.tokens, hidden: a.hidden, repeats: a.repeats };
+                let report = bench::gpu(&request)?;
                 self.give(&report, || show::bench_gpu(&report))
             }
             BenchCommand::Peak => {

@@ -27,7 +27,7 @@ pub(super) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64,
 }
 
 /// The keys that the queries `q0 .. q0 + nq` of a span can see: `[first, last)`. `offset` = keys before the first query.
-fn visible(q0: usize, nq: usize, offset: usize, window: usize) -> (usize, usize) {
+pub(super) fn visible(q0: usize, nq: usize, offset: usize, window: usize) -> (usize, usize) {
     ((q0 + offset + 1).saturating_sub(window), offset + q0 + nq)
 }
 
@@ -55,12 +55,12 @@ impl<'a, T: Real> Head<'a, T> {
 }
 
 wide! {
-    fn row_max(row: &[f32]) -> f32 {
+    pub(super) fn row_max(row: &[f32]) -> f32 {
         greatest(row, |x| x)
     }
 
     /// `x = e^(x - max)`, 0 where masked; returns the sum.
-    fn exp_row(row: &mut [f32], max: f32) -> f32 {
+    pub(super) fn exp_row(row: &mut [f32], max: f32) -> f32 {
         for x in row.iter_mut() {
             *x = if *x == f32::NEG_INFINITY { 0.0 } else { exp(*x - max) };
         }
@@ -75,7 +75,7 @@ wide! {
         }
     }
 
-    fn dot<T: Real>(a: &[T], b: &[T]) -> f32 {
+    pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f32 {
         sum2(a, b, |a, b| a.up() * b.up())
     }
 }

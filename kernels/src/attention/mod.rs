@@ -5,6 +5,7 @@
 //! sequence only; with a window w, those with i - j < w.
 
 mod cpu;
+mod decode;
 pub mod reference;
 
 use candle_core::{DType, Tensor};
@@ -107,5 +108,8 @@ pub fn attention_cached(q: &Tensor, k_cache: &Tensor, v_cache: &Tensor, len: usi
     }
     let call = Call { heads, kv_heads, dim, window: window.unwrap_or(usize::MAX), scale, spans: vec![(0, 0, n, len)] };
     on_device!(q => crate::cuda::attention::cached(OP, q, k_cache, v_cache, len, &call));
+    if n <= decode::MOST {
+        return decode::forward(OP, q, k_cache, v_cache, &call, len);
+    }
     Ok(cpu::forward(OP, q, k_cache, v_cache, &call)?.0)
 }

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use super::few;
 #[cfg(target_arch = "x86_64")]
 use super::operand::Operand;
 #[cfg(target_arch = "x86_64")]
@@ -133,6 +134,18 @@ pub(super) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -
 fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     let (n, k) = (w.out_features(), w.in_features());
     let mut y = unwritten::<T>(tokens * n);
+    let done = read::<T, _>(op, "x", x, |x| {
+        with_rows(op, w, |w| {
+            let suits = few::suits(tokens, &w, k);
+            if suits {
+                few::product(x, tokens, w, n, k, &mut y, few::Into { alpha: 1.0, add: false });
+            }
+            suits
+        })
+    })??;
+    if done {
+        return Ok(Tensor::from_vec(y, (tokens, n), &Device::Cpu)?);
+    }
     #[cfg(target_arch = "x86_64")]
     if packed::available() {
         read::<T, _>(op, "x", x, |x| {

@@ -5,9 +5,13 @@
 //! bf16 weight is unpacked one block at a time into a thread's own buffer: the whole matrix never exists in f32.
 //!
 //! With AVX-512 everything runs on the packed kernels (`packed`, `pack`, `micro`); elsewhere on the gemm crate (`cpu`).
+//! Up to four rows, as in decoding, are dot products along the stored rows of the weight (`few`, `dots`).
 //! `serial` is the product on one thread that attention and LoRA are made of.
 
 mod cpu;
+#[cfg(target_arch = "x86_64")]
+mod dots;
+pub(crate) mod few;
 #[cfg(target_arch = "x86_64")]
 mod micro;
 mod operand;

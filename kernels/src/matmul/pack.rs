@@ -35,12 +35,23 @@ fn narrow(low: __m512, high: __m512) -> __m512i {
 }
 
 /// A stored form that is read a line at a time. One type a form: what kind it is is settled outside the loops.
-trait Source: Copy {
+pub(super) trait Source: Copy {
     /// The elements `(row, col) .. (row, col + n)` as bf16 or f32, n at most a line, the rest zero.
     ///
     /// # Safety
     /// AVX-512 F, BW, DQ, VL; the elements lie in the storage.
     unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i;
+
+    /// Asks for the memory `bytes` past the element `(row, col)`, which may lie past the end.
+    #[inline(always)]
+    fn ahead(self, _row: usize, _col: usize, _bytes: usize) {}
+}
+
+/// Asks for a cache line; the address may be anything.
+#[inline(always)]
+fn fetch<T>(at: *const T) {
+    // SAFETY: a prefetch reads nothing and does not fault.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
 }
 
 /// Which of 16 and of 32 lanes hold the first `n` elements.
@@ -51,12 +62,17 @@ fn masks(n: usize) -> (u16, u16, u32) {
 }
 
 #[derive(Clone, Copy)]
-struct F32s {
-    at: *const f32,
-    stride: usize,
+pub(super) struct F32s {
+    pub(super) at: *const f32,
+    pub(super) stride: usize,
 }
 
 impl Source for F32s {
+    #[inline(always)]
+    fn ahead(self, row: usize, col: usize, bytes: usize) {
+        fetch(self.at.wrapping_add(row * self.stride + col).wrapping_byte_add(bytes));
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
@@ -71,12 +87,17 @@ impl Source for F32s {
 }
 
 #[derive(Clone, Copy)]
-struct Bf16s {
-    at: *const bf16,
-    stride: usize,
+pub(super) struct Bf16s {
+    pub(super) at: *const bf16,
+    pub(super) stride: usize,
 }
 
 impl Source for Bf16s {
+    #[inline(always)]
+    fn ahead(self, row: usize, col: usize, bytes: usize) {
+        fetch(self.at.wrapping_add(row * self.stride + col).wrapping_byte_add(bytes));
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
@@ -142,10 +163,10 @@ fn nf4_part<const BF: bool>(x: Nf4s, row: usize, col: usize, n: usize) -> __m512
 }
 
 #[derive(Clone, Copy)]
-struct Q8s<'a> {
-    codes: &'a [u8],
-    scales: &'a [f32],
-    width: usize,
+pub(super) struct Q8s<'a> {
+    pub(super) codes: &'a [u8],
+    pub(super) scales: &'a [f32],
+    pub(super) width: usize,
 }
 
 impl Source for Q8s<'_> {

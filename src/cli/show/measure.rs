@@ -2,8 +2,7 @@
 
 use super::super::style::{Paint, bytes, count};
 use super::{Lines, policy, table};
-use crate::app::bench::{BenchTrainReport, PeakReport};
-use crate::app::bench_gpu::BenchGpuReport;
+use crate::app::bench::{BenchGenerateReport, BenchGpuReport, BenchTrainReport, PeakReport};
 use crate::app::doctor::DoctorReport;
 use crate::app::plan::PlanReport;
 
@@ -90,6 +89,23 @@ pub fn bench_gpu(r: &BenchGpuReport) -> String {
         let share = 100.0 * row.of_ceiling;
         out.add(format!("  {:<40} {:>10.1} us {:>9.1} {:<8} {share:>5.1} %{aim}", row.name, row.microseconds, row.rate, row.unit));
     }
+    out.0
+}
+
+/// `tallow bench generate`.
+pub fn bench_generate(r: &BenchGenerateReport) -> String {
+    let paint = Paint::for_stdout();
+    let mut out = Lines::default();
+    out.add(format!("{}  {}, {} tokens after a prompt of {}", paint.bold(&r.model), r.dtype, r.new, r.prompt));
+    let rate = format!(
+        "{:.1} tokens/s ({:.1} GB/s of weights, {} threads)",
+        r.decode_tokens_per_second,
+        r.weight_bytes_per_second / 1e9,
+        r.threads
+    );
+    out.named(paint, "decoding", rate);
+    out.named(paint, "prompt", format!("{:.3} s", r.prompt_seconds));
+    out.named(paint, "memory", format!("{} resident at most", bytes(r.peak_rss_bytes)));
     out.0
 }
 

@@ -180,7 +180,10 @@ impl Decoder {
             return Err(Error::Value(format!("compute dtype {:?} is not supported: f32 and bf16 are", options.compute_dtype)));
         }
         let (spec, source) = open_source(dir)?;
-        Self::from_source(dir, spec, source.as_ref(), options)
+        let decoder = Self::from_source(dir, spec, source.as_ref(), options)?;
+        drop(source);
+        tallow_kernels::alloc::keep_freed_pages();
+        Ok(decoder)
     }
 
     /// Builds a decoder from tensors in any form; `origin` is where they came from.

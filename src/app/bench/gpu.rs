@@ -20,7 +20,7 @@ use tallow_kernels::quant::{Absmax, Nf4, dynamic_map};
 use tallow_kernels::rope::{RopeScaling, RopeTable, rope};
 use tallow_kernels::weight::Weight;
 
-use super::device::{Chosen, available};
+use crate::app::device::{Chosen, available};
 use crate::base::error::Fault;
 
 /// What to measure.
@@ -116,7 +116,7 @@ fn copy_bytes(device: &Device) -> Result<f64, Fault> {
 ///
 /// # Errors
 /// When a named device cannot be used, or a kernel refuses.
-pub fn run(request: &BenchGpuRequest) -> Result<BenchGpuReport, Fault> {
+pub fn gpu(request: &BenchGpuRequest) -> Result<BenchGpuReport, Fault> {
     let gpus = available();
     let chosen = Chosen::named(&request.device)?;
     if chosen == Chosen::Cpu && request.device != "cpu" {
