@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
 use crate::unwritten::unwritten;
-use crate::view::{is_cpu, no_kernel, read, write};
+use crate::view::{on_device, on_known_device, read, write};
 use crate::{Error, Result};
 
 const CHUNK: usize = 8192;
@@ -66,10 +66,7 @@ fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     if a.dims() != b.dims() || a.dtype() != b.dtype() {
         return Err(Error::Shape { op, what: "up", got: format!("{:?}", b.dims()), want: format!("{:?}", a.dims()) });
     }
-    if !is_cpu(a) {
-        return Err(no_kernel(op, a));
-    }
-    Ok(())
+    on_known_device(op, a)
 }
 
 /// `silu(gate) * up`, both `[tokens, inter]`.
@@ -79,6 +76,7 @@ fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     const OP: &str = "swiglu";
     check(OP, gate, up)?;
+    on_device!(gate => crate::cuda::activation::swiglu(OP, gate, up));
     by_dtype!(OP, "gate", gate, T => {
         let mut out = unwritten::<T>(gate.elem_count());
         read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| {
@@ -96,6 +94,12 @@ pub fn swiglu_backward(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Result<(Ten
     const OP: &str = "swiglu_backward";
     check(OP, gate, up)?;
     check(OP, gate, dact)?;
+    on_device!(gate => {
+        let empty = || crate::cuda::memory::empty(gate.shape(), gate.dtype(), gate.device());
+        let (dgate, dup) = (empty()?, empty()?);
+        crate::cuda::activation::swiglu_backward(OP, dact, gate, up, &dgate, &dup)?;
+        Ok((dgate, dup))
+    });
     by_dtype!(OP, "gate", gate, T => {
         let n = gate.elem_count();
         let (mut dg, mut du) = (unwritten::<T>(n), unwritten::<T>(n));
@@ -116,6 +120,7 @@ pub fn swiglu_backward_inplace(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Res
     const OP: &str = "swiglu_backward_inplace";
     check(OP, gate, up)?;
     check(OP, gate, dact)?;
+    on_device!(gate => crate::cuda::activation::swiglu_backward(OP, dact, gate, up, gate, up));
     by_dtype!(OP, "gate", gate, T => {
         read::<T, _>(OP, "dact", dact, |d| write::<T, _>(OP, "gate", gate, |g| write::<T, _>(OP, "up", up, |u| {
             g.par_chunks_mut(CHUNK).zip(u.par_chunks_mut(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((g, u), d)| backward_chunk_inplace(g, u, d));

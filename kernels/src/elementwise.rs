@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
 use crate::unwritten::unwritten;
-use crate::view::{is_cpu, no_kernel, read, to_vec, write};
+use crate::view::{on_device, on_known_device, read, to_vec, write};
 use crate::{Error, Result};
 
 const CHUNK: usize = 16384;
@@ -16,10 +16,7 @@ fn same(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
         let show = |t: &Tensor| format!("{:?} {:?}", t.dtype(), t.dims());
         return Err(Error::Shape { op, what: "b", got: show(b), want: show(a) });
     }
-    if !is_cpu(a) {
-        return Err(no_kernel(op, a));
-    }
-    Ok(())
+    on_known_device(op, a)
 }
 
 wide! {
@@ -58,6 +55,11 @@ wide! {
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const OP: &str = "add";
     same(OP, a, b)?;
+    on_device!(a => {
+        let out = crate::cuda::memory::empty(a.shape(), a.dtype(), a.device())?;
+        crate::cuda::elementwise::add(OP, a, b, &out)?;
+        Ok(out)
+    });
     by_dtype!(OP, "a", a, T => {
         let mut out = unwritten::<T>(a.elem_count());
         read::<T, _>(OP, "a", a, |a| read::<T, _>(OP, "b", b, |b| {
@@ -74,6 +76,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 pub fn add_inplace(a: &Tensor, b: &Tensor) -> Result<()> {
     const OP: &str = "add_inplace";
     same(OP, a, b)?;
+    on_device!(a => crate::cuda::elementwise::add(OP, a, b, a));
     by_dtype!(OP, "a", a, T => {
         read::<T, _>(OP, "b", b, |b| write::<T, _>(OP, "a", a, |a| {
             a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| add_to(a, b));
@@ -91,6 +94,7 @@ pub fn add_bias_inplace(y: &Tensor, bias: &Tensor) -> Result<()> {
     if bias.dims() != [n] {
         return Err(Error::Shape { op: OP, what: "bias", got: format!("{:?}", bias.dims()), want: format!("[{n}]") });
     }
+    on_device!(y => crate::cuda::elementwise::add_bias(OP, y, &bias.to_dtype(DType::F32)?));
     let bias = to_vec::<f32>(OP, "bias", &bias.to_dtype(DType::F32)?)?;
     by_dtype!(OP, "y", y, T => {
         write::<T, _>(OP, "y", y, |y| {
@@ -109,6 +113,7 @@ pub fn sum_rows_add(dy: &Tensor, db: &Tensor) -> Result<()> {
     if db.dims() != [n] {
         return Err(Error::Shape { op: OP, what: "db", got: format!("{:?}", db.dims()), want: format!("[{n}]") });
     }
+    on_device!(dy => crate::cuda::elementwise::sum_rows_add(OP, dy, db));
     by_dtype!(OP, "dy", dy, T => {
         read::<T, _>(OP, "dy", dy, |dy| write::<f32, _>(OP, "db", db, |db| {
             for row in dy.chunks(n) {
@@ -129,6 +134,7 @@ pub fn write_rows(dst: &Tensor, at: usize, src: &Tensor) -> Result<()> {
         return Err(Error::Shape { op: OP, what: "src", got: format!("{s:?} at {at}"), want: format!("rows of {d:?}") });
     }
     let width: usize = d[1..].iter().product();
+    on_device!(dst => crate::cuda::elementwise::write_rows(OP, dst, at * width, src));
     by_dtype!(OP, "src", src, T => {
         read::<T, _>(OP, "src", src, |s| write::<T, _>(OP, "dst", dst, |d| d[at * width..at * width + s.len()].copy_from_slice(s)))?
     })

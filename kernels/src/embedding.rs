@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::elementwise::add_to;
 use crate::real::by_dtype;
 use crate::unwritten::unwritten;
-use crate::view::{is_cpu, no_kernel, read, write};
+use crate::view::{on_device, on_known_device, read, write};
 use crate::{Error, Result};
 
 /// The rows `ids` of the table `[vocab, hidden]` (f32 or bf16), as `[ids, hidden]` in `dtype`.
@@ -19,9 +19,8 @@ pub fn embedding(table: &Tensor, ids: &[u32], dtype: DType) -> Result<Tensor> {
     if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
         return Err(Error::Value { op: OP, message: format!("token id {id} is outside the vocabulary of {vocab}") });
     }
-    if !is_cpu(table) {
-        return Err(no_kernel(OP, table));
-    }
+    on_known_device(OP, table)?;
+    on_device!(table => Ok(crate::cuda::embedding::gather(OP, table, ids)?.to_dtype(dtype)?));
     let rows = by_dtype!(OP, "table", table, T => {
         let mut out = unwritten::<T>(ids.len() * d);
         read::<T, _>(OP, "table", table, |t| {
@@ -50,6 +49,7 @@ pub fn embedding_backward(dy: &Tensor, ids: &[u32], dtable: &Tensor) -> Result<(
     if let Some(&(id, _)) = order.last().filter(|(id, _)| *id as usize >= vocab) {
         return Err(Error::Value { op: OP, message: format!("token id {id} is outside the vocabulary of {vocab}") });
     }
+    on_device!(dy => crate::cuda::embedding::backward(OP, dy, &order, dtable));
     by_dtype!(OP, "dy", dy, T => read::<T, _>(OP, "dy", dy, |dy| write::<f32, _>(OP, "dtable", dtable, |table| {
         const ROWS: usize = 1024;
         table.par_chunks_mut(ROWS * d).enumerate().for_each(|(c, chunk)| {

@@ -54,7 +54,37 @@ pub enum Error {
         /// What is wrong with which value.
         message: String,
     },
+    /// The device has no room for a tensor.
+    #[error("{op}: the device is out of memory")]
+    OutOfMemory {
+        /// The operation.
+        op: &'static str,
+    },
+    /// CUDA's driver or a library of it refused.
+    #[error("{op}: {message}")]
+    Cuda {
+        /// The operation.
+        op: &'static str,
+        /// What it said.
+        message: String,
+    },
     /// Candle's own error.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// True when a device had no room for a tensor, whoever asked for it.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::OutOfMemory { .. } => true,
+            Self::Candle(e) => is_out_of_memory(e),
+            _ => false,
+        }
+    }
+}
+
+/// The same of candle's own error: it boxes the driver's, whose name is what remains.
+pub fn is_out_of_memory(e: &candle_core::Error) -> bool {
+    e.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY")
 }

@@ -8,6 +8,9 @@ pub mod activation;
 pub mod alloc;
 pub mod attention;
 pub mod cross_entropy;
+#[cfg(any(feature = "cuda", emulator))]
+mod cuda;
+pub mod device;
 pub mod elementwise;
 pub mod embedding;
 mod error;
@@ -25,4 +28,19 @@ mod unwritten;
 mod view;
 pub mod weight;
 
-pub use error::{Error, Result};
+#[cfg(emulator)]
+pub use cuda::emulator;
+pub use error::{Error, Result, is_out_of_memory};
+
+/// Runs `f` with every operation on CPU tensors that this thread calls going to the CUDA kernels on the emulator, its threads in
+/// the given order. `None` where the emulator could not be built.
+#[cfg(feature = "emulate")]
+pub fn emulated<R>(order: u32, f: impl FnOnce() -> R) -> Option<R> {
+    #[cfg(emulator)]
+    return Some(emulator::emulated(order, f));
+    #[cfg(not(emulator))]
+    {
+        let _ = (order, f);
+        None
+    }
+}

@@ -8,7 +8,7 @@ use crate::matmul::{Operand, Rows, product};
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
 use crate::unwritten::unwritten;
-use crate::view::{is_cpu, no_kernel, read, write};
+use crate::view::{on_device, on_known_device, read, write};
 use crate::{Error, Result};
 
 /// Dropout whose mask is a function of (seed, element index), so the backward pass makes it again instead of keeping it.
@@ -70,9 +70,7 @@ impl Sizes {
         if y.dtype() != x.dtype() {
             return Err(Error::Dtype { op, what: "y", got: y.dtype(), want: "the dtype of x" });
         }
-        if !is_cpu(x) {
-            return Err(no_kernel(op, x));
-        }
+        on_known_device(op, x)?;
         Ok(Self { tokens, inp, out, rank })
     }
 }
@@ -108,14 +106,21 @@ pub fn scratch_bytes(tokens: usize, out: usize, inp: usize, rank: usize, threads
     (4 * dropped as u64, 4 * backward as u64)
 }
 
-/// Adds `scale * drop(x) Aᵀ Bᵀ` to y `[tokens, out]` in place and returns `h = drop(x) Aᵀ`, f32 `[tokens, r]`, for
-/// [`lora_backward`].
+/// The dtype of `h`: f32 on the CPU, that of x on a GPU, whose products read it so.
+fn h_dtype(x: &Tensor) -> DType {
+    on_device!(x => x.dtype());
+    DType::F32
+}
+
+/// Adds `scale * drop(x) Aᵀ Bᵀ` to y `[tokens, out]` in place and returns `h = drop(x) Aᵀ` `[tokens, r]` for
+/// [`lora_backward`]: f32 on the CPU, in x's dtype on a GPU.
 ///
 /// # Errors
 /// On shapes that do not fit, dtypes or devices without a kernel.
 pub fn lora_forward(x: &Tensor, l: &Lora, y: &Tensor) -> Result<Tensor> {
     const OP: &str = "lora_forward";
     let s = Sizes::check(OP, x, y, l)?;
+    on_device!(x => crate::cuda::lora::forward(OP, x, l, y));
     by_dtype!(OP, "x", x, T => forward_typed::<T>(OP, x, l, y, &s))
 }
 
@@ -159,14 +164,18 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s:
 pub fn lora_backward(dy: &Tensor, x: &Tensor, h: &Tensor, l: &Lora, dx: Option<&Tensor>, da: &Tensor, db: &Tensor) -> Result<()> {
     const OP: &str = "lora_backward";
     let s = Sizes::check(OP, x, dy, l)?;
-    for (what, t, dims) in [("da", da, [s.rank, s.inp]), ("db", db, [s.out, s.rank]), ("h", h, [s.tokens, s.rank])] {
-        if t.dims() != dims || t.dtype() != DType::F32 {
-            return Err(Error::Shape { op: OP, what, got: format!("{:?} {:?}", t.dtype(), t.dims()), want: format!("F32 {dims:?}") });
+    let kept = h_dtype(x);
+    for (what, t, dims, dtype) in
+        [("da", da, [s.rank, s.inp], DType::F32), ("db", db, [s.out, s.rank], DType::F32), ("h", h, [s.tokens, s.rank], kept)]
+    {
+        if t.dims() != dims || t.dtype() != dtype {
+            return Err(Error::Shape { op: OP, what, got: format!("{:?} {:?}", t.dtype(), t.dims()), want: format!("{dtype:?} {dims:?}") });
         }
     }
     if let Some(dx) = dx.filter(|dx| dx.dims() != x.dims() || dx.dtype() != x.dtype()) {
         return Err(Error::Shape { op: OP, what: "dx", got: format!("{:?}", dx.dims()), want: format!("{:?}", x.dims()) });
     }
+    on_device!(x => crate::cuda::lora::backward(OP, dy, x, h, l, dx, da, db));
     by_dtype!(OP, "x", x, T => backward_typed::<T>(OP, dy, x, h, l, dx, da, db, &s))
 }
 

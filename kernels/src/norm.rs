@@ -10,25 +10,28 @@ use crate::elementwise::add_to;
 use crate::real::{Real, by_dtype};
 use crate::simd::{sum, sum2, sum3, wide};
 use crate::unwritten::unwritten;
-use crate::view::{is_cpu, no_kernel, read, to_vec, write};
+use crate::view::{on_device, on_known_device, read, to_vec, write};
 use crate::{Error, Result};
 
 /// Rows that one thread works at a time.
 const GROUP: usize = 64;
 
 fn check(op: &'static str, x: &Tensor) -> Result<(usize, usize)> {
-    if !is_cpu(x) {
-        return Err(no_kernel(op, x));
-    }
+    on_known_device(op, x)?;
     Ok(x.dims2()?)
 }
 
-/// A vector `[d]` of f32 or bf16, in f32.
-fn vector(op: &'static str, what: &'static str, v: &Tensor, d: usize) -> Result<Vec<f32>> {
+/// A vector `[d]` of f32 or bf16 as an f32 tensor.
+fn in_f32(op: &'static str, what: &'static str, v: &Tensor, d: usize) -> Result<Tensor> {
     if v.dims() != [d] {
         return Err(Error::Shape { op, what, got: format!("{:?}", v.dims()), want: format!("[{d}]") });
     }
-    to_vec::<f32>(op, what, &v.to_dtype(DType::F32)?)
+    Ok(v.to_dtype(DType::F32)?)
+}
+
+/// The same, copied.
+fn vector(op: &'static str, what: &'static str, v: &Tensor, d: usize) -> Result<Vec<f32>> {
+    to_vec::<f32>(op, what, &in_f32(op, what, v, d)?)
 }
 
 fn same(op: &'static str, what: &'static str, t: &Tensor, like: &Tensor) -> Result<()> {
@@ -127,6 +130,10 @@ fn put<T: Real>(to: &mut [T], (dy, w, x): (&[T], &[f32], &[T]), res: &[T], f: im
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     const OP: &str = "rms_norm";
     let (rows, d) = check(OP, x)?;
+    on_device!(x => {
+        let (_, y, rstd) = crate::cuda::norm::rms_norm(OP, x, None, &in_f32(OP, "weight", weight, d)?, eps)?;
+        Ok((y, rstd))
+    });
     let w = vector(OP, "weight", weight, d)?;
     by_dtype!(OP, "x", x, T => {
         let mut y = unwritten::<T>(rows * d);
@@ -151,6 +158,10 @@ pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) ->
     const OP: &str = "add_rms_norm";
     let (rows, d) = check(OP, x)?;
     same(OP, "residual", residual, x)?;
+    on_device!(x => {
+        let (sum, y, rstd) = crate::cuda::norm::rms_norm(OP, x, Some(residual), &in_f32(OP, "weight", weight, d)?, eps)?;
+        Ok((sum.unwrap_or_else(|| x.clone()), y, rstd))
+    });
     let w = vector(OP, "weight", weight, d)?;
     by_dtype!(OP, "x", x, T => {
         let mut sum = unwritten::<T>(rows * d);
@@ -171,6 +182,19 @@ pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) ->
     })
 }
 
+/// `x += residual` in place, then RMSNorm of x; one pass on a GPU. Returns (y, rstd).
+///
+/// # Errors
+/// As [`rms_norm`].
+pub fn add_inplace_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    const OP: &str = "add_inplace_rms_norm";
+    let (_, d) = check(OP, x)?;
+    same(OP, "residual", residual, x)?;
+    on_device!(x => crate::cuda::norm::add_inplace_rms_norm(OP, x, residual, &in_f32(OP, "weight", weight, d)?, eps));
+    crate::elementwise::add_inplace(x, residual)?;
+    rms_norm(x, weight, eps)
+}
+
 /// The gradient of [`rms_norm`] with respect to x, plus `residual` where given; `dw` f32 `[d]` is added to in place.
 ///
 /// # Errors
@@ -185,6 +209,8 @@ pub fn rms_norm_backward(
 ) -> Result<Tensor> {
     const OP: &str = "rms_norm_backward";
     let (_, d) = check(OP, x)?;
+    check_backward(OP, dy, x, residual)?;
+    on_device!(x => crate::cuda::norm::rms_norm_backward(OP, dy, x, &in_f32(OP, "weight", weight, d)?, rstd, residual, dw));
     let w = vector(OP, "weight", weight, d)?;
     let rstd = to_vec::<f32>(OP, "rstd", rstd)?;
     by_dtype!(OP, "x", x, T => {
@@ -199,6 +225,10 @@ pub fn rms_norm_backward(
 pub fn layer_norm(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, Tensor, Tensor)> {
     const OP: &str = "layer_norm";
     let (rows, d) = check(OP, x)?;
+    on_device!(x => {
+        let f32s = |what, v: Option<&Tensor>| v.map(|v| in_f32(OP, what, v, d)).transpose();
+        crate::cuda::norm::layer_norm(OP, x, f32s("weight", weight)?.as_ref(), f32s("bias", bias)?.as_ref(), eps)
+    });
     let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?.unwrap_or_default();
     let b = bias.map(|b| vector(OP, "bias", b, d)).transpose()?.unwrap_or_default();
     by_dtype!(OP, "x", x, T => {
@@ -230,6 +260,11 @@ pub fn layer_norm_backward(
 ) -> Result<Tensor> {
     const OP: &str = "layer_norm_backward";
     let (_, d) = check(OP, x)?;
+    check_backward(OP, dy, x, residual)?;
+    on_device!(x => {
+        let w = weight.map(|w| in_f32(OP, "weight", w, d)).transpose()?;
+        crate::cuda::norm::layer_norm_backward(OP, dy, x, w.as_ref(), mean, rstd, residual, dw, db)
+    });
     let w = weight.map(|w| vector(OP, "weight", w, d)).transpose()?.unwrap_or_else(|| vec![1.0; d]);
     let mean = to_vec::<f32>(OP, "mean", mean)?;
     let rstd = to_vec::<f32>(OP, "rstd", rstd)?;
@@ -238,6 +273,11 @@ pub fn layer_norm_backward(
             layer_row_backward(dx, dy, x, res, &w, mean[row], rstd[row], dw, db);
         })
     })
+}
+
+fn check_backward(op: &'static str, dy: &Tensor, x: &Tensor, residual: Option<&Tensor>) -> Result<()> {
+    same(op, "dy", dy, x)?;
+    residual.map_or(Ok(()), |r| same(op, "residual", r, x))
 }
 
 /// Walks groups of rows in parallel; `row` gets (row index, dx, dy, x, residual, dw, db), the last three empty when not
@@ -252,10 +292,6 @@ fn backward<T: Real>(
     row: impl Fn(usize, &mut [T], &[T], &[T], &[T], &mut [f32], &mut [f32]) + Sync,
 ) -> Result<Tensor> {
     let (rows, d) = x.dims2()?;
-    same(op, "dy", dy, x)?;
-    if let Some(r) = residual {
-        same(op, "residual", r, x)?;
-    }
     let widths = (dw.map_or(0, |_| d), db.map_or(0, |_| d));
     let groups = rows.div_ceil(GROUP);
     let mut partial_w = vec![0f32; groups * widths.0];

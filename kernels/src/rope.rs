@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
-use crate::view::{is_cpu, no_kernel, read, write};
+use crate::view::{on_device, on_known_device, read, write};
 use crate::{Error, Result};
 
 /// How frequencies are changed for longer contexts (`modeling_rope_utils` in transformers).
@@ -161,8 +161,7 @@ impl RopeTable {
 /// # Errors
 /// On shapes that do not fit, or a position past the table.
 pub fn rope(q: &Tensor, k: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
-    rotate("rope", q, positions, table, 1.0)?;
-    rotate("rope", k, positions, table, 1.0)
+    both("rope", q, k, positions, table, 1.0)
 }
 
 /// Turns the gradients dq and dk back, in place.
@@ -170,12 +169,22 @@ pub fn rope(q: &Tensor, k: &Tensor, positions: &[u32], table: &RopeTable) -> Res
 /// # Errors
 /// As [`rope`].
 pub fn rope_backward(dq: &Tensor, dk: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
-    rotate("rope_backward", dq, positions, table, -1.0)?;
-    rotate("rope_backward", dk, positions, table, -1.0)
+    both("rope_backward", dq, dk, positions, table, -1.0)
 }
 
-fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, sign: f32) -> Result<()> {
-    let (tokens, heads, dim) = x.dims3()?;
+fn both(op: &'static str, q: &Tensor, k: &Tensor, positions: &[u32], table: &RopeTable, sign: f32) -> Result<()> {
+    check(op, q, positions, table)?;
+    check(op, k, positions, table)?;
+    if k.dtype() != q.dtype() {
+        return Err(Error::Dtype { op, what: "k", got: k.dtype(), want: "the dtype of q" });
+    }
+    on_device!(q => crate::cuda::rope::rotate(op, q, k, positions, &table.cos, &table.sin, sign));
+    rotate(op, q, positions, table, sign)?;
+    rotate(op, k, positions, table, sign)
+}
+
+fn check(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
+    let (tokens, _, dim) = x.dims3()?;
     if tokens != positions.len() || dim != table.dim {
         let want = format!("[{}, heads, {}]", positions.len(), table.dim);
         return Err(Error::Shape { op, what: "x", got: format!("{:?}", x.dims()), want });
@@ -183,9 +192,11 @@ fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, si
     if let Some(&p) = positions.iter().find(|&&p| p as usize >= table.max_positions()) {
         return Err(Error::Value { op, message: format!("position {p} is past the table's {} positions", table.max_positions()) });
     }
-    if !is_cpu(x) {
-        return Err(no_kernel(op, x));
-    }
+    on_known_device(op, x)
+}
+
+fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, sign: f32) -> Result<()> {
+    let (_, heads, dim) = x.dims3()?;
     let half = dim / 2;
     by_dtype!(op, "x", x, T => {
         read::<f32, _>(op, "cos", &table.cos, |cos| read::<f32, _>(op, "sin", &table.sin, |sin| write::<T, _>(op, "x", x, |x| {

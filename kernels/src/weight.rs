@@ -62,6 +62,18 @@ impl Weight {
         }
     }
 
+    /// The same weight on another device.
+    ///
+    /// # Errors
+    /// When the device has no memory for it.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(match self {
+            Weight::Dense(t) => Weight::Dense(t.to_device(device)?),
+            Weight::Nf4(w) => Weight::Nf4(w.to_device(device)?),
+            Weight::Q8(w) => Weight::Q8(w.to_device(device)?),
+        })
+    }
+
     /// The whole matrix `[out, in]` in `dtype`, for merging and for tests; kernels never call it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod configure;
 pub mod data;
 pub mod demo;
+pub mod device;
 pub mod doctor;
 pub mod eval;
 pub mod export;

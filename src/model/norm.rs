@@ -1,6 +1,7 @@
 //! One normalisation: RMSNorm with a weight, or LayerNorm without parameters.
 
 use candle_core::Tensor;
+use tallow_kernels::elementwise::add_inplace;
 use tallow_kernels::norm;
 
 use super::error::Result;
@@ -42,6 +43,16 @@ impl Norm {
                 (y, Stats { mean: Some(mean), rstd })
             }
         })
+    }
+
+    /// `x += residual` in place, then its norm.
+    pub(crate) fn forward_sum(&self, x: &Tensor, residual: &Tensor) -> Result<(Tensor, Stats)> {
+        if let Self::Rms { weight, eps, .. } = self {
+            let (y, rstd) = norm::add_inplace_rms_norm(x, residual, weight, *eps)?;
+            return Ok((y, Stats { mean: None, rstd }));
+        }
+        add_inplace(x, residual)?;
+        self.forward(x)
     }
 
     /// The gradient of x, plus `residual` where given; adds the weight's gradient where it trains.

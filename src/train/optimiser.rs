@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use tallow_kernels::optim::{Adam8State, AdamW, adamw8_step};
+use tallow_kernels::optim::{Adam8State, AdamW, adamw8_step_all};
 
 use super::error::{Result, TrainError};
 use crate::model::{Grads, Params};
@@ -91,12 +91,11 @@ impl Optimizer {
     pub fn step(&mut self, params: &Params, grads: &Grads, lr: f64, grad_scale: f32) -> Result<()> {
         self.step += 1;
         let c = self.config;
-        for ((p, g), state) in params.iter().zip(&grads.tensors).zip(&self.state) {
-            let weight_decay = if p.tensor.rank() >= 2 { c.weight_decay } else { 0.0 };
-            let o = AdamW { lr, beta1: c.beta1, beta2: c.beta2, eps: c.eps, weight_decay, step: self.step, grad_scale };
-            adamw8_step(&p.tensor, g, state, &o)?;
-        }
-        Ok(())
+        let o = AdamW { lr, beta1: c.beta1, beta2: c.beta2, eps: c.eps, weight_decay: c.weight_decay, step: self.step, grad_scale };
+        let decay = |t: &Tensor| if t.rank() >= 2 { c.weight_decay } else { 0.0 };
+        let all = params.iter().zip(&grads.tensors).zip(&self.state);
+        let all: Vec<_> = all.map(|((p, g), state)| (&p.tensor, g, state, decay(&p.tensor))).collect();
+        Ok(adamw8_step_all(&all, &o)?)
     }
 
     /// The moments under `<parameter>.m`, `.v` (and `.m_absmax`, `.v_absmax`).

@@ -25,7 +25,7 @@ mod serial;
 
 use candle_core::{DType, Tensor};
 
-use crate::view::{is_cpu, no_kernel};
+use crate::view::{on_device, on_known_device};
 use crate::weight::Weight;
 use crate::{Error, Result};
 
@@ -75,9 +75,8 @@ pub fn weight_gradient_bytes(tokens: usize, out: usize, inp: usize, activations:
 pub fn matmul(x: &Tensor, w: &Weight) -> Result<Tensor> {
     const OP: &str = "matmul";
     let tokens = rows_of(OP, "x", x, w.in_features())?;
-    if !is_cpu(x) {
-        return Err(no_kernel(OP, x));
-    }
+    on_known_device(OP, x)?;
+    on_device!(x => crate::cuda::matmul::forward(OP, x, w, tokens));
     cpu::forward(OP, x, w, tokens)
 }
 
@@ -88,9 +87,8 @@ pub fn matmul(x: &Tensor, w: &Weight) -> Result<Tensor> {
 pub fn matmul_backward_input(dy: &Tensor, w: &Weight) -> Result<Tensor> {
     const OP: &str = "matmul_backward_input";
     let tokens = rows_of(OP, "dy", dy, w.out_features())?;
-    if !is_cpu(dy) {
-        return Err(no_kernel(OP, dy));
-    }
+    on_known_device(OP, dy)?;
+    on_device!(dy => crate::cuda::matmul::backward_input(OP, dy, w, tokens, None));
     cpu::backward_input(OP, dy, w, tokens)
 }
 
@@ -107,9 +105,8 @@ pub fn matmul_backward_input_add(dy: &Tensor, w: &Weight, dx: &Tensor) -> Result
     if dx.dtype() != dy.dtype() {
         return Err(Error::Dtype { op: OP, what: "dx", got: dx.dtype(), want: "the dtype of dy" });
     }
-    if !is_cpu(dy) {
-        return Err(no_kernel(OP, dy));
-    }
+    on_known_device(OP, dy)?;
+    on_device!(dy => crate::cuda::matmul::backward_input(OP, dy, w, tokens, Some(dx)).map(drop));
     cpu::backward_input_add(OP, dy, w, tokens, dx)
 }
 
@@ -127,9 +124,8 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
     if dw.dtype() != DType::F32 {
         return Err(Error::Dtype { op: OP, what: "dw", got: dw.dtype(), want: "f32" });
     }
-    if !is_cpu(dy) {
-        return Err(no_kernel(OP, dy));
-    }
+    on_known_device(OP, dy)?;
+    on_device!(dy => crate::cuda::matmul::backward_weight(OP, dy, x, dw));
     cpu::backward_weight(OP, dy, x, dw, tokens, out, inp)
 }
 

@@ -3,14 +3,14 @@
 //! Blocks of 256; the first moment against the signed dynamic map, the second against the unsigned one. Tensors under 4096
 //! elements keep f32 state, as bitsandbytes does.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::adamw::Constants;
 use super::{AdamW, adamw_step};
 use crate::quant::{dynamic_map, nearest_code};
 use crate::simd::{greatest, wide};
-use crate::view::{read, write};
+use crate::view::{on_device, read, write};
 use crate::{Error, Result};
 
 const BLOCK: usize = 256;
@@ -50,8 +50,8 @@ impl Adam8State {
             return Ok(Self::Full { m: p.zeros_like()?, v: p.zeros_like()? });
         }
         let zero = |signed: bool| nearest_code(&dynamic_map(signed), 0.0);
-        let codes = |c: u8| Tensor::from_vec(vec![c; n], n, &Device::Cpu);
-        let scales = || Tensor::zeros(n.div_ceil(BLOCK), DType::F32, &Device::Cpu);
+        let codes = |c: u8| Tensor::from_vec(vec![c; n], n, p.device());
+        let scales = || Tensor::zeros(n.div_ceil(BLOCK), DType::F32, p.device());
         Ok(Self::Blocks { m: codes(zero(true))?, v: codes(zero(false))?, m_absmax: scales()?, v_absmax: scales()? })
     }
 
@@ -79,11 +79,12 @@ pub fn adamw8_step(p: &Tensor, g: &Tensor, state: &Adam8State, o: &AdamW) -> Res
     if g.dims() != p.dims() {
         return Err(Error::Shape { op: OP, what: "g", got: format!("{:?}", g.dims()), want: format!("{:?}", p.dims()) });
     }
+    on_device!(p => adamw8_step_all(&[(p, g, state, o.weight_decay)], o));
     let (m, v, m_absmax, v_absmax) = match state {
         Adam8State::Full { m, v } => return adamw_step(p, g, m, v, o),
         Adam8State::Blocks { m, v, m_absmax, v_absmax } => (m, v, m_absmax, v_absmax),
     };
-    let constants = Constants { rest: [1.0 - o.beta1 as f32, 1.0 - o.beta2 as f32], ..Constants::of(o) };
+    let constants = Constants::of_8bit(o);
     let (signed, unsigned) = (dynamic_map(true), dynamic_map(false));
     let block = |p: &mut [f32], g: &[f32], m: &mut [u8], v: &mut [u8], ma: &mut f32, va: &mut f32| {
         step_block(p, g, (m, ma, &signed), (v, va, &unsigned), &constants);
@@ -104,6 +105,49 @@ pub fn adamw8_step(p: &Tensor, g: &Tensor, state: &Adam8State, o: &AdamW) -> Res
             })
         })
     })?????
+}
+
+/// One step of every (p, g, state, weight decay); the last goes before the one in `o`. On a GPU two launches at most.
+///
+/// # Errors
+/// As [`adamw8_step`].
+pub fn adamw8_step_all(tensors: &[(&Tensor, &Tensor, &Adam8State, f64)], o: &AdamW) -> Result<()> {
+    #[cfg(any(feature = "cuda", emulator))]
+    if let Some((p, ..)) = tensors.first() {
+        on_device!(p => launched(tensors, o));
+    }
+    tensors.iter().try_for_each(|(p, g, state, weight_decay)| adamw8_step(p, g, state, &AdamW { weight_decay: *weight_decay, ..*o }))
+}
+
+#[cfg(any(feature = "cuda", emulator))]
+fn launched(tensors: &[(&Tensor, &Tensor, &Adam8State, f64)], o: &AdamW) -> Result<()> {
+    use crate::cuda::optim::{Entry, adamw, adamw8, address};
+    const OP: &str = "adamw8_step";
+    let (mut full, mut blocks) = (Vec::new(), Vec::new());
+    for (p, g, state, weight_decay) in tensors {
+        let of = |what, t: &Tensor, n: usize, dtype| {
+            if t.elem_count() == n {
+                return address(OP, what, t, dtype);
+            }
+            Err(Error::Shape { op: OP, what, got: format!("{:?}", t.dims()), want: format!("{n} elements") })
+        };
+        let (n, decay) = (p.elem_count(), Constants::of(&AdamW { weight_decay: *weight_decay, ..*o }).decay);
+        let (at, g) = (of("p", p, n, DType::F32)?, of("g", g, n, DType::F32)?);
+        let entry = Entry { p: at, g, n, decay, ..Entry::default() };
+        match state {
+            Adam8State::Full { m, v } => full.push(Entry { m: of("m", m, n, DType::F32)?, v: of("v", v, n, DType::F32)?, ..entry }),
+            Adam8State::Blocks { m, v, m_absmax, v_absmax } => blocks.push(Entry {
+                m: of("m", m, n, DType::U8)?,
+                v: of("v", v, n, DType::U8)?,
+                m_absmax: of("m_absmax", m_absmax, n.div_ceil(BLOCK), DType::F32)?,
+                v_absmax: of("v_absmax", v_absmax, n.div_ceil(BLOCK), DType::F32)?,
+                ..entry
+            }),
+        }
+    }
+    let Some((p, ..)) = tensors.first() else { return Ok(()) };
+    adamw(OP, &full, &Constants::of(o), p.device())?;
+    adamw8(OP, &blocks, &Constants::of_8bit(o), p.device())
 }
 
 type Moment<'a> = (&'a mut [u8], &'a mut f32, &'a [f32; 256]);

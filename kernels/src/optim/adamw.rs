@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::CHUNK;
 use crate::simd::wide;
-use crate::view::{read, write};
+use crate::view::{on_device, read, write};
 use crate::{Error, Result};
 
 /// One step's constants.
@@ -38,7 +38,7 @@ impl AdamW {
 
 /// A step's constants in f32.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Constants {
+pub(crate) struct Constants {
     pub decay: f32,
     pub size: f32,
     pub root: f32,
@@ -53,6 +53,11 @@ impl Constants {
         let (decay, size, root) = o.factors();
         let rest = [(1.0 - o.beta1) as f32, (1.0 - o.beta2) as f32];
         Self { decay, size, root, eps: o.eps as f32, beta: [o.beta1 as f32, o.beta2 as f32], rest, grad_scale: o.grad_scale }
+    }
+
+    /// The same for moments in 8 bits, whose kernel rounds the decays first, as bitsandbytes does.
+    pub(super) fn of_8bit(o: &AdamW) -> Self {
+        Self { rest: [1.0 - o.beta1 as f32, 1.0 - o.beta2 as f32], ..Self::of(o) }
     }
 
     /// The new (p, m, v) of one element.
@@ -84,6 +89,10 @@ pub fn adamw_step(p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, o: &AdamW) -> 
             return Err(Error::Shape { op: OP, what, got: format!("{:?}", t.dims()), want: format!("{:?}", p.dims()) });
         }
     }
+    on_device!(p => {
+        let state = super::Adam8State::Full { m: m.clone(), v: v.clone() };
+        super::adamw8_step_all(&[(p, g, &state, o.weight_decay)], o)
+    });
     let c = Constants::of(o);
     read::<f32, _>(OP, "g", g, |g| {
         write::<f32, _>(OP, "m", m, |m| {
@@ -102,5 +111,7 @@ pub fn adamw_step(p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, o: &AdamW) -> 
 /// # Errors
 /// As [`adamw_step`].
 pub fn adamw_step_all(tensors: &[(&Tensor, &Tensor, &Tensor, &Tensor)], o: &AdamW) -> Result<()> {
-    tensors.iter().try_for_each(|(p, g, m, v)| adamw_step(p, g, m, v, o))
+    let states: Vec<_> = tensors.iter().map(|(.., m, v)| super::Adam8State::Full { m: (*m).clone(), v: (*v).clone() }).collect();
+    let all: Vec<_> = tensors.iter().zip(&states).map(|((p, g, ..), state)| (*p, *g, state, o.weight_decay)).collect();
+    super::adamw8_step_all(&all, o)
 }

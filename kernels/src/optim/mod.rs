@@ -3,7 +3,9 @@
 mod adam8;
 mod adamw;
 
-pub use adam8::{Adam8State, adamw8_step};
+pub use adam8::{Adam8State, adamw8_step, adamw8_step_all};
+#[cfg(any(feature = "cuda", emulator))]
+pub(crate) use adamw::Constants;
 pub use adamw::{AdamW, adamw_step, adamw_step_all};
 
 use candle_core::Tensor;
@@ -11,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::simd::wide;
-use crate::view::{read, write};
+use crate::view::{on_device, read, write};
 
 const CHUNK: usize = 16384;
 
@@ -20,6 +22,10 @@ const CHUNK: usize = 16384;
 /// # Errors
 /// When a gradient is not f32 and contiguous.
 pub fn global_norm(grads: &[&Tensor]) -> Result<f64> {
+    #[cfg(any(feature = "cuda", emulator))]
+    if let Some(first) = grads.first() {
+        on_device!(first => crate::cuda::optim::global_norm("global_norm", grads, first.device()));
+    }
     let mut total = 0.0;
     for g in grads {
         total += read::<f32, _>("global_norm", "gradient", g, |g| {
@@ -49,6 +55,7 @@ wide! {
 /// # Errors
 /// When the tensor is not f32 and contiguous.
 pub fn scale_inplace(t: &Tensor, factor: f32) -> Result<()> {
+    on_device!(t => crate::cuda::elementwise::scale("scale_inplace", t, factor));
     write::<f32, _>("scale_inplace", "tensor", t, |t| t.par_chunks_mut(CHUNK).for_each(|c| crate::elementwise::scale(c, factor)))
 }
 
@@ -57,5 +64,6 @@ pub fn scale_inplace(t: &Tensor, factor: f32) -> Result<()> {
 /// # Errors
 /// When the tensor is not f32 and contiguous.
 pub fn zero_inplace(t: &Tensor) -> Result<()> {
+    on_device!(t => crate::cuda::elementwise::zero("zero_inplace", t));
     write::<f32, _>("zero_inplace", "tensor", t, |t| t.par_chunks_mut(CHUNK).for_each(|c| c.fill(0.0)))
 }

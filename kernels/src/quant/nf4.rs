@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::{BLOCK, dynamic_map, nearest_code};
-use crate::view::{is_cpu, no_kernel, read, to_vec};
+use crate::view::{on_device, on_known_device, read, to_vec};
 use crate::{Error, Result};
 
 /// The 16 values of NF4.
@@ -76,7 +76,6 @@ pub enum Absmax {
 pub struct Nf4 {
     codes: Tensor,
     absmax: Absmax,
-    /// The decoded scales, f32 `[ceil(n/64)]`, only where the CPU kernels want them at hand.
     out: usize,
     inp: usize,
 }
@@ -173,14 +172,34 @@ impl Nf4 {
         }
     }
 
+    /// The same matrix on another device.
+    ///
+    /// # Errors
+    /// When the device has no memory for it.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let absmax = match &self.absmax {
+            Absmax::Plain(t) => Absmax::Plain(t.to_device(device)?),
+            Absmax::Double { codes, nested_absmax, map, offset } => Absmax::Double {
+                codes: codes.to_device(device)?,
+                nested_absmax: nested_absmax.to_device(device)?,
+                map: map.to_device(device)?,
+                offset: *offset,
+            },
+        };
+        Ok(Self { codes: self.codes.to_device(device)?, absmax, out: self.out, inp: self.inp })
+    }
+
     /// f32 `[out, in]`.
     ///
     /// # Errors
-    /// When not on the CPU.
+    /// When the device has no kernel for it.
     pub fn dequantize(&self) -> Result<Tensor> {
-        if !is_cpu(&self.codes) {
-            return Err(no_kernel(OP, &self.codes));
-        }
+        on_known_device(OP, &self.codes)?;
+        on_device!(&self.codes => {
+            let out = crate::cuda::memory::empty((self.out, self.inp), DType::F32, self.device())?;
+            crate::cuda::quant::nf4(OP, self, crate::cuda::memory::span(OP, "matrix", &out, DType::F32)?, DType::F32)?;
+            Ok(out)
+        });
         let scales = self.scales()?;
         let mut out = vec![0f32; self.out * self.inp];
         read::<u8, _>(OP, "codes", &self.codes, |codes| {

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::BLOCK;
 use crate::Result;
-use crate::view::read;
+use crate::view::{on_device, read};
 
 const OP: &str = "q8";
 
@@ -72,11 +72,24 @@ impl Q8 {
         (self.codes.elem_count() + 4 * self.scales.elem_count()) as u64
     }
 
+    /// The same matrix on another device.
+    ///
+    /// # Errors
+    /// When the device has no memory for it.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Self { codes: self.codes.to_device(device)?, scales: self.scales.to_device(device)?, out: self.out, inp: self.inp })
+    }
+
     /// f32 `[out, in]`.
     ///
     /// # Errors
-    /// When not on the CPU.
+    /// When the device has no kernel for it.
     pub fn dequantize(&self) -> Result<Tensor> {
+        on_device!(&self.codes => {
+            let out = crate::cuda::memory::empty((self.out, self.inp), DType::F32, self.device())?;
+            crate::cuda::quant::q8(OP, self, crate::cuda::memory::span(OP, "matrix", &out, DType::F32)?, DType::F32)?;
+            Ok(out)
+        });
         let mut out = vec![0f32; self.out * self.inp];
         let blocks = self.inp.div_ceil(BLOCK);
         read::<u8, _>(OP, "codes", &self.codes, |codes| {

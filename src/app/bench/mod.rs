@@ -1,6 +1,7 @@
 //! Speed on random token ids, beside what this machine can do at most.
 
 mod generate;
+mod gpu;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use tallow_kernels::peak;
 
 use super::models;
 use crate::base::error::Fault;
-use crate::model::random_init::{RandomInit, write_random_model};
+use crate::model::random_init::{RandomInit, RandomSource, write_random_model};
+use crate::model::{Decoder, DecoderSpec, LoadOptions, Quantization};
 
 pub use generate::{BenchGenerateReport, BenchGenerateRequest, generate};
+pub use gpu::{BenchGpuReport, BenchGpuRequest, gpu};
 pub use train::{BenchTrainReport, BenchTrainRequest, train};
 
 fn median(values: &[f64]) -> f64 {
@@ -53,11 +56,13 @@ pub struct RandomModelReport {
 }
 
 /// Named shapes: hidden, layers, heads, kv heads, intermediate, vocabulary, tied.
-const SHAPES: [(&str, [usize; 6], bool); 4] = [
+const SHAPES: [(&str, [usize; 6], bool); 6] = [
     ("tiny", [64, 2, 4, 2, 172, 512], true),
     ("15m", [288, 6, 6, 3, 768, 16384], true),
     ("135m", [576, 30, 9, 3, 1536, 49152], true),
     ("1b", [2048, 16, 32, 8, 8192, 128256], true),
+    ("3b", [3072, 28, 24, 8, 8192, 128256], true),
+    ("8b", [4096, 32, 32, 8, 14336, 128256], false),
 ];
 
 /// Writes a Llama-shaped model with random weights: a named shape, or a config.json.
@@ -75,11 +80,7 @@ pub fn random_model(shape: &str, out: &Path, tokenizer_of: Option<&str>) -> Resu
     let config = match SHAPES.iter().find(|(name, ..)| *name == shape) {
         Some((_, sizes, tied)) => llama_config(*sizes, *tied, vocabulary),
         None if Path::new(shape).is_file() => std::fs::read_to_string(shape).map_err(|e| Fault::io("read", Path::new(shape), &e))?,
-        None => {
-            let names: Vec<&str> = SHAPES.iter().map(|s| s.0).collect();
-            return Err(Fault::new("unknown_shape", format!("`{shape}` is no shape and no file"))
-                .hint(format!("give a config.json or one of {}", names.join(", "))));
-        }
+        None => return Err(unknown_shape(shape)),
     };
     let spec = write_random_model(out, &config, &RandomInit { dtype: Dtype::F32, ..RandomInit::default() })?;
     for name in ["tokenizer.json", "tokenizer_config.json"] {
@@ -89,6 +90,21 @@ pub fn random_model(shape: &str, out: &Path, tokenizer_of: Option<&str>) -> Resu
         }
     }
     Ok(RandomModelReport { out: out.to_path_buf(), parameters: spec.num_parameters() })
+}
+
+/// A model of a named shape with random weights, made on the device.
+fn random_decoder(shape: &str, options: &LoadOptions) -> Result<Decoder, Fault> {
+    let Some((_, sizes, tied)) = SHAPES.iter().find(|(name, ..)| *name == shape) else { return Err(unknown_shape(shape)) };
+    let origin = Path::new("random");
+    let spec = DecoderSpec::from_config_json(origin, &llama_config(*sizes, *tied, None))?;
+    let source = RandomSource::new(&spec, options.device.clone(), options.quantization == Quantization::Nf4);
+    Ok(Decoder::from_source(origin, spec, &source, options)?)
+}
+
+fn unknown_shape(shape: &str) -> Fault {
+    let names: Vec<&str> = SHAPES.iter().map(|s| s.0).collect();
+    Fault::new("unknown_shape", format!("`{shape}` is no shape and no file"))
+        .hint(format!("give a config.json or one of {}", names.join(", ")))
 }
 
 fn llama_config([hidden, layers, heads, kv_heads, intermediate, vocab]: [usize; 6], tied: bool, vocabulary: Option<usize>) -> String {

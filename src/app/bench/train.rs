@@ -6,7 +6,8 @@ use candle_core::{DType, Device};
 use serde::Serialize;
 use tallow_kernels::{alloc, peak};
 
-use super::median;
+use super::{median, random_decoder};
+use crate::app::device::Chosen;
 use crate::app::models;
 use crate::base::error::Fault;
 use crate::data::{PackedBatch, Rng};
@@ -16,8 +17,10 @@ use crate::train::{Optimizer, OptimizerConfig, Sft, StepSettings, train_step};
 /// A request to measure training steps.
 #[derive(Debug, Clone)]
 pub struct BenchTrainRequest {
-    /// The model.
+    /// The model: a folder, `embedded`, or `random:` and a named shape, whose weights are made on the device.
     pub model: String,
+    /// `auto`, `cpu` or `cuda:N`.
+    pub device: String,
     /// Sequences a step.
     pub batch: usize,
     /// Tokens a sequence.
@@ -37,6 +40,8 @@ pub struct BenchTrainRequest {
 pub struct BenchTrainReport {
     /// The model.
     pub model: String,
+    /// Where it ran.
+    pub device: String,
     /// As asked for.
     pub dtype: String,
     /// Sequences a step.
@@ -72,14 +77,26 @@ pub struct BenchTrainReport {
 /// # Errors
 /// When the model cannot be loaded or a kernel refuses.
 pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
-    let folder = models::resolve(&request.model, None)?;
+    let chosen = Chosen::named(&request.device)?;
+    let device = chosen.open()?;
     let (quantization, compute_dtype) = match request.dtype.as_str() {
         "f32" => (Quantization::None, DType::F32),
         "nf4" => (Quantization::Nf4, DType::BF16),
         _ => (Quantization::None, DType::BF16),
     };
-    let ceilings = peak::measure();
-    let mut model = Decoder::load(&folder, &LoadOptions { quantization, compute_dtype, device: Device::Cpu })?;
+    let peak_flops = match (&device, request.dtype.as_str()) {
+        (Device::Cpu, "f32") => peak::measure().f32_flops,
+        (Device::Cpu, _) => {
+            let ceilings = peak::measure();
+            ceilings.bf16_flops.unwrap_or(ceilings.f32_flops)
+        }
+        _ => super::gpu::gemm_flops(&device, compute_dtype)?,
+    };
+    let options = LoadOptions { quantization, compute_dtype, device: device.clone() };
+    let mut model = match request.model.strip_prefix("random:") {
+        Some(shape) => random_decoder(shape, &options)?,
+        None => Decoder::load(&models::resolve(&request.model, None)?, &options)?,
+    };
     let lora = LoraConfig {
         rank: request.rank,
         alpha: 2.0 * request.rank as f64,
@@ -93,7 +110,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
     let mut grads = model.zero_grads()?;
     let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy: request.policy, dropout_seed: None };
     let (mut step_seconds, mut losses) = (Vec::new(), Vec::new());
-    alloc::reset_peak();
+    tallow_kernels::device::reset_peak(&device)?;
     for i in 0..=request.steps {
         let start = Instant::now();
         let out = train_step(&mut model, &mut optimizer, &Sft, std::slice::from_ref(&batch), &mut grads, &settings)?;
@@ -105,12 +122,9 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
     let median = median(&step_seconds);
     let tokens = (request.batch * request.seq) as f64;
     let flops = model_flops(model.spec(), request.batch, request.seq, request.rank);
-    let peak_flops = match request.dtype.as_str() {
-        "f32" => ceilings.f32_flops,
-        _ => ceilings.bf16_flops.unwrap_or(ceilings.f32_flops),
-    };
     Ok(BenchTrainReport {
         model: request.model.clone(),
+        device: chosen.name(),
         dtype: request.dtype.clone(),
         batch: request.batch,
         seq: request.seq,
@@ -121,7 +135,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         step_seconds,
         losses,
         peak_rss_bytes: alloc::peak_rss_bytes(),
-        peak_allocated_bytes: alloc::peak_bytes(),
+        peak_allocated_bytes: tallow_kernels::device::peak_bytes(&device)?,
         model_flops_per_step: flops,
         peak_flops,
         model_flops_utilisation: flops / median / peak_flops,

@@ -132,9 +132,10 @@ impl Layer {
         match self.placement {
             NormPlacement::Pre => {
                 let mid = attention_block(&self.norm1.forward(&x)?.0)?;
-                add_inplace(&mid, &x)?;
+                let input = self.norm2.forward_sum(&mid, &x)?.0;
                 drop(x);
-                let out = mlp_block(&self.norm2.forward(&mid)?.0)?;
+                let out = mlp_block(&input)?;
+                drop(input);
                 add_inplace(&out, &mid)?;
                 Ok(out)
             }
@@ -177,10 +178,9 @@ impl Layer {
                 let (input, stats1) = self.norm1.forward(&x)?;
                 let (mid, mut attention) = self.attention_taped(&input, pass, minimal)?;
                 attention.input = (self.reads_attention_input() && !minimal).then_some(input);
-                add_inplace(&mid, &x)?;
                 let keep_x = n.norm1 || (self.reads_attention_input() && minimal);
+                let (input, stats2) = self.norm2.forward_sum(&mid, &x)?;
                 let x = keep_x.then_some(x);
-                let (input, stats2) = self.norm2.forward(&mid)?;
                 let (out, mut mlp) = self.mlp_taped(&input, pass, minimal, want_out)?;
                 mlp.input = (self.reads_mlp_input() && !minimal).then_some(input);
                 if want_out {

@@ -1,0 +1,103 @@
+//! The CUDA kernels as machine code: every `cuda/*.cu` through nvcc into a fatbin that the library embeds.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::{env, fs};
+
+/// Machine code for each of these, and PTX of the first for what comes later.
+const ARCHITECTURES: [&str; 4] = ["80", "86", "89", "90a"];
+
+/// nvcc: `NVCC`, else in `CUDA_HOME` or `CUDA_PATH`, else on the path, else where its installer puts it.
+fn nvcc() -> PathBuf {
+    let homes = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(|h| Some(PathBuf::from(env::var_os(h)?).join("bin/nvcc")));
+    let named = env::var_os("NVCC").map(PathBuf::from).into_iter().chain(homes);
+    let usual = ["nvcc", "/usr/local/cuda/bin/nvcc", "/opt/cuda/bin/nvcc"].map(PathBuf::from);
+    let found = named.chain(usual).find(|n| Command::new(n).arg("--version").output().is_ok_and(|o| o.status.success()));
+    found.unwrap_or_else(|| {
+        stop(
+            "the feature `cuda` needs nvcc, the compiler of NVIDIA's CUDA toolkit (12.4 or later), and it was not found.\n\
+             Install the toolkit (https://developer.nvidia.com/cuda-downloads) and put its bin folder on the PATH,\n\
+             or name the compiler in NVCC or the toolkit's folder in CUDA_HOME. Without a GPU, build without `--features cuda`.",
+        )
+    })
+}
+
+/// Ends the build with words instead of a panic's.
+fn stop(message: &str) -> ! {
+    eprintln!("\n{message}\n");
+    std::process::exit(1)
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|e| Some(e.ok()?.path())).filter(|p| p.extension().is_some_and(|x| x == ending)).collect();
+    found.sort();
+    found
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// One fatbin a file, several files at a time, and the list that `cuda::driver` includes.
+pub fn build(cuda: &Path, out: &Path) {
+    for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "TALLOW_CUDA_ARCHS"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+    let kernels = &files(cuda, "cu");
+    let nvcc = nvcc();
+    let architectures: Vec<String> = match env::var("TALLOW_CUDA_ARCHS") {
+        Ok(list) => list.split([',', ' ']).filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+        Err(_) => ARCHITECTURES.map(str::to_owned).to_vec(),
+    };
+    let compile = |file: &Path| {
+        let mut command = Command::new(&nvcc);
+        command.args(["-fatbin", "-std=c++17", "-O3", "-I"]).arg(cuda);
+        for a in &architectures {
+            command.arg("-gencode").arg(format!("arch=compute_{a},code=sm_{a}"));
+        }
+        command.args(["-gencode", "arch=compute_80,code=compute_80"]);
+        command.arg("-o").arg(out.join(stem(file) + ".fatbin")).arg(file);
+        run(command)
+    };
+    each(kernels, compile, "nvcc");
+    let rows: String = kernels
+        .iter()
+        .map(|k| format!("    ({:?}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{}.fatbin\"))),\n", stem(k), stem(k)))
+        .collect();
+    let list = format!("const FATBINS: &[(&str, &[u8])] = &[\n{rows}];\n");
+    fs::write(out.join("fatbins.rs"), list).expect("OUT_DIR can be written");
+}
+
+fn run(mut command: Command) -> Result<(), String> {
+    let out = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}\n{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
+}
+
+/// Compiles every file, as many at a time as cargo allows, and stops with all the errors.
+fn each(files: &[PathBuf], compile: impl Fn(&Path) -> Result<(), String> + Sync, compiler: &str) {
+    let jobs: usize = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let (next, errors) = (Mutex::new(files.iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|s| {
+        for _ in 0..jobs.min(files.len()) {
+            s.spawn(|| {
+                loop {
+                    let file = next.lock().expect("no thread panics").next();
+                    let Some(file) = file else { return };
+                    if let Err(e) = compile(file) {
+                        errors.lock().expect("no thread panics").push(e);
+                    }
+                }
+            });
+        }
+    });
+    let errors = errors.into_inner().expect("no thread panics");
+    if !errors.is_empty() {
+        stop(&format!("{compiler} refused {} of {} files:\n{}", errors.len(), files.len(), errors.join("\n")));
+    }
+}
