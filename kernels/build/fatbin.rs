@@ -24,6 +24,7 @@ fn nvcc() -> PathBuf {
 }
 
 /// Ends the build with words instead of a panic's.
+#[expect(clippy::print_stderr, reason = "cargo shows what a build script says there when it fails")]
 fn stop(message: &str) -> ! {
     eprintln!("\n{message}\n");
     std::process::exit(1)

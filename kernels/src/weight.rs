@@ -81,8 +81,8 @@ impl Weight {
     pub fn dequantize(&self, dtype: DType) -> Result<Tensor> {
         Ok(match self {
             Weight::Dense(t) => t.to_dtype(dtype)?,
-            Weight::Nf4(w) => w.dequantize()?.to_dtype(dtype)?,
-            Weight::Q8(w) => w.dequantize()?.to_dtype(dtype)?,
+            Weight::Nf4(w) => w.dequantize_as(dtype)?,
+            Weight::Q8(w) => w.dequantize_as(dtype)?,
         })
     }
 }

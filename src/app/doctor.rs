@@ -39,7 +39,7 @@ fn finding(name: &'static str, state: &'static str, message: impl Into<String>, 
 /// Looks at build, processor, memory, the embedded model, the Hub's settings and what an MCP client will find.
 pub fn run() -> DoctorReport {
     let machine = Machine::this();
-    let findings = vec![build(), processor(), memory(&machine), gpu(), embedded(), hub(), mcp()];
+    let findings = vec![build(), processor(), memory(&machine), embedded(), gpu(), hub(), mcp()];
     DoctorReport { version: env!("CARGO_PKG_VERSION"), commit: option_env!("TALLOW_GIT_COMMIT"), machine, findings }
 }
 

@@ -135,6 +135,10 @@ fn the_rest_answers_in_json() {
     let plan = desk.json(&["plan", "project"]);
     let parts: u64 = plan["parts"].as_array().unwrap().iter().map(|p| p["bytes"].as_u64().unwrap()).sum();
     assert_eq!(Some(parts), plan["peak_bytes"].as_u64());
+    let gpu = desk.json(&["plan", "project", "--gpu-memory", "2GiB"]);
+    assert_eq!(gpu["budget"].as_u64(), Some(2 << 30));
+    assert!(gpu["parts"].as_array().unwrap().iter().any(|p| p["name"] == "driver"), "{gpu}");
+    assert!(desk.json(&["bench", "gpu"])["rows"].is_array());
     assert_eq!(desk.json(&["doctor"])["findings"][3]["state"], "ok");
     let check = desk.json(&["data", "check", "project/data/train.jsonl", "--show", "2"]);
     assert_eq!((check["rows"].as_u64(), check["shown"].as_array().unwrap().len()), (Some(48), 2));

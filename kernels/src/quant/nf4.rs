@@ -189,17 +189,29 @@ impl Nf4 {
         Ok(Self { codes: self.codes.to_device(device)?, absmax, out: self.out, inp: self.inp })
     }
 
+    /// `[out, in]` in f32 or bf16; on a GPU decoded straight to it.
+    ///
+    /// # Errors
+    /// When the device has no kernel for it.
+    pub fn dequantize_as(&self, dtype: DType) -> Result<Tensor> {
+        on_device!(&self.codes => self.launched(dtype));
+        Ok(self.dequantize()?.to_dtype(dtype)?)
+    }
+
+    #[cfg(any(feature = "cuda", emulator))]
+    fn launched(&self, dtype: DType) -> Result<Tensor> {
+        let out = crate::cuda::memory::empty((self.out, self.inp), dtype, self.device())?;
+        crate::cuda::quant::nf4(OP, self, crate::cuda::memory::span(OP, "matrix", &out, dtype)?, dtype)?;
+        Ok(out)
+    }
+
     /// f32 `[out, in]`.
     ///
     /// # Errors
     /// When the device has no kernel for it.
     pub fn dequantize(&self) -> Result<Tensor> {
         on_known_device(OP, &self.codes)?;
-        on_device!(&self.codes => {
-            let out = crate::cuda::memory::empty((self.out, self.inp), DType::F32, self.device())?;
-            crate::cuda::quant::nf4(OP, self, crate::cuda::memory::span(OP, "matrix", &out, DType::F32)?, DType::F32)?;
-            Ok(out)
-        });
+        on_device!(&self.codes => self.launched(DType::F32));
         let scales = self.scales()?;
         let mut out = vec![0f32; self.out * self.inp];
         read::<u8, _>(OP, "codes", &self.codes, |codes| {

@@ -116,7 +116,9 @@ pub fn agree_in(what: &str, dtype: DType, f: impl Fn(&Inputs) -> Result<Vec<Tens
     for place in places() {
         let got = run(&place, dtype);
         for (i, ((got, plain), exact)) in got.iter().zip(&plain).zip(&exact).enumerate() {
-            let (e, allowed) = (error(got, exact), 2.0 * error(plain, exact) + 2e-6);
+            // No kernel's result in bf16 is better than half a unit in the last place, whatever luck the CPU had with a few.
+            let least = if dtype == DType::BF16 { 0.5f64.powi(9) } else { 1e-6 };
+            let (e, allowed) = (error(got, exact), 2.0 * error(plain, exact).max(least));
             assert!(e <= allowed, "{what} {dtype:?} on {place:?}, result {i}: error {e:.3e}, the CPU's twice {allowed:.3e}");
         }
         let same = first.get_or_insert_with(|| got.clone());

@@ -26,6 +26,7 @@ fn weights(out: usize, inp: usize, i: &Inputs) -> Result<Vec<Weight>> {
 fn decoded_weights_are_the_cpus_to_the_bit() {
     for (out, inp) in [(3, 64), (5, 65), (64, 512), (7, 200), (1, 2)] {
         agree_in("dequantize", DType::F32, |i| weights(out, inp, i)?.iter().map(|w| w.dequantize(DType::F32)).collect());
+        agree_in("dequantize", DType::BF16, |i| weights(out, inp, i)?.iter().map(|w| w.dequantize(i.dtype)).collect());
     }
     // Rounding to bf16 is one step: nothing is left to a tolerance.
     #[cfg(emulator)]

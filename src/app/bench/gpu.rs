@@ -242,8 +242,7 @@ impl Table<'_> {
         let n = inter * d;
         let weights = (0..self.sets(n / 2)).map(|_| self.random_nf4(inter, d)).collect::<Result<Vec<_>, _>>()?;
         let held = weights[0].bytes() as usize;
-        // f32 here, which is what the public function gives; in products the same kernel writes bf16.
-        self.bytes("nf4 to f32", held + 4 * n, Some(0.8), |i| Ok(weights[i % weights.len()].dequantize().map(drop)?))?;
+        self.bytes("nf4 to bf16", held + 2 * n, Some(0.8), |i| Ok(weights[i % weights.len()].dequantize_as(DType::BF16).map(drop)?))?;
         let (x, dy) = (random(&[t, d], DType::BF16, self.device)?, random(&[t, inter], DType::BF16, self.device)?);
         let weights: Vec<Weight> = weights.into_iter().map(Weight::Nf4).collect();
         let flops = 2.0 * (t * n) as f64;
