@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Tensor};
 
+use super::card::Training;
 use crate::model::adapter::AdapterFile;
 use crate::model::merge::merged_f32;
 use crate::model::weights::TensorSource;
@@ -16,6 +17,7 @@ pub struct Merged {
     spec: DecoderSpec,
     base: Box<dyn TensorSource>,
     adapter: Option<AdapterFile>,
+    training: Option<Training>,
 }
 
 impl Merged {
@@ -29,7 +31,7 @@ impl Merged {
         if let Some(a) = &adapter {
             a.check_places(&spec)?;
         }
-        Ok(Self { spec, base, adapter })
+        Ok(Self { spec, base, adapter, training: None })
     }
 
     /// The architecture.
@@ -45,6 +47,16 @@ impl Merged {
     /// The adapter.
     pub fn adapter(&self) -> Option<&AdapterFile> {
         self.adapter.as_ref()
+    }
+
+    /// How it was trained, where that is known.
+    pub fn training(&self) -> Option<&Training> {
+        self.training.as_ref()
+    }
+
+    /// Says how it was trained.
+    pub fn set_training(&mut self, training: Training) {
+        self.training = Some(training);
     }
 
     /// Logits of the live model: the base with the adapter beside it, as it was trained, nothing folded in.

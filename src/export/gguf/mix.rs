@@ -1,5 +1,6 @@
 //! Which type each tensor gets: llama.cpp's own choices for its named mixes.
 
+use super::Settings;
 use crate::export::Bounds;
 use crate::model::gguf::{Arch, GgmlType};
 use crate::model::spec::DecoderSpec;
@@ -139,8 +140,8 @@ fn more_bits(layer: usize, layers: usize) -> bool {
 }
 
 /// The type of one tensor. `tied`: the embedding serves as the head.
-pub(super) fn choose(preset: Preset, spec: &DecoderSpec, arch: Arch, tied: bool, name: &str, shape: &[usize]) -> GgmlType {
-    let base = preset.base();
+pub(super) fn choose(settings: Settings, spec: &DecoderSpec, arch: Arch, tied: bool, name: &str, shape: &[usize]) -> GgmlType {
+    let base = settings.preset.base();
     if shape.len() < 2 {
         return GgmlType::F32;
     }
@@ -152,7 +153,7 @@ pub(super) fn choose(preset: Preset, spec: &DecoderSpec, arch: Arch, tied: bool,
         "output.weight" => head(base, width),
         "token_embd.weight" if tied => head(base, width),
         "token_embd.weight" => base,
-        _ => in_layer(preset, spec, arch, name),
+        _ => in_layer(settings, spec, arch, name),
     };
     fit(wanted, width)
 }
@@ -161,7 +162,8 @@ fn head(base: GgmlType, width: usize) -> GgmlType {
     if base == GgmlType::Q8_0 || !width.is_multiple_of(base.block()) { GgmlType::Q8_0 } else { GgmlType::Q6K }
 }
 
-fn in_layer(preset: Preset, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlType {
+fn in_layer(settings: Settings, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlType {
+    let preset = settings.preset;
     let mut parts = name.split('.').skip(1);
     let layer: usize = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
     let (part, n, base) = (parts.next().unwrap_or(""), spec.num_layers, preset.base());
@@ -192,6 +194,9 @@ fn in_layer(preset: Preset, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlT
         }
         ("ffn_down", Preset::Q3KL) => GgmlType::Q5K,
         ("ffn_down", Preset::Q4KM | Preset::Q5KM) if more_bits(layer, n) => GgmlType::Q6K,
+        // llama.cpp found that these go astray in the first layers under an importance matrix.
+        ("ffn_down", Preset::Q4_0) if settings.importance.is_some() && layer < n / 8 => GgmlType::Q4_1,
+        ("ffn_down", Preset::Q5_0) if settings.importance.is_some() && layer < n / 8 => GgmlType::Q5_1,
         ("ffn_down", Preset::Q4KS) if layer < n / 8 => GgmlType::Q5K,
         ("attn_output", Preset::Q2K) => GgmlType::Q3K,
         ("attn_output", Preset::Q3KM) => GgmlType::Q4K,

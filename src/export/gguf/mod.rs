@@ -19,7 +19,7 @@ pub use mix::Preset;
 pub use read_tokenizer::{end_ids, tokenizer_of};
 
 use super::quantise::quantize;
-use super::{Merged, Prompts, Proof};
+use super::{Importance, Merged, Prompts, Proof};
 use crate::base::atomic::AtomicFile;
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
@@ -47,6 +47,21 @@ pub struct GgufReport {
     pub notes: Vec<String>,
 }
 
+/// How a model is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The types of its tensors.
+    pub preset: Preset,
+    /// What the quantiser weighs its errors by.
+    pub importance: Option<&'a Importance>,
+}
+
+impl From<Preset> for Settings<'_> {
+    fn from(preset: Preset) -> Self {
+        Self { preset, importance: None }
+    }
+}
+
 /// Writes the merged model to `out` and proves it. `progress` is told how many elements of how many are done.
 ///
 /// # Errors
@@ -55,15 +70,16 @@ pub fn write_model(
     merged: &Merged,
     tokenizer: &TextTokenizer,
     prompts: &Prompts,
-    preset: Preset,
+    settings: Settings,
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<GgufReport, Fault> {
     let spec = merged.spec();
+    let Settings { preset, importance } = settings;
     let arch = Arch::of(spec.family);
     let file = AtomicFile::new(out)?;
-    let metadata = metadata::of_model(merged, tokenizer, preset)?;
-    let plan = plan(merged, arch, preset)?;
+    let metadata = metadata::of_model(merged, tokenizer, settings)?;
+    let plan = plan(merged, arch, settings)?;
     let mut writer = Writer::begin(file.file(), out, &metadata.pairs, plan.iter().map(|p| p.planned.clone()).collect())?;
     let total: u64 = plan.iter().map(|p| p.planned.elements() as u64).sum();
     let mut done = 0;
@@ -78,8 +94,9 @@ pub fn write_model(
         }
         let width = values.len() / rows.max(1);
         let width = if entry.planned.shape.len() > 1 { width } else { values.len() };
+        let weights = entry.weights(importance);
         for run in values.chunks((RUN / width.max(1)).max(1) * width.max(1)) {
-            writer.put(&quantize(entry.planned.kind, run, width, None))?;
+            writer.put(&quantize(entry.planned.kind, run, width, weights))?;
             done += run.len() as u64;
             progress(done, total);
         }
@@ -91,7 +108,8 @@ pub fn write_model(
     let written = GgufSource::new(GgufFile::open(file.path())?)?;
     let mut proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
     let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
-    proof.tensors(merged, &written, &|name| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str())).map_or(0.0, |k| mix::loss(*k)))?;
+    let allowed = |name: &str| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str())).map_or(0.0, |k| mix::loss(*k));
+    proof.tensors(merged, &written, &allowed, importance)?;
     drop(written);
     file.commit()?;
     let mut types = std::collections::BTreeMap::new();
@@ -114,8 +132,15 @@ struct Entry {
     heads: Option<usize>,
 }
 
+impl Entry {
+    fn weights<'a>(&self, importance: Option<&'a Importance>) -> Option<&'a [f32]> {
+        let Source::Tensor(name) = &self.source else { return None };
+        importance?.of(name)
+    }
+}
+
 /// Every tensor of the file, in its order.
-fn plan(merged: &Merged, arch: Arch, preset: Preset) -> Result<Vec<Entry>, Fault> {
+fn plan(merged: &Merged, arch: Arch, settings: Settings) -> Result<Vec<Entry>, Fault> {
     let spec = merged.spec();
     let mut tensors = spec.tensors();
     if arch == Arch::Olmo2 && spec.tie_word_embeddings {
@@ -129,7 +154,7 @@ fn plan(merged: &Merged, arch: Arch, preset: Preset) -> Result<Vec<Entry>, Fault
     for t in tensors {
         let name =
             gguf_name(arch, &t.name).ok_or_else(|| Fault::new("export_unsupported", format!("`{}` has no name in GGUF files", t.name)))?;
-        let kind = mix::choose(preset, spec, arch, tied, &name, &t.shape);
+        let kind = mix::choose(settings, spec, arch, tied, &name, &t.shape);
         let source =
             if t.name == "lm_head.weight" && spec.tie_word_embeddings { "model.embed_tokens.weight".into() } else { t.name.clone() };
         plan.push(Entry {
