@@ -7,6 +7,8 @@ mod commands;
 mod data;
 mod documents;
 mod export;
+mod export_hub;
+mod export_more;
 mod golden;
 mod gradients;
 mod hub;

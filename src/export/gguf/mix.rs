@@ -118,10 +118,16 @@ impl Preset {
     }
 }
 
+/// The most that may be left of a tensor whose errors are weighed.
+const WEIGHED: f64 = 0.8;
+
 /// The relative error that a tensor of a type may have: that of a block with all its weight in one element, which is
 /// the worst there is. A wrong order or a wrong scale makes it about 1.
-pub(super) fn loss(kind: GgmlType) -> f64 {
-    match kind {
+///
+/// Under an importance matrix errors are weighed, and a block may have large elements in columns that hardly count beside
+/// small ones that do: then even the best scale may leave much. What is wrong altogether is beyond [`WEIGHED`] still.
+pub(super) fn loss(kind: GgmlType, weighed: bool) -> f64 {
+    let even: f64 = match kind {
         GgmlType::F32 => 0.0,
         GgmlType::F16 => 1e-3,
         GgmlType::BF16 => 4e-3,
@@ -131,7 +137,8 @@ pub(super) fn loss(kind: GgmlType) -> f64 {
         GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => 0.22,
         GgmlType::Q3K => 0.35,
         GgmlType::Q2K => 0.5,
-    }
+    };
+    if weighed && even > 0.0 { even.max(WEIGHED) } else { even }
 }
 
 /// llama.cpp gives more bits to the first and last eighth of the layers and to every third between.

@@ -27,9 +27,6 @@ use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
 use crate::model::gguf::{Arch, GgmlType, GgufFile, GgufSource};
 use writer::{Planned, Writer};
 
-/// Elements that are unpacked for one pass of the quantiser: bounds what is held beside the merged tensor.
-const RUN: usize = 1 << 24;
-
 /// What was written.
 #[derive(Debug, Clone, Serialize)]
 pub struct GgufReport {
@@ -84,21 +81,21 @@ pub fn write_model(
     let total: u64 = plan.iter().map(|p| p.planned.elements() as u64).sum();
     let mut done = 0;
     for entry in &plan {
-        let mut values = match &entry.source {
-            Source::Values(v) => v.clone(),
-            Source::Tensor(name) => merged.values(name, &entry.planned.shape)?,
-        };
-        let rows = entry.planned.shape[0];
-        if let Some(heads) = entry.heads {
-            values = reorder_rows(&values, rows, heads, false);
-        }
-        let width = values.len() / rows.max(1);
-        let width = if entry.planned.shape.len() > 1 { width } else { values.len() };
         let weights = entry.weights(importance);
-        for run in values.chunks((RUN / width.max(1)).max(1) * width.max(1)) {
-            writer.put(&quantize(entry.planned.kind, run, width, weights))?;
-            done += run.len() as u64;
+        let rows = entry.planned.shape[0];
+        let width = if entry.planned.shape.len() > 1 { entry.planned.elements() / rows.max(1) } else { rows };
+        let mut put = |values: &[f32]| -> Result<(), Fault> {
+            writer.put(&quantize(entry.planned.kind, values, width, weights))?;
+            done += values.len() as u64;
             progress(done, total);
+            Ok(())
+        };
+        match (&entry.source, entry.heads) {
+            (Source::Values(v), _) => put(v)?,
+            (Source::Tensor(name), None) => merged.runs(name, &entry.planned.shape, |_, values| put(&values))?,
+            (Source::Tensor(name), Some(heads)) => {
+                put(&reorder_rows(&merged.values(name, &entry.planned.shape)?, rows, heads, false))?;
+            }
         }
         if let Source::Tensor(name) = &entry.source {
             merged.base().release(name);
@@ -108,7 +105,9 @@ pub fn write_model(
     let written = GgufSource::new(GgufFile::open(file.path())?)?;
     let mut proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
     let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
-    let allowed = |name: &str| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str())).map_or(0.0, |k| mix::loss(*k));
+    let weighed = |name: &str| importance.is_some_and(|w| w.of(name).is_some());
+    let kind = |name: &str| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str()));
+    let allowed = |name: &str| kind(name).map_or(0.0, |k| mix::loss(*k, weighed(name)));
     proof.tensors(merged, &written, &allowed, importance)?;
     drop(written);
     file.commit()?;

@@ -1,6 +1,6 @@
 //! Logits of a model that is never wholly in memory: one layer is loaded, run and dropped at a time.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tallow_kernels::embedding::embedding;
 use tallow_kernels::matmul::matmul;
 use tallow_kernels::rope::RopeTable;
@@ -38,7 +38,38 @@ pub fn stream_logits(
     cu_seqlens: &[u32],
 ) -> Result<Tensor> {
     let y = stream(spec, source, adapter, &[Packed { ids, cu_seqlens }], &mut |_, _| Ok(()))?;
-    Ok(matmul(&y[0], &Weight::Dense(dense(source, head(spec))?))?)
+    let parts = runs(spec).map(|(from, count)| {
+        let rows = source.rows(head(spec), from, count)?;
+        let rows = Tensor::from_vec(rows, (count, spec.hidden_size), &Device::Cpu)?;
+        Ok(matmul(&y[0], &Weight::Dense(rows))?)
+    });
+    Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?)
+}
+
+/// Rows of embedding or head that are held at once: a large vocabulary has more of them than all layers.
+const ROWS: usize = 1 << 13;
+
+/// First row and number of rows of each run over the vocabulary.
+fn runs(spec: &DecoderSpec) -> impl Iterator<Item = (usize, usize)> {
+    let all = spec.vocab_size;
+    (0..all).step_by(ROWS).map(move |from| (from, ROWS.min(all - from)))
+}
+
+/// The embeddings of all passes; only rows that are asked for stay.
+fn embed(spec: &DecoderSpec, source: &dyn TensorSource, passes: &[Packed]) -> Result<Vec<Tensor>> {
+    let wanted: std::collections::BTreeSet<u32> = passes.iter().flat_map(|p| p.ids.iter().copied()).collect();
+    let (mut table, width) = (Vec::with_capacity(wanted.len() * spec.hidden_size), spec.hidden_size);
+    for (from, count) in runs(spec) {
+        let here: Vec<usize> = wanted.range(from as u32..(from + count) as u32).map(|id| *id as usize - from).collect();
+        if !here.is_empty() {
+            let rows = source.rows("model.embed_tokens.weight", from, count)?;
+            here.iter().for_each(|i| table.extend_from_slice(&rows[i * width..(i + 1) * width]));
+        }
+    }
+    let place: std::collections::BTreeMap<u32, u32> = wanted.iter().zip(0..).map(|(id, at)| (*id, at)).collect();
+    let table = Tensor::from_vec(table, (wanted.len(), width), &Device::Cpu)?;
+    let of = |p: &Packed| Ok(embedding(&table, &p.ids.iter().map(|id| place[id]).collect::<Vec<u32>>(), DType::F32)?);
+    passes.iter().map(of).collect()
 }
 
 /// Shows `see` the input `[T, in]` of every linear layer, by the layer's path, and that of the head: a layer at a time,
@@ -64,10 +95,6 @@ fn head(spec: &DecoderSpec) -> &'static str {
     if spec.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" }
 }
 
-fn dense(source: &dyn TensorSource, name: &str) -> Result<Tensor> {
-    source.float(name, DType::F32)
-}
-
 /// Passes through all layers and the last norm.
 fn stream(
     spec: &DecoderSpec,
@@ -84,9 +111,7 @@ fn stream(
     let most = passes.iter().map(|p| longest(p.cu_seqlens)).max().unwrap_or(1);
     let rope = RopeTable::new(spec.head_dim, spec.rope_theta, &spec.rope_scaling, most, &options.device)?;
     let positions: Vec<Vec<u32>> = passes.iter().map(|p| p.cu_seqlens.windows(2).flat_map(|w| 0..w[1] - w[0]).collect()).collect();
-    let table = dense(source, "model.embed_tokens.weight")?;
-    let mut xs: Vec<Tensor> = passes.iter().map(|p| Ok(embedding(&table, p.ids, DType::F32)?)).collect::<Result<_>>()?;
-    drop(table);
+    let mut xs = embed(spec, source, passes)?;
     for i in 0..spec.num_layers {
         let mut layer = loader.layer(i)?;
         let mut params = Params::default();
