@@ -36,10 +36,12 @@ fn finding(name: &'static str, state: &'static str, message: impl Into<String>, 
     Finding { name, state, message: message.into(), hint: hint.map(str::to_owned) }
 }
 
-/// Looks at build, processor, memory, the embedded model, the Hub's settings and what an MCP client will find.
+/// Looks at build, processor, memory, the embedded model, the Hub's settings, what an MCP client will find, and
+/// what killed processes left here.
 pub fn run() -> DoctorReport {
     let machine = Machine::this();
-    let findings = vec![build(), processor(), memory(&machine), embedded(), gpu(), hub(), mcp()];
+    let mut findings = vec![build(), processor(), memory(&machine), embedded(), gpu(), hub(), mcp()];
+    findings.extend(left_overs());
     DoctorReport { version: env!("CARGO_PKG_VERSION"), commit: option_env!("TALLOW_GIT_COMMIT"), machine, findings }
 }
 
@@ -138,6 +140,14 @@ fn hub() -> Finding {
     let token = if options.token.is_some() { "with a token" } else { "without a token" };
     let mode = if options.offline { "offline: only the cache" } else { "online" };
     finding("hub", "ok", format!("{endpoint}, {token}, {mode}"), None)
+}
+
+/// What killed processes left in the working folder; nothing when there is nothing.
+fn left_overs() -> Option<Finding> {
+    let here = crate::base::atomic::abandoned(std::path::Path::new("out"));
+    let first = here.first()?.display().to_string();
+    let message = format!("{} half-made files or folders of killed processes here, such as {first}", here.len());
+    Some(finding("left-overs", "note", message, Some("the next export into this folder removes them; rm -r does, too")))
 }
 
 /// Whether a client's `command: tallow` finds this program.

@@ -1,7 +1,10 @@
 //! Exporting a model or an adapter in the forms that other programs read, each with its proof.
 
+mod calibrate;
+mod origin;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use safetensors::Dtype;
@@ -9,14 +12,17 @@ use serde::Serialize;
 
 use super::load::{check_ids, stop_ids};
 use super::models;
-use crate::base::atomic::{AtomicDir, write_file};
+use super::upload::{self, Target, UploadRequest};
+use crate::base::atomic::{self, AtomicDir, write_file};
 use crate::base::error::Fault;
-use crate::data::TextTokenizer;
-use crate::export::folder::{SafetensorsOptions, write_peft, write_safetensors};
+use crate::data::{DataOptions, TextTokenizer};
+use crate::export::folder::{FolderReport, SafetensorsOptions, write_peft, write_safetensors};
 use crate::export::gguf::{self, Preset};
 use crate::export::mlx::{self, Groups};
-use crate::export::{Merged, Prompts, Proof, card};
+use crate::export::upload::Uploaded;
+use crate::export::{Calibration, Importance, Merged, Prompts, Proof, bnb, card};
 use crate::model::merge::SHARD_BYTES;
+use crate::runs::RunFolder;
 
 /// What to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub enum Format {
     Mlx(Option<Groups>),
     /// The adapter for mlx-lm.
     MlxAdapter,
+    /// The merged model in bitsandbytes' NF4.
+    Bnb4,
 }
 
 impl Format {
@@ -48,6 +56,19 @@ impl Format {
             Self::Peft => "peft",
             Self::Mlx(_) => "mlx",
             Self::MlxAdapter => "mlx-adapter",
+            Self::Bnb4 => "bnb-4bit",
+        }
+    }
+}
+
+impl Format {
+    /// The library that loads it, as model cards name it.
+    fn library(self) -> &'static str {
+        match self {
+            Self::Gguf(_) | Self::GgufAdapter | Self::Ollama(_) => "gguf",
+            Self::Safetensors(_) | Self::Bnb4 => "transformers",
+            Self::Peft => "peft",
+            Self::Mlx(_) | Self::MlxAdapter => "mlx",
         }
     }
 }
@@ -85,6 +106,9 @@ pub struct ExportReport {
     pub bytes: u64,
     /// How many tensors are stored in which type.
     pub types: BTreeMap<&'static str, usize>,
+    /// What the importance matrix was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// The comparison with the live model.
     pub proof: Proof,
     /// Where the reading program differs from what the model's config says.
@@ -93,6 +117,47 @@ pub struct ExportReport {
     pub seconds: f64,
     /// Largest resident size of the process.
     pub peak_rss_bytes: u64,
+    /// Where it was uploaded to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uploaded: Option<Uploaded>,
+    /// The model card, for a repository that holds a file alone.
+    #[serde(skip)]
+    pub card: String,
+}
+
+/// Uploads what was exported. `told` hears the bytes that are there of how many, and the file.
+///
+/// # Errors
+/// When the Hub cannot be reached or refuses; the export itself stands.
+pub fn publish(report: &mut ExportReport, target: &Target, told: &mut dyn FnMut(u64, u64, &str)) -> Result<(), Fault> {
+    let request = UploadRequest { path: report.out.clone(), target: target.clone(), card: Some(report.card.clone()) };
+    let uploaded = upload::run(&request, told).map_err(|fault| {
+        let at = report.out.display();
+        let message = format!("{at} is exported and proved, but not uploaded: {}", fault.message);
+        let again = format!("`tallow upload {at} {}` tries again", target.repo);
+        let hint = fault.hint.map_or(again.clone(), |h| format!("{h}; {again}"));
+        Fault::new(fault.code, message).hint(hint)
+    })?;
+    report.uploaded = Some(uploaded);
+    Ok(())
+}
+
+/// What goes with an export beside the model.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// Rows that say which columns matter, for GGUF types of few bits.
+    pub calibration: Option<Rows>,
+    /// The run that the model comes from: its data and figures go into the model card, the export into its manifest.
+    pub run: Option<RunFolder>,
+}
+
+/// Rows for the importance matrix.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// A file, and how it is read.
+    File(PathBuf, Box<DataOptions>),
+    /// What the run was trained on.
+    OfRun,
 }
 
 /// Exports. `progress` is told how many elements of how many are written.
@@ -101,77 +166,124 @@ pub struct ExportReport {
 /// When the model, adapter or format do not fit each other, the output exists or cannot be written, or the proof fails;
 /// then nothing is left of the output.
 pub fn run(request: &ExportRequest, progress: &mut dyn FnMut(u64, u64)) -> Result<ExportReport, Fault> {
+    run_with(request, &Extras::default(), progress)
+}
+
+/// The same, with calibration rows and the run that the model comes from.
+///
+/// # Errors
+/// As [`run`]; also when the rows or the run cannot be read, or the format has no use for the rows.
+pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnMut(u64, u64)) -> Result<ExportReport, Fault> {
     let started = Instant::now();
     if request.out.exists() {
         return Err(Fault::new("already_exists", format!("{} exists already", request.out.display()))
             .hint("choose another --out, or remove it first"));
     }
+    let swept = atomic::sweep_abandoned(&request.out);
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
     let tokenizer = super::load::tokenizer_at(&folder)?;
-    let merged = Merged::open(&folder, request.adapter.as_deref())?;
+    let mut merged = Merged::open(&folder, request.adapter.as_deref())?;
     check_ids(&tokenizer, merged.spec().vocab_size)?;
+    if let Some(run) = &extras.run {
+        merged.set_training(origin::training_of(run)?);
+    }
     let prompts = prompts(request, &tokenizer, &merged)?;
-    let mut report = ExportReport {
-        out: request.out.clone(),
-        format: request.format.name(),
-        kind: "f32".into(),
-        tensors: 0,
-        bytes: 0,
-        types: BTreeMap::new(),
-        proof: Proof::default(),
-        notes: Vec::new(),
-        seconds: 0.0,
-        peak_rss_bytes: 0,
-    };
-    match request.format {
-        Format::Gguf(preset) => {
-            let r = gguf::write_model(&merged, &tokenizer, &prompts, preset, &request.out, progress)?;
-            report.kind = preset.name().into();
-            (report.tensors, report.bytes, report.types, report.proof, report.notes) = (r.tensors, r.bytes, r.types, r.proof, r.notes);
-        }
-        Format::GgufAdapter => {
-            let r = gguf::write_adapter(&merged, &prompts, &request.out)?;
-            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
-        }
-        Format::Ollama(preset) => {
-            let dir = AtomicDir::new(&request.out)?;
-            let r = gguf::write_model(&merged, &tokenizer, &prompts, preset, &dir.path().join("model.gguf"), progress)?;
-            let ends = stop_ids(&tokenizer, &folder);
-            let stops: Vec<String> = ends.iter().filter_map(|id| tokenizer.inner().id_to_token(*id)).collect();
-            let template = tokenizer.chat_template().map(|t| t.source());
-            let text = card::modelfile("model.gguf", template, &stops, merged.spec().max_positions);
-            write_file(&dir.path().join("Modelfile"), text.as_bytes())?;
-            dir.commit()?;
-            report.kind = preset.name().into();
-            (report.tensors, report.bytes, report.types, report.proof, report.notes) = (r.tensors, r.bytes, r.types, r.proof, r.notes);
-        }
-        Format::Safetensors(dtype) => {
-            let options = SafetensorsOptions { dtype, max_shard_bytes: SHARD_BYTES };
-            let r = write_safetensors(&merged, &folder, &prompts, &options, &request.out, progress)?;
-            report.kind = dtype.map_or_else(|| "as the base".into(), |d| format!("{d:?}").to_lowercase());
-            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
-        }
-        Format::Peft => {
-            let adapter = request
-                .adapter
-                .as_deref()
-                .ok_or_else(|| Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR"))?;
-            let r = write_peft(&merged, &folder, adapter, &prompts, &request.out)?;
-            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
-        }
-        Format::Mlx(groups) => {
-            let r = mlx::write_model(&merged, &folder, &prompts, groups, &request.out, progress)?;
-            report.kind = groups.map_or_else(|| "as the base".into(), |g| format!("q{} in groups of {}", g.bits, g.group));
-            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
-        }
-        Format::MlxAdapter => {
-            let r = mlx::write_adapter(&merged, &folder, &prompts, &request.out)?;
-            (report.tensors, report.bytes, report.proof) = (r.tensors, r.bytes, r.proof);
+    let importance = calibrate::importance(request.format, extras, &merged, &tokenizer)?;
+    let mut report = write(request, &folder, &merged, &tokenizer, &prompts, importance.as_ref(), progress)?;
+    report.calibration = importance.map(|i| i.source);
+    report.card = card::model_card(&merged, &folder, request.format.library(), &report.kind, &report.proof);
+    if swept > 0 {
+        report.notes.push(format!("removed {swept} half-made files or folders of an export that was killed"));
+    }
+    if let Some(run) = &extras.run {
+        // The export stands whether or not its run can be told of it.
+        if let Err(fault) = origin::record(run, &report) {
+            report.notes.push(format!("the run's manifest does not know of this export: {}", fault.message));
         }
     }
     report.seconds = started.elapsed().as_secs_f64();
     report.peak_rss_bytes = tallow_kernels::alloc::peak_rss_bytes();
     Ok(report)
+}
+
+fn write(
+    request: &ExportRequest,
+    folder: &Path,
+    merged: &Merged,
+    tokenizer: &TextTokenizer,
+    prompts: &Prompts,
+    importance: Option<&Importance>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<ExportReport, Fault> {
+    let out = request.out.as_path();
+    let by_preset = |preset| gguf::Settings { preset, importance };
+    Ok(match request.format {
+        Format::Gguf(preset) => {
+            let r = gguf::write_model(merged, tokenizer, prompts, by_preset(preset), out, progress)?;
+            report(request, preset.name(), (r.tensors, r.bytes, r.proof), r.types, r.notes)
+        }
+        Format::Ollama(preset) => {
+            let dir = AtomicDir::new(out)?;
+            let r = gguf::write_model(merged, tokenizer, prompts, by_preset(preset), &dir.path().join("model.gguf"), progress)?;
+            let ends = stop_ids(tokenizer, folder);
+            let stops: Vec<String> = ends.iter().filter_map(|id| tokenizer.inner().id_to_token(*id)).collect();
+            let template = tokenizer.chat_template().map(|t| t.source());
+            let text = card::modelfile("model.gguf", template, &stops, merged.spec().max_positions);
+            write_file(&dir.path().join("Modelfile"), text.as_bytes())?;
+            let text = card::model_card(merged, folder, "gguf", preset.name(), &r.proof);
+            write_file(&dir.path().join("README.md"), text.as_bytes())?;
+            dir.commit()?;
+            report(request, preset.name(), (r.tensors, r.bytes, r.proof), r.types, r.notes)
+        }
+        Format::GgufAdapter => {
+            let r = gguf::write_adapter(merged, prompts, out)?;
+            report(request, "f32", (r.tensors, r.bytes, r.proof), BTreeMap::new(), Vec::new())
+        }
+        Format::Safetensors(dtype) => {
+            let options = SafetensorsOptions { dtype, max_shard_bytes: SHARD_BYTES };
+            let kind = dtype.map_or_else(|| "as the base".into(), |d| format!("{d:?}").to_lowercase());
+            of_folder(request, &kind, write_safetensors(merged, folder, prompts, &options, out, progress)?)
+        }
+        Format::Peft => {
+            let none = || Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR");
+            let adapter = request.adapter.as_deref().ok_or_else(none)?;
+            of_folder(request, "f32", write_peft(merged, folder, adapter, prompts, out)?)
+        }
+        Format::Mlx(groups) => {
+            let kind = groups.map_or_else(|| "as the base".into(), |g| format!("q{} in groups of {}", g.bits, g.group));
+            of_folder(request, &kind, mlx::write_model(merged, folder, prompts, groups, out, progress)?)
+        }
+        Format::MlxAdapter => of_folder(request, "f32", mlx::write_adapter(merged, folder, prompts, out)?),
+        Format::Bnb4 => of_folder(request, "nf4", bnb::write_model(merged, folder, prompts, out, progress)?),
+    })
+}
+
+fn of_folder(request: &ExportRequest, kind: &str, r: FolderReport) -> ExportReport {
+    report(request, kind, (r.tensors, r.bytes, r.proof), BTreeMap::new(), Vec::new())
+}
+
+fn report(
+    request: &ExportRequest,
+    kind: &str,
+    (tensors, bytes, proof): (usize, u64, Proof),
+    types: BTreeMap<&'static str, usize>,
+    notes: Vec<String>,
+) -> ExportReport {
+    ExportReport {
+        out: request.out.clone(),
+        format: request.format.name(),
+        kind: kind.into(),
+        tensors,
+        bytes,
+        types,
+        calibration: None,
+        proof,
+        notes,
+        seconds: 0.0,
+        peak_rss_bytes: 0,
+        uploaded: None,
+        card: String::new(),
+    }
 }
 
 /// Prompts no longer than the smallest window: beyond it some readers attend to more than the model does.

@@ -13,6 +13,12 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Locks a temporary file or folder, so that nobody takes it for a left-over. Where locks are not supported it is young
+/// enough to be let be for a while.
+fn hold(file: &File) {
+    let _ = file.try_lock();
+}
+
 /// Makes a folder and its parents.
 ///
 /// # Errors
@@ -53,6 +59,7 @@ pub fn write_with(path: &Path, f: impl FnOnce(&mut dyn Write) -> std::io::Result
     create_dir_all(folder)?;
     let fault = |e: std::io::Error| Fault::io("write", path, &e);
     let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions_if_unix().tempfile_in(folder).map_err(fault)?;
+    hold(temporary.as_file());
     let mut buffered = std::io::BufWriter::new(temporary);
     f(&mut buffered).and_then(|()| buffered.flush()).map_err(fault)?;
     let temporary = buffered.into_inner().map_err(|e| fault(e.into_error()))?;
@@ -89,6 +96,7 @@ impl AtomicFile {
         let folder = room_for(target)?;
         let made = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).permissions_if_unix().tempfile_in(folder);
         let temporary = made.map_err(|e| Fault::io("make a file in", folder, &e))?;
+        hold(temporary.as_file());
         Ok(Self { temporary, target: target.to_path_buf() })
     }
 
@@ -134,6 +142,8 @@ impl Permissions for tempfile::Builder<'_, '_> {
 #[derive(Debug)]
 pub struct AtomicDir {
     temporary: tempfile::TempDir,
+    /// Tells others that this process lives.
+    _held: Option<File>,
     target: PathBuf,
 }
 
@@ -146,7 +156,9 @@ impl AtomicDir {
         let folder = room_for(target)?;
         let temporary =
             tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(folder).map_err(|e| Fault::io("make a folder in", folder, &e))?;
-        Ok(Self { temporary, target: target.to_path_buf() })
+        let _held = File::open(temporary.path()).ok();
+        _held.iter().for_each(hold);
+        Ok(Self { temporary, _held, target: target.to_path_buf() })
     }
 
     /// Where to write meanwhile.
@@ -194,6 +206,28 @@ pub fn sweep(folder: &Path) -> usize {
     stale.filter(|e| if e.path().is_dir() { fs::remove_dir_all(e.path()).is_ok() } else { fs::remove_file(e.path()).is_ok() }).count()
 }
 
+/// Younger left-overs are let be: their owner may be about to lock them.
+const SETTLED: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Temporary files and folders beside `target` whose process is gone. Who writes one holds a lock on it, which the system
+/// lets go of when the process ends.
+pub fn abandoned(target: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(parent(target)) else { return Vec::new() };
+    let temporary = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX)).map(|e| e.path());
+    temporary.filter(|p| is_settled(p) && File::open(p).is_ok_and(|f| f.try_lock().is_ok())).collect()
+}
+
+fn is_settled(path: &Path) -> bool {
+    let changed = fs::symlink_metadata(path).and_then(|m| m.modified());
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > SETTLED))
+}
+
+/// Removes what [`abandoned`] finds; says how many.
+pub fn sweep_abandoned(target: &Path) -> usize {
+    let remove = |p: &PathBuf| if p.is_dir() { fs::remove_dir_all(p).is_ok() } else { fs::remove_file(p).is_ok() };
+    abandoned(target).iter().filter(|p| remove(p)).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +272,30 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"1");
         assert_eq!(AtomicFile::new(&target).unwrap_err().code, "already_exists");
+    }
+
+    #[test]
+    fn only_what_nobody_works_on_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, old) = (dir.path().join("t"), std::time::SystemTime::now() - 10 * SETTLED);
+        let age = |path: &Path| File::open(path).unwrap().set_modified(old).unwrap();
+        let (file, folder) = (AtomicFile::new(&target).unwrap(), AtomicDir::new(&target).unwrap());
+        fs::write(folder.path().join("part"), b"1").unwrap();
+        age(file.path());
+        age(folder.path());
+        let (dead_file, dead_folder, young) =
+            (dir.path().join(".tallow-tmp-a"), dir.path().join(".tallow-tmp-b"), dir.path().join(".tallow-tmp-c"));
+        fs::write(&dead_file, b"1").unwrap();
+        fs::create_dir(&dead_folder).unwrap();
+        fs::write(dead_folder.join("x"), b"1").unwrap();
+        fs::write(&young, b"1").unwrap();
+        fs::write(dir.path().join("mine"), b"1").unwrap();
+        age(&dead_file);
+        age(&dead_folder);
+        age(&dir.path().join("mine"));
+        assert_eq!(sweep_abandoned(&target), 2);
+        assert!(!dead_file.exists() && !dead_folder.exists() && young.exists() && dir.path().join("mine").exists());
+        assert!(file.path().exists() && folder.path().join("part").exists());
     }
 
     #[test]

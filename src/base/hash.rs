@@ -38,10 +38,57 @@ pub fn sha256_file(path: &Path) -> Result<String, Fault> {
     }
 }
 
+/// The hash of a model's content: of a file, or over names and hashes of all files of a folder. Hidden files and README.md,
+/// which tell of a model and are no part of it, do not count.
+///
+/// # Errors
+/// When something in it cannot be read.
+pub fn sha256_tree(path: &Path) -> Result<String, Fault> {
+    if !path.is_dir() {
+        return sha256_file(path);
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|e| Fault::io("read", path, &e))? {
+        let name = entry.map_err(|e| Fault::io("read", path, &e))?.file_name();
+        let text = name.to_string_lossy();
+        if !text.starts_with('.') && text != "README.md" {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let mut hasher = Sha256::new();
+    for name in names {
+        hasher.update(name.as_encoded_bytes());
+        hasher.update([0]);
+        hasher.update(sha256_tree(&path.join(&name))?);
+        hasher.update([b'\n']);
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_standard_vector() {
         assert_eq!(super::sha256_bytes(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn a_folder_is_its_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let hash = || super::sha256_tree(dir.path()).unwrap();
+        put("a", "1");
+        put("b", "2");
+        let before = hash();
+        put("README.md", "a card");
+        put(".hidden", "x");
+        assert_eq!(hash(), before);
+        put("b", "3");
+        assert_ne!(hash(), before);
+        put("b", "2");
+        assert_eq!(hash(), before);
+        std::fs::rename(dir.path().join("b"), dir.path().join("c")).unwrap();
+        assert_ne!(hash(), before);
     }
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::app::formats;
+
 /// Fine-tune language models natively: LoRA and QLoRA, one binary, no Python.
 #[derive(Debug, Parser)]
 #[command(name = "tallow", version, about, max_term_width = 100)]
@@ -46,6 +48,11 @@ pub enum Command {
     Merge(MergeArgs),
     /// Write a model or an adapter for other programs, and prove that the file computes the same.
     Export(ExportArgs),
+    /// Upload an export or a model folder to the Hugging Face Hub.
+    Upload(UploadArgs),
+    /// A project's models by content: list, compare, promote, roll back.
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Measure speed.
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -313,21 +320,33 @@ pub enum MergeDtype {
     Bf16,
 }
 
+/// The forms that `app` knows, with what they are.
+fn forms() -> clap::builder::PossibleValuesParser {
+    formats::all().into_iter().map(|f| clap::builder::PossibleValue::new(f.name).help(f.about)).collect::<Vec<_>>().into()
+}
+
 /// `tallow export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// The base model folder, a Hub id, or `embedded`.
-    #[arg(long)]
-    pub model: String,
+    /// The base model folder, a GGUF file, a Hub id, or `embedded`.
+    #[arg(long, required_unless_present = "run")]
+    pub model: Option<String>,
     /// Revision of a Hub model.
-    #[arg(long)]
+    #[arg(long, requires = "model")]
     pub revision: Option<String>,
     /// The adapter folder; without one the base itself is exported.
-    #[arg(long)]
+    #[arg(long, requires = "model")]
     pub adapter: Option<PathBuf>,
+    /// Export what this run gave (its folder, its name, or `latest`): the model card then tells of its data and figures, and
+    /// its manifest of the export.
+    #[arg(long, value_name = "RUN", conflicts_with = "model")]
+    pub run: Option<String>,
+    /// The project folder of that run.
+    #[arg(long, default_value = ".", requires = "run")]
+    pub project: PathBuf,
     /// What to make.
-    #[arg(long, value_enum)]
-    pub format: ExportFormat,
+    #[arg(long, value_parser = forms())]
+    pub format: String,
     /// Type of the weights. gguf: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0,
     /// q3_k_l, q3_k_m, q3_k_s, q2_k (default q8_0); ollama the same (default q4_k_m). safetensors: f32, bf16, f16 (default:
     /// the base's own). mlx: q4, q8, q2 (default: the base's own).
@@ -339,25 +358,88 @@ pub struct ExportArgs {
     /// A text file whose paragraphs are further prompts of the proof.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
+    /// Weigh the errors of GGUF types of few bits by an importance matrix from these rows (JSONL, CSV, Parquet); without a
+    /// file, from the rows that the run was trained on.
+    #[arg(long, value_name = "ROWS", num_args = 0..=1)]
+    pub imatrix: Option<Option<PathBuf>>,
+    /// How these rows are read: auto, alpaca, chat, sharegpt, completion or text.
+    #[arg(long, default_value = "auto", requires = "imatrix")]
+    pub layout: String,
+    /// Then upload it to this repository of the Hugging Face Hub, which is made private. The token is read from HF_TOKEN.
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub upload: Option<String>,
+    /// Make a new repository open to all.
+    #[arg(long, requires = "upload")]
+    pub public: bool,
 }
 
-/// What to export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// One file of the merged model for llama.cpp and what is built on it.
-    Gguf,
-    /// The adapter alone, for llama.cpp's --lora.
-    GgufAdapter,
-    /// A folder with that file and a Modelfile, for `ollama create`.
-    Ollama,
-    /// The merged model in Hugging Face's layout, for transformers, vLLM and others.
-    Safetensors,
-    /// The adapter in PEFT's form.
-    Peft,
-    /// The merged model for mlx-lm.
-    Mlx,
-    /// The adapter for mlx-lm.
-    MlxAdapter,
+/// `tallow upload`.
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The repository; a new one is private. The token is read from HF_TOKEN.
+    #[arg(value_name = "OWNER/NAME")]
+    pub repo: String,
+    /// Make a new repository open to all.
+    #[arg(long)]
+    pub public: bool,
+    /// The commit's message.
+    #[arg(long)]
+    pub message: Option<String>,
+}
+
+/// `tallow models ...`.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Results and exports of the project's runs, and which one is promoted.
+    List {
+        /// The project folder.
+        #[arg(default_value = ".")]
+        project: PathBuf,
+    },
+    /// One version, and how to load it.
+    Show {
+        /// The beginning of its id, its run, `latest` or `promoted`.
+        #[arg(default_value = "promoted")]
+        version: String,
+        /// The project folder.
+        #[arg(long, default_value = ".")]
+        project: PathBuf,
+    },
+    /// Two versions side by side: settings and figures, measured on rows where given.
+    Compare {
+        /// The first.
+        first: String,
+        /// The second.
+        second: String,
+        /// The project folder.
+        #[arg(long, default_value = ".")]
+        project: PathBuf,
+        /// Measure both on these rows.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// How rows are read.
+        #[command(flatten)]
+        fields: FieldArgs,
+        /// Use at most this many rows.
+        #[arg(long)]
+        max_rows: Option<usize>,
+    },
+    /// Make a version the one that counts, after checking that its files are what they were.
+    Promote {
+        /// The beginning of its id, its run, or `latest`.
+        version: String,
+        /// The project folder.
+        #[arg(long, default_value = ".")]
+        project: PathBuf,
+    },
+    /// Take the last promotion back.
+    Rollback {
+        /// The project folder.
+        #[arg(long, default_value = ".")]
+        project: PathBuf,
+    },
 }
 
 /// `tallow bench ...`.

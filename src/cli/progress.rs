@@ -39,6 +39,8 @@ pub fn line(text: &str) {
 pub struct Progress {
     talk: Talk,
     bar: ProgressBar,
+    /// What is counted.
+    unit: &'static str,
     /// When the last plain line came, and for which position.
     last_line: Option<(Instant, u64)>,
 }
@@ -53,7 +55,18 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("  {bar:32} {pos}/{len} {msg}  [{elapsed_precise} < {eta_precise}]") {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        Self { talk, bar, last_line: None }
+        Self { talk, bar, unit: "step", last_line: None }
+    }
+
+    /// Says what is counted, where it is not steps.
+    #[must_use]
+    pub fn counting(mut self, unit: &'static str) -> Self {
+        let template = format!("  {{bar:32}} {{pos}} of {{len}} {unit} {{msg}}  [{{elapsed_precise}} < {{eta_precise}}]");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            self.bar.set_style(style.progress_chars("━╸─"));
+        }
+        self.unit = unit;
+        self
     }
 
     /// Sets the position and the words beside it. Plain lines come at most every two seconds, and at the end.
@@ -63,7 +76,10 @@ impl Progress {
         let total = self.bar.length().unwrap_or(0);
         let due = self.last_line.is_none_or(|(at, told)| told != position && (at.elapsed() >= Duration::from_secs(2) || position >= total));
         if self.talk == Talk::Lines && due {
-            line(&format!("  step {position}/{total}  {message}"));
+            line(&match self.unit {
+                "step" => format!("  step {position}/{total}  {message}"),
+                unit => format!("  {position} of {total} {unit} {message}"),
+            });
             self.last_line = Some((Instant::now(), position));
         }
     }

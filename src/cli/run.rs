@@ -8,18 +8,19 @@ use serde::Serialize;
 
 use super::args::{
     BenchCommand, BenchGenerateArgs, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs,
-    ExportArgs, ExportFormat, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs,
-    RunsCommand, TrainArgs,
+    ExportArgs, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, ModelsCommand, PlanArgs, Quant, RecipeArgs,
+    RunsCommand, TrainArgs, UploadArgs,
 };
 use super::progress::{Progress, Talk};
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
-use crate::app::{bench, data, demo, doctor, eval, export, generate, gradients, init, jobs, load, merge, plan, recipe, train};
+use crate::app::{
+    bench, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, merge, outcome, plan, recipe, train, upload,
+    versions,
+};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
-use crate::export::gguf::Preset;
-use crate::export::mlx::Groups;
 use crate::model::{Policy, Quantization};
 use crate::runs;
 use crate::train::StopFlag;
@@ -52,6 +53,8 @@ pub fn run(cli: Cli) -> Result<u8, Fault> {
         }
         Command::Merge(a) => desk.merge(a),
         Command::Export(a) => desk.export(a),
+        Command::Upload(a) => desk.upload(a),
+        Command::Models(a) => desk.models(a),
         Command::Bench(a) => desk.bench(a),
         Command::Debug(DebugCommand::Gradients { model, adapter, input, output, labels }) => {
             let report = gradients::run(&gradients::GradientsRequest { model, adapter, input, output: output.clone(), labels })?;
@@ -168,20 +171,90 @@ impl Desk {
     }
 
     fn export(&self, a: ExportArgs) -> Result<u8, Fault> {
-        let format = export_format(a.format, a.kind.as_deref())?;
-        let ExportArgs { model, revision, adapter, out, prompts, .. } = a;
-        let request = export::ExportRequest { model, revision, adapter, format, out, prompts };
-        // Bars count in millions of elements.
+        let format = formats::parse(&a.format, a.kind.as_deref())?;
+        let target = a.upload.map(|repo| upload::Target { repo, public: a.public, message: None });
+        target.as_ref().map(upload::check).transpose()?;
+        let run = a.run.as_deref().map(|named| runs::find(&a.project, named)).transpose()?;
+        let calibration = match a.imatrix {
+            None => None,
+            Some(None) => Some(export::Rows::OfRun),
+            Some(Some(path)) => {
+                let options = DataOptions { layout: layout(&a.layout)?, ..DataOptions::default() };
+                Some(export::Rows::File(path, Box::new(options)))
+            }
+        };
+        let (model, revision, adapter) = match &run {
+            Some(run) => {
+                let found = outcome::of_run(run, None)?.model;
+                (found.model, found.revision, found.adapter)
+            }
+            None => (a.model.unwrap_or_default(), a.revision, a.adapter),
+        };
+        let request = export::ExportRequest { model, revision, adapter, format, out: a.out, prompts: a.prompts };
+        let extras = export::Extras { calibration, run };
+        // Bars count in millions of weights.
         let mut bar: Option<Progress> = None;
-        let report = export::run(&request, &mut |done, total| {
+        let report = export::run_with(&request, &extras, &mut |done, total| {
             let millions = |n: u64| n.div_ceil(1_000_000);
-            bar.get_or_insert_with(|| Progress::start(self.talk, millions(total))).set(millions(done), "million weights");
+            let start = || Progress::start(self.talk, millions(total)).counting("million weights");
+            bar.get_or_insert_with(start).set(millions(done), if done < total { "written" } else { "written, now the proof" });
         });
         if let Some(bar) = bar {
             bar.finish();
         }
-        let report = report?;
+        let mut report = report?;
+        if let Some(target) = target {
+            self.sending(|told| export::publish(&mut report, &target, told))?;
+        }
         self.give(&report, || show::exported(&report, self.paint))
+    }
+
+    /// Shows how far an upload is, in megabytes.
+    fn sending<T>(&self, send: impl FnOnce(&mut dyn FnMut(u64, u64, &str)) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut bar: Option<Progress> = None;
+        let sent = send(&mut |done, total, file| {
+            let megabytes = |n: u64| n.div_ceil(1_000_000);
+            let start = || Progress::start(self.talk, megabytes(total)).counting("MB");
+            bar.get_or_insert_with(start).set(megabytes(done), &format!("uploaded, {file}"));
+        });
+        if let Some(bar) = bar {
+            bar.finish();
+        }
+        sent
+    }
+
+    fn upload(&self, a: UploadArgs) -> Result<u8, Fault> {
+        let target = upload::Target { repo: a.repo, public: a.public, message: a.message };
+        let request = upload::UploadRequest { path: a.path, target, card: None };
+        let report = self.sending(|told| upload::run(&request, told))?;
+        self.give(&report, || show::uploaded(&report, self.paint))
+    }
+
+    fn models(&self, a: ModelsCommand) -> Result<u8, Fault> {
+        match a {
+            ModelsCommand::List { project } => {
+                let report = versions::list(&project)?;
+                self.give(&report, || show::versions(&report, &project, self.paint))
+            }
+            ModelsCommand::Show { version, project } => {
+                let report = versions::show(&project, &version)?;
+                self.give(&report, || show::version(&report, self.paint))
+            }
+            ModelsCommand::Compare { first, second, project, data, fields, max_rows } => {
+                let options = data_options(&fields)?;
+                let request = versions::VersionsRequest { project, versions: [first, second], data, options, max_rows };
+                let report = versions::compare(&request)?;
+                self.give(&report, || show::versions_compared(&report, self.paint))
+            }
+            ModelsCommand::Promote { version, project } => {
+                let report = versions::promote(&project, &version)?;
+                self.give(&report, || show::promoted(Some(&report), self.paint))
+            }
+            ModelsCommand::Rollback { project } => {
+                let report = versions::rollback(&project)?;
+                self.give(&report, || show::promoted(report.promoted.as_ref(), self.paint))
+            }
+        }
     }
 
     fn bench(&self, a: BenchCommand) -> Result<u8, Fault> {
@@ -267,45 +340,19 @@ fn model(a: ModelArgs) -> load::ModelRequest {
     load::ModelRequest { model: a.model, revision: a.revision, adapter: a.adapter, quantization, compute_dtype }
 }
 
-fn export_format(format: ExportFormat, kind: Option<&str>) -> Result<export::Format, Fault> {
-    let usage = |names: String| {
-        Fault::new("usage", format!("--type {} is not a type of this format", kind.unwrap_or(""))).hint(format!("give one of {names}"))
-    };
-    let preset = |default: &str| {
-        let names: Vec<&str> = Preset::ALL.iter().map(|p| p.name()).collect();
-        Preset::from_name(kind.unwrap_or(default)).ok_or_else(|| usage(names.join(", ")))
-    };
-    let adapter = |format: export::Format| if matches!(kind, None | Some("f32")) { Ok(format) } else { Err(usage("f32".into())) };
-    Ok(match format {
-        ExportFormat::Gguf => export::Format::Gguf(preset("q8_0")?),
-        ExportFormat::Ollama => export::Format::Ollama(preset("q4_k_m")?),
-        ExportFormat::GgufAdapter => adapter(export::Format::GgufAdapter)?,
-        ExportFormat::Peft => adapter(export::Format::Peft)?,
-        ExportFormat::MlxAdapter => adapter(export::Format::MlxAdapter)?,
-        ExportFormat::Safetensors => export::Format::Safetensors(match kind {
-            None => None,
-            Some("f32") => Some(safetensors::Dtype::F32),
-            Some("f16") => Some(safetensors::Dtype::F16),
-            Some("bf16") => Some(safetensors::Dtype::BF16),
-            Some(_) => return Err(usage("f32, bf16, f16".into())),
-        }),
-        ExportFormat::Mlx => export::Format::Mlx(match kind {
-            None => None,
-            Some("q8") => Some(Groups { bits: 8, group: 64 }),
-            Some("q4") => Some(Groups { bits: 4, group: 64 }),
-            Some("q2") => Some(Groups { bits: 2, group: 64 }),
-            Some(_) => return Err(usage("q4, q8, q2".into())),
-        }),
-    })
+/// A layout by name; `None` is `auto`.
+fn layout(name: &str) -> Result<Option<Layout>, Fault> {
+    let layouts = [Layout::Alpaca, Layout::Chat, Layout::Sharegpt, Layout::Completion, Layout::Text];
+    let layout = layouts.into_iter().find(|l| l.name() == name);
+    if layout.is_none() && name != "auto" {
+        let names: Vec<&str> = layouts.iter().map(|l| l.name()).collect();
+        return Err(Fault::new("usage", format!("`{name}` is no layout")).hint(format!("give --layout auto, {}", names.join(", "))));
+    }
+    Ok(layout)
 }
 
 fn data_options(a: &FieldArgs) -> Result<DataOptions, Fault> {
-    let layouts = [Layout::Alpaca, Layout::Chat, Layout::Sharegpt, Layout::Completion, Layout::Text];
-    let layout = layouts.into_iter().find(|l| l.name() == a.layout);
-    if layout.is_none() && a.layout != "auto" {
-        let names: Vec<&str> = layouts.iter().map(|l| l.name()).collect();
-        return Err(Fault::new("usage", format!("`{}` is no layout", a.layout)).hint(format!("give --layout auto, {}", names.join(", "))));
-    }
+    let layout = layout(&a.layout)?;
     let mut fields = Fields::default();
     let named = [
         (&a.instruction_field, [&mut fields.instruction, &mut fields.prompt]),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::{DType, Tensor};
 
+use super::card::Training;
 use crate::model::adapter::AdapterFile;
 use crate::model::merge::merged_f32;
 use crate::model::weights::TensorSource;
@@ -16,6 +17,7 @@ pub struct Merged {
     spec: DecoderSpec,
     base: Box<dyn TensorSource>,
     adapter: Option<AdapterFile>,
+    training: Option<Training>,
 }
 
 impl Merged {
@@ -29,7 +31,7 @@ impl Merged {
         if let Some(a) = &adapter {
             a.check_places(&spec)?;
         }
-        Ok(Self { spec, base, adapter })
+        Ok(Self { spec, base, adapter, training: None })
     }
 
     /// The architecture.
@@ -47,6 +49,16 @@ impl Merged {
         self.adapter.as_ref()
     }
 
+    /// How it was trained, where that is known.
+    pub fn training(&self) -> Option<&Training> {
+        self.training.as_ref()
+    }
+
+    /// Says how it was trained.
+    pub fn set_training(&mut self, training: Training) {
+        self.training = Some(training);
+    }
+
     /// Logits of the live model: the base with the adapter beside it, as it was trained, nothing folded in.
     ///
     /// # Errors
@@ -61,11 +73,46 @@ impl Merged {
     /// When it is missing or damaged, or holds a number that is not finite.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let merged = merged_f32(self.base(), self.adapter.as_ref(), name, shape)?;
-        let values = merged.flatten_all()?.to_vec1::<f32>()?;
-        match values.iter().position(|v| !v.is_finite()) {
-            Some(i) => Err(Error::Value(format!("`{name}` holds {} at element {i}: the model is damaged", values[i]))),
-            None => Ok(values),
+        finite(name, merged.flatten_all()?.to_vec1::<f32>()?)
+    }
+
+    /// The same in runs of whole rows: of a large matrix that nothing is folded into, no more than a run is held.
+    ///
+    /// # Errors
+    /// As [`Self::values`], and what `take` says.
+    pub fn runs<E: From<Error>>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        mut take: impl FnMut(usize, Vec<f32>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let ([rows, width], true) = (shape, self.is_plain(name)) else { return take(0, self.values(name, shape)?) };
+        for from in (0..*rows).step_by(run_rows(*width)) {
+            let count = run_rows(*width).min(rows - from);
+            take(from, finite(name, self.base.rows(name, from, count)?)?)?;
         }
+        Ok(())
+    }
+
+    /// Whether a tensor is the base's own, in floating point.
+    fn is_plain(&self, name: &str) -> bool {
+        let path = name.strip_suffix(".weight").unwrap_or(name);
+        !self.base.is_nf4(name) && !self.adapter.as_ref().is_some_and(|a| a.has(path))
+    }
+}
+
+/// Elements of a run.
+const RUN: usize = 1 << 24;
+
+/// Rows of a run.
+pub(super) fn run_rows(width: usize) -> usize {
+    (RUN / width.max(1)).max(1)
+}
+
+fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(i) => Err(Error::Value(format!("`{name}` holds {} at element {i}: the model is damaged", values[i]))),
+        None => Ok(values),
     }
 }
 
@@ -74,6 +121,13 @@ impl TensorSource for Merged {
         let spec = self.spec.tensors().into_iter().find(|t| t.name == name);
         let shape = spec.ok_or_else(|| Error::Value(format!("`{name}` is not a tensor of this model")))?.shape;
         Ok(merged_f32(self.base(), self.adapter.as_ref(), name, &shape)?.to_dtype(dtype)?)
+    }
+
+    fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        if self.is_plain(name) {
+            return self.base.rows(name, from, count);
+        }
+        Ok(self.float(name, DType::F32)?.narrow(0, from, count)?.flatten_all()?.to_vec1()?)
     }
 }
 
@@ -109,5 +163,12 @@ impl TensorSource for WithPairs<'_> {
             None => w,
         };
         Ok(w.to_dtype(dtype)?)
+    }
+
+    fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        if !name.strip_suffix(".weight").is_some_and(|p| self.pairs.contains_key(p)) && !self.base.is_nf4(name) {
+            return self.base.rows(name, from, count);
+        }
+        Ok(self.float(name, DType::F32)?.narrow(0, from, count)?.flatten_all()?.to_vec1()?)
     }
 }

@@ -3,19 +3,18 @@
 //! A group is `group` neighbouring elements of a row; element i of it is `scale q + bias`. Codes are packed from the low
 //! bits of 32-bit words upward.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::Dtype;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::folder::{FolderReport, bounds, coarse_name, need_folder, stored};
 use super::proof::EXACT;
 use super::quantise::affine_group;
+use super::streamed::{Streamed, cast};
 use super::{Bounds, Merged, Prompts, Proof, WithPairs, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
@@ -123,7 +122,7 @@ pub fn write_model(
     let folder = AtomicDir::new(out)?;
     let dtype = stored(merged, "model.embed_tokens.weight");
     let all = spec.tensors();
-    let mut writer = Streamed::new(&folder.path().join("model.safetensors"), plan(spec, dtype, groups))?;
+    let mut writer = Streamed::new(&folder.path().join("model.safetensors"), "mlx", plan(spec, dtype, groups))?;
     let total: u64 = all.iter().map(|t| t.shape.iter().product::<usize>() as u64).sum();
     let mut done = 0;
     for t in &all {
@@ -143,7 +142,7 @@ pub fn write_model(
     let allowed = groups.map_or_else(|| bounds(dtype), Groups::bounds);
     let mut proof = Proof::of(merged, spec, &written, prompts, allowed)?;
     let cast = if dtype == Dtype::F32 { 0.0 } else { 4e-3 };
-    proof.tensors(merged, &written, &|_| cast + groups.map_or(0.0, Groups::loss))?;
+    proof.tensors(merged, &written, &|_| cast + groups.map_or(0.0, Groups::loss), None)?;
     drop(written);
     let kind = groups.map_or_else(|| coarse_name(dtype).to_owned(), |g| format!("{} bits in groups of {}", g.bits, g.group));
     write_file(&folder.path().join("README.md"), card::model_card(merged, model, "mlx", &kind, &proof).as_bytes())?;
@@ -199,14 +198,6 @@ fn pack(values: &[f32], g: Groups, dtype: Dtype) -> [Vec<u8>; 3] {
     [codes, column(|p| p.1), column(|p| p.2)]
 }
 
-fn cast(values: &[f32], dtype: Dtype) -> Vec<u8> {
-    match dtype {
-        Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-        _ => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
-    }
-}
-
 /// mlx-lm looks for the rotation in the fields that configs had before transformers 5, and for the groups in its own.
 fn fit_config(path: &Path, spec: &DecoderSpec, groups: Option<Groups>) -> Result<(), Fault> {
     let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
@@ -233,55 +224,9 @@ struct Stored {
 }
 
 fn write_tensors(path: &Path, tensors: &[Stored]) -> Result<u64, Fault> {
-    let mut writer = Streamed::new(path, tensors.iter().map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect())?;
+    let mut writer = Streamed::new(path, "mlx", tensors.iter().map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect())?;
     tensors.iter().try_for_each(|t| writer.put(&t.bytes))?;
     Ok(writer.finish()?.1)
-}
-
-/// A safetensors file that is written tensor by tensor, with any dtypes.
-struct Streamed {
-    out: BufWriter<File>,
-    path: std::path::PathBuf,
-    left: Vec<u64>,
-    tensors: usize,
-    bytes: u64,
-}
-
-impl Streamed {
-    fn new(path: &Path, plan: Vec<(String, Dtype, Vec<usize>)>) -> Result<Self, Fault> {
-        let fault = |e: std::io::Error| Fault::io("write", path, &e);
-        let mut header = Map::new();
-        header.insert("__metadata__".into(), json!({"format": "mlx"}));
-        let (mut at, mut left) = (0u64, Vec::new());
-        for (name, dtype, shape) in &plan {
-            let size = (shape.iter().product::<usize>() * dtype.bitsize() / 8) as u64;
-            header.insert(name.clone(), json!({"dtype": format!("{dtype:?}"), "shape": shape, "data_offsets": [at, at + size]}));
-            at += size;
-            left.push(size);
-        }
-        let mut header = Value::Object(header).to_string().into_bytes();
-        header.resize(header.len().next_multiple_of(8), b' ');
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(path).map_err(fault)?);
-        out.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&header)).map_err(fault)?;
-        left.reverse();
-        Ok(Self { out, path: path.to_path_buf(), tensors: left.len(), left, bytes: at })
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let due = self.left.pop();
-        if due != Some(bytes.len() as u64) {
-            return Err(Fault::new("export_internal", format!("{} bytes where {due:?} were planned", bytes.len())));
-        }
-        self.out.write_all(bytes).map_err(|e| Fault::io("write", &self.path, &e))
-    }
-
-    fn finish(mut self) -> Result<(usize, u64), Fault> {
-        if !self.left.is_empty() {
-            return Err(Fault::new("export_internal", format!("{} tensors were not written", self.left.len())));
-        }
-        self.out.flush().map_err(|e| Fault::io("write", &self.path, &e))?;
-        Ok((self.tensors, self.bytes))
-    }
 }
 
 /// The folder as mlx-lm reads it.

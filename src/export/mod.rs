@@ -2,17 +2,22 @@
 //! own reader, compared with the live model, and only then put in place.
 //!
 //! ```text
-//!   base + adapter ── Merged (f32, a tensor at a time) ──> gguf | safetensors | mlx ──> proof ──> final name
+//!   base + adapter ── Merged (f32, a tensor at a time) ──> gguf | safetensors | mlx | bnb ──> proof ──> final name
 //!                └── adapter alone ──> PEFT | GGUF adapter | MLX adapter ──────────────> proof ──> final name
 //! ```
 
+pub mod bnb;
 pub mod card;
 pub mod folder;
 pub mod gguf;
+mod importance;
 mod merged;
 pub mod mlx;
 pub mod proof;
 pub mod quantise;
+mod streamed;
+pub mod upload;
 
+pub use importance::{Calibration, Importance};
 pub use merged::{Merged, WithPairs};
 pub use proof::{Bounds, Prompts, Proof};

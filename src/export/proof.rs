@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Merged;
+use super::{Importance, Merged};
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
 use crate::model::weights::TensorSource;
@@ -127,8 +127,8 @@ impl Proof {
         if want.dims() != got.dims() {
             return Err(failed(format!("its logits have shape {:?}, the live model's {:?}", got.dims(), want.dims())));
         }
-        let (want, got) = (want.to_vec2::<f32>()?, got.to_vec2::<f32>()?);
-        let rows: Vec<Row> = want.iter().zip(&got).map(|(w, g)| Row::of(w, g)).collect();
+        let row = |i: usize| Ok(Row::of(&want.get(i)?.to_vec1::<f32>()?, &got.get(i)?.to_vec1::<f32>()?));
+        let rows: Vec<Row> = (0..want.dim(0)?).into_par_iter().map(row).collect::<Result<_, Fault>>()?;
         let n = rows.len() as f64;
         let spread = (rows.iter().map(|r| r.variance).sum::<f64>() / n).sqrt().max(f64::MIN_POSITIVE);
         // Errors of the logits grow with them, and the divergence with their square.
@@ -158,18 +158,34 @@ impl Proof {
 }
 
 impl Proof {
-    /// Compares every tensor element by element; `allowed` gives the relative error that a tensor may have.
+    /// Compares every tensor element by element; `allowed` gives the relative error that a tensor may have. Where the
+    /// quantiser weighed its errors, they are weighed here.
     ///
     /// # Errors
     /// `export_proof_failed` naming the tensor that is further away.
-    pub fn tensors(&mut self, live: &Merged, written: &dyn TensorSource, allowed: &dyn Fn(&str) -> f64) -> Result<(), Fault> {
+    pub fn tensors(
+        &mut self,
+        live: &Merged,
+        written: &dyn TensorSource,
+        allowed: &dyn Fn(&str) -> f64,
+        importance: Option<&Importance>,
+    ) -> Result<(), Fault> {
         for t in live.spec().tensors() {
-            let want = live.values(&t.name, &t.shape)?;
-            let got = written.float(&t.name, DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            let (mut wrong, mut all) = (0.0, 0.0);
+            let weights = importance.and_then(|w| w.of(&t.name));
+            let weigh = |i: usize, v: f32| weights.map_or(1.0, |w| f64::from(w[i % w.len()])) * f64::from(v).powi(2);
+            live.runs(&t.name, &t.shape, |from, want| -> Result<(), Fault> {
+                let width = if t.shape.len() > 1 { t.shape[1] } else { 1 };
+                let got = match t.shape.as_slice() {
+                    [_, _] => written.rows(&t.name, from, want.len() / width.max(1))?,
+                    _ => written.float(&t.name, DType::F32)?.flatten_all()?.to_vec1::<f32>()?,
+                };
+                let sum = |f: &(dyn Fn(usize) -> f64 + Sync)| (0..want.len()).into_par_iter().with_min_len(1 << 16).map(f).sum::<f64>();
+                wrong += sum(&|i| weigh(i, want[i] - got[i]));
+                all += sum(&|i| weigh(i, want[i]));
+                Ok(())
+            })?;
             live.base().release(&t.name);
-            let sum = |f: &(dyn Fn(usize) -> f64 + Sync)| (0..want.len()).into_par_iter().with_min_len(1 << 16).map(f).sum::<f64>();
-            let wrong = sum(&|i| f64::from(want[i] - got[i]).powi(2));
-            let all = sum(&|i| f64::from(want[i]).powi(2));
             let relative_error = if wrong == 0.0 { 0.0 } else { (wrong / all).sqrt() };
             let bound = allowed(&t.name);
             let within = relative_error <= bound; // false for a NaN

@@ -54,7 +54,8 @@ impl StagedFolder {
         }
         let parent = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        let temporary = tempfile::Builder::new().prefix(".tallow-").tempdir_in(parent).map_err(Error::io(parent))?;
+        let temporary =
+            tempfile::Builder::new().prefix(crate::base::atomic::TEMPORARY_PREFIX).tempdir_in(parent).map_err(Error::io(parent))?;
         Ok(Self { temporary: Some(temporary), out: out.to_path_buf() })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   project/config/fine_tuning_config.yaml
+//!   project/models/         its models by content, and which one is promoted (see `versions`)
 //!   project/runs/<name>-<time>/
 //!     run-manifest.json   what it is and how it stands, written whole each time it changes
 //!     run.lock            held by the process that works on it: a crash lets go of it
@@ -17,6 +18,7 @@ mod list;
 mod machine;
 mod manifest;
 mod project;
+mod versions;
 
 pub use folder::{RunFolder, RunLock};
 pub use journal::Journal;
@@ -26,3 +28,4 @@ pub use manifest::{
     BaseModelRecord, DataFile, DatasetRecord, Lineage, MANIFEST_VERSION, Manifest, PartRecord, PeakMemory, StageRecord, Status,
 };
 pub use project::Project;
+pub use versions::{Kind, Listed, Move, Promotions, State, Version, Versions};

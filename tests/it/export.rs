@@ -119,7 +119,7 @@ fn a_gguf_file_of_each_family_computes_what_base_and_adapter_compute() -> Outcom
         let pair = Pair::of(family)?;
         let (merged, texts) = (pair.merged()?, TextTokenizer::load(&pair.path("model"))?);
         let out = pair.path("m.gguf");
-        let report = write_model(&merged, &texts, &pair.prompts(&texts)?, Preset::F32, &out, &mut |_, _| {})?;
+        let report = write_model(&merged, &texts, &pair.prompts(&texts)?, Preset::F32.into(), &out, &mut |_, _| {})?;
         assert!(report.proof.mean_kl < 1e-8 && report.proof.max_abs_relative < 1e-3, "{family}: {:?}", report.proof);
         // The file is a model of its own, with the tokenizer inside.
         let alone = Decoder::load(&out, &LoadOptions::default())?;
@@ -144,7 +144,7 @@ fn every_type_holds_its_own_bound() -> Outcome {
     let mut last = 0.0;
     for preset in Preset::ALL {
         let out = pair.path(&format!("{}.gguf", preset.name()));
-        let r = write_model(&merged, &texts, &prompts, preset, &out, &mut |_, _| {})?;
+        let r = write_model(&merged, &texts, &prompts, preset.into(), &out, &mut |_, _| {})?;
         assert_eq!(r.bytes, std::fs::metadata(&out)?.len(), "{}", preset.name());
         let source = GgufSource::new(GgufFile::open(&out)?)?;
         let embedding = source.file().tensors()["token_embd.weight"].kind;
@@ -160,7 +160,7 @@ fn mixes_give_more_bits_where_llama_cpp_does() -> Outcome {
     let pair = Pair::of("llama")?;
     let (merged, texts) = (pair.merged()?, TextTokenizer::load(&pair.path("model"))?);
     let out = pair.path("m.gguf");
-    write_model(&merged, &texts, &pair.prompts(&texts)?, Preset::Q4KM, &out, &mut |_, _| {})?;
+    write_model(&merged, &texts, &pair.prompts(&texts)?, Preset::Q4KM.into(), &out, &mut |_, _| {})?;
     let file = GgufFile::open(&out)?;
     let kind = |name: &str| file.tensors()[name].kind;
     // Two layers: more_bits(0, 2) is false, more_bits(1, 2) is true.
@@ -187,7 +187,7 @@ fn a_wrong_file_fails_its_proof() -> Outcome {
     let prompts = pair.prompts(&TextTokenizer::load(&pair.path("model"))?)?;
     let of = |source: &dyn TensorSource, preset: Preset| -> Result<Proof, Fault> {
         let mut proof = Proof::of(&merged, merged.spec(), source, &prompts, preset.bounds())?;
-        proof.tensors(&merged, source, &|_| 0.5)?;
+        proof.tensors(&merged, source, &|_| 0.5, None)?;
         Ok(proof)
     };
     assert!(of(&merged, Preset::F32).is_ok());

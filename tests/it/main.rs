@@ -8,6 +8,8 @@ mod cuda;
 mod data;
 mod documents;
 mod export;
+mod export_hub;
+mod export_more;
 mod golden;
 mod gradients;
 mod hub;

@@ -3,6 +3,7 @@
 use super::super::style::{Paint, bytes, count, duration};
 use super::Lines;
 use crate::app::export::ExportReport;
+use crate::export::upload::Uploaded;
 
 /// `tallow export`.
 pub fn exported(r: &ExportReport, paint: Paint) -> String {
@@ -11,6 +12,10 @@ pub fn exported(r: &ExportReport, paint: Paint) -> String {
     let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
     out.named(paint, r.format, format!("{}  {}", r.out.display(), r.kind));
     out.named(paint, "tensors", format!("{}{types}, {}, in {}", r.tensors, bytes(r.bytes), duration(r.seconds)));
+    if let Some(c) = &r.calibration {
+        let rows = format!("{} rows, {} tokens of {}", count(c.rows as u64), count(c.tokens as u64), c.data);
+        out.named(paint, "importance", rows);
+    }
     let p = &r.proof;
     let figures = format!("mean KL {:.2e} (at most {:.0e}), largest logit difference {:.2e}", p.mean_kl, p.bounds.kl, p.max_abs);
     let same = format!("same likeliest token at {:.1} % of {} positions", 100.0 * p.same_top, count(p.tokens as u64));
@@ -18,5 +23,18 @@ pub fn exported(r: &ExportReport, paint: Paint) -> String {
     for note in &r.notes {
         out.named(paint, "note", note);
     }
+    if let Some(u) = &r.uploaded {
+        out.0 += &uploaded(u, paint);
+    }
+    out.0
+}
+
+/// `tallow upload`.
+pub fn uploaded(u: &Uploaded, paint: Paint) -> String {
+    let mut out = Lines::default();
+    let who = if u.private { "private" } else { "public" };
+    out.named(paint, "uploaded", format!("{}  {who}", u.url));
+    let commit = &u.commit[..u.commit.len().min(12)];
+    out.named(paint, "commit", format!("{commit}  {} files, {} sent to the store", u.files, bytes(u.sent_bytes)));
     out.0
 }

@@ -5,14 +5,16 @@ mod export;
 mod measure;
 mod model;
 mod runs;
+mod versions;
 
 use std::fmt::Write;
 
 pub use data::{data_check, data_stats};
-pub use export::exported;
+pub use export::{exported, uploaded};
 pub use measure::{bench_generate, bench_gpu, bench_train, ceilings, doctor, plan};
 pub use model::{eval, generated, gradients, merged, random_model, recipe};
 pub use runs::{demo, init, run, runs, train};
+pub use versions::{promoted, version, versions, versions_compared};
 
 use super::style::Paint;
 use crate::model::Policy;

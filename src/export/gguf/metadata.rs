@@ -1,6 +1,6 @@
 //! The metadata of a model, as llama.cpp expects them for each architecture, and what it cannot express.
 
-use super::{Preset, tokenizer};
+use super::{Settings, tokenizer};
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
 use crate::export::Merged;
@@ -67,7 +67,7 @@ pub fn notes(spec: &DecoderSpec) -> Vec<String> {
     window.filter(|w| **w < spec.max_positions).map(text).into_iter().collect()
 }
 
-pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, preset: Preset) -> Result<Metadata, Fault> {
+pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, settings: Settings) -> Result<Metadata, Fault> {
     let spec = merged.spec();
     let arch = Arch::of(spec.family);
     check(spec, arch)?;
@@ -75,9 +75,16 @@ pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, preset: Preset) -
         ("general.architecture".to_owned(), Value::String(arch.name().into())),
         ("general.type".to_owned(), Value::String("model".into())),
         ("general.name".to_owned(), Value::String(model_name(texts))),
-        ("general.file_type".to_owned(), Value::U32(preset.file_type())),
+        ("general.file_type".to_owned(), Value::U32(settings.preset.file_type())),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ];
+    if let Some(importance) = settings.importance {
+        let text = |s: &str| Value::String(s.into());
+        pairs.push(("quantize.imatrix.file".to_owned(), text("made by tallow")));
+        pairs.push(("quantize.imatrix.dataset".to_owned(), text(&importance.source.data)));
+        pairs.push(("quantize.imatrix.entries_count".to_owned(), Value::U32(importance.matrices() as u32)));
+        pairs.push(("quantize.imatrix.chunks_count".to_owned(), Value::U32(importance.source.rows as u32)));
+    }
     let mut put = |key: &str, v: Value| pairs.push((format!("{}.{key}", arch.name()), v));
     let count = |n: usize| Value::U32(n as u32);
     put("block_count", count(spec.num_layers));

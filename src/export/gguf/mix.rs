@@ -1,5 +1,6 @@
 //! Which type each tensor gets: llama.cpp's own choices for its named mixes.
 
+use super::Settings;
 use crate::export::Bounds;
 use crate::model::gguf::{Arch, GgmlType};
 use crate::model::spec::DecoderSpec;
@@ -117,10 +118,16 @@ impl Preset {
     }
 }
 
+/// The most that may be left of a tensor whose errors are weighed.
+const WEIGHED: f64 = 0.8;
+
 /// The relative error that a tensor of a type may have: that of a block with all its weight in one element, which is
 /// the worst there is. A wrong order or a wrong scale makes it about 1.
-pub(super) fn loss(kind: GgmlType) -> f64 {
-    match kind {
+///
+/// Under an importance matrix errors are weighed, and a block may have large elements in columns that hardly count beside
+/// small ones that do: then even the best scale may leave much. What is wrong altogether is beyond [`WEIGHED`] still.
+pub(super) fn loss(kind: GgmlType, weighed: bool) -> f64 {
+    let even: f64 = match kind {
         GgmlType::F32 => 0.0,
         GgmlType::F16 => 1e-3,
         GgmlType::BF16 => 4e-3,
@@ -130,7 +137,8 @@ pub(super) fn loss(kind: GgmlType) -> f64 {
         GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => 0.22,
         GgmlType::Q3K => 0.35,
         GgmlType::Q2K => 0.5,
-    }
+    };
+    if weighed && even > 0.0 { even.max(WEIGHED) } else { even }
 }
 
 /// llama.cpp gives more bits to the first and last eighth of the layers and to every third between.
@@ -139,8 +147,8 @@ fn more_bits(layer: usize, layers: usize) -> bool {
 }
 
 /// The type of one tensor. `tied`: the embedding serves as the head.
-pub(super) fn choose(preset: Preset, spec: &DecoderSpec, arch: Arch, tied: bool, name: &str, shape: &[usize]) -> GgmlType {
-    let base = preset.base();
+pub(super) fn choose(settings: Settings, spec: &DecoderSpec, arch: Arch, tied: bool, name: &str, shape: &[usize]) -> GgmlType {
+    let base = settings.preset.base();
     if shape.len() < 2 {
         return GgmlType::F32;
     }
@@ -152,7 +160,7 @@ pub(super) fn choose(preset: Preset, spec: &DecoderSpec, arch: Arch, tied: bool,
         "output.weight" => head(base, width),
         "token_embd.weight" if tied => head(base, width),
         "token_embd.weight" => base,
-        _ => in_layer(preset, spec, arch, name),
+        _ => in_layer(settings, spec, arch, name),
     };
     fit(wanted, width)
 }
@@ -161,7 +169,8 @@ fn head(base: GgmlType, width: usize) -> GgmlType {
     if base == GgmlType::Q8_0 || !width.is_multiple_of(base.block()) { GgmlType::Q8_0 } else { GgmlType::Q6K }
 }
 
-fn in_layer(preset: Preset, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlType {
+fn in_layer(settings: Settings, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlType {
+    let preset = settings.preset;
     let mut parts = name.split('.').skip(1);
     let layer: usize = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
     let (part, n, base) = (parts.next().unwrap_or(""), spec.num_layers, preset.base());
@@ -192,6 +201,9 @@ fn in_layer(preset: Preset, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlT
         }
         ("ffn_down", Preset::Q3KL) => GgmlType::Q5K,
         ("ffn_down", Preset::Q4KM | Preset::Q5KM) if more_bits(layer, n) => GgmlType::Q6K,
+        // llama.cpp found that these go astray in the first layers under an importance matrix.
+        ("ffn_down", Preset::Q4_0) if settings.importance.is_some() && layer < n / 8 => GgmlType::Q4_1,
+        ("ffn_down", Preset::Q5_0) if settings.importance.is_some() && layer < n / 8 => GgmlType::Q5_1,
         ("ffn_down", Preset::Q4KS) if layer < n / 8 => GgmlType::Q5K,
         ("attn_output", Preset::Q2K) => GgmlType::Q3K,
         ("attn_output", Preset::Q3KM) => GgmlType::Q4K,

@@ -19,16 +19,13 @@ pub use mix::Preset;
 pub use read_tokenizer::{end_ids, tokenizer_of};
 
 use super::quantise::quantize;
-use super::{Merged, Prompts, Proof};
+use super::{Importance, Merged, Prompts, Proof};
 use crate::base::atomic::AtomicFile;
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
 use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
 use crate::model::gguf::{Arch, GgmlType, GgufFile, GgufSource};
 use writer::{Planned, Writer};
-
-/// Elements that are unpacked for one pass of the quantiser: bounds what is held beside the merged tensor.
-const RUN: usize = 1 << 24;
 
 /// What was written.
 #[derive(Debug, Clone, Serialize)]
@@ -47,6 +44,21 @@ pub struct GgufReport {
     pub notes: Vec<String>,
 }
 
+/// How a model is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The types of its tensors.
+    pub preset: Preset,
+    /// What the quantiser weighs its errors by.
+    pub importance: Option<&'a Importance>,
+}
+
+impl From<Preset> for Settings<'_> {
+    fn from(preset: Preset) -> Self {
+        Self { preset, importance: None }
+    }
+}
+
 /// Writes the merged model to `out` and proves it. `progress` is told how many elements of how many are done.
 ///
 /// # Errors
@@ -55,33 +67,35 @@ pub fn write_model(
     merged: &Merged,
     tokenizer: &TextTokenizer,
     prompts: &Prompts,
-    preset: Preset,
+    settings: Settings,
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<GgufReport, Fault> {
     let spec = merged.spec();
+    let Settings { preset, importance } = settings;
     let arch = Arch::of(spec.family);
     let file = AtomicFile::new(out)?;
-    let metadata = metadata::of_model(merged, tokenizer, preset)?;
-    let plan = plan(merged, arch, preset)?;
+    let metadata = metadata::of_model(merged, tokenizer, settings)?;
+    let plan = plan(merged, arch, settings)?;
     let mut writer = Writer::begin(file.file(), out, &metadata.pairs, plan.iter().map(|p| p.planned.clone()).collect())?;
     let total: u64 = plan.iter().map(|p| p.planned.elements() as u64).sum();
     let mut done = 0;
     for entry in &plan {
-        let mut values = match &entry.source {
-            Source::Values(v) => v.clone(),
-            Source::Tensor(name) => merged.values(name, &entry.planned.shape)?,
-        };
+        let weights = entry.weights(importance);
         let rows = entry.planned.shape[0];
-        if let Some(heads) = entry.heads {
-            values = reorder_rows(&values, rows, heads, false);
-        }
-        let width = values.len() / rows.max(1);
-        let width = if entry.planned.shape.len() > 1 { width } else { values.len() };
-        for run in values.chunks((RUN / width.max(1)).max(1) * width.max(1)) {
-            writer.put(&quantize(entry.planned.kind, run, width, None))?;
-            done += run.len() as u64;
+        let width = if entry.planned.shape.len() > 1 { entry.planned.elements() / rows.max(1) } else { rows };
+        let mut put = |values: &[f32]| -> Result<(), Fault> {
+            writer.put(&quantize(entry.planned.kind, values, width, weights))?;
+            done += values.len() as u64;
             progress(done, total);
+            Ok(())
+        };
+        match (&entry.source, entry.heads) {
+            (Source::Values(v), _) => put(v)?,
+            (Source::Tensor(name), None) => merged.runs(name, &entry.planned.shape, |_, values| put(&values))?,
+            (Source::Tensor(name), Some(heads)) => {
+                put(&reorder_rows(&merged.values(name, &entry.planned.shape)?, rows, heads, false))?;
+            }
         }
         if let Source::Tensor(name) = &entry.source {
             merged.base().release(name);
@@ -91,7 +105,10 @@ pub fn write_model(
     let written = GgufSource::new(GgufFile::open(file.path())?)?;
     let mut proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
     let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
-    proof.tensors(merged, &written, &|name| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str())).map_or(0.0, |k| mix::loss(*k)))?;
+    let weighed = |name: &str| importance.is_some_and(|w| w.of(name).is_some());
+    let kind = |name: &str| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str()));
+    let allowed = |name: &str| kind(name).map_or(0.0, |k| mix::loss(*k, weighed(name)));
+    proof.tensors(merged, &written, &allowed, importance)?;
     drop(written);
     file.commit()?;
     let mut types = std::collections::BTreeMap::new();
@@ -114,8 +131,15 @@ struct Entry {
     heads: Option<usize>,
 }
 
+impl Entry {
+    fn weights<'a>(&self, importance: Option<&'a Importance>) -> Option<&'a [f32]> {
+        let Source::Tensor(name) = &self.source else { return None };
+        importance?.of(name)
+    }
+}
+
 /// Every tensor of the file, in its order.
-fn plan(merged: &Merged, arch: Arch, preset: Preset) -> Result<Vec<Entry>, Fault> {
+fn plan(merged: &Merged, arch: Arch, settings: Settings) -> Result<Vec<Entry>, Fault> {
     let spec = merged.spec();
     let mut tensors = spec.tensors();
     if arch == Arch::Olmo2 && spec.tie_word_embeddings {
@@ -129,7 +153,7 @@ fn plan(merged: &Merged, arch: Arch, preset: Preset) -> Result<Vec<Entry>, Fault
     for t in tensors {
         let name =
             gguf_name(arch, &t.name).ok_or_else(|| Fault::new("export_unsupported", format!("`{}` has no name in GGUF files", t.name)))?;
-        let kind = mix::choose(preset, spec, arch, tied, &name, &t.shape);
+        let kind = mix::choose(settings, spec, arch, tied, &name, &t.shape);
         let source =
             if t.name == "lm_head.weight" && spec.tie_word_embeddings { "model.embed_tokens.weight".into() } else { t.name.clone() };
         plan.push(Entry {

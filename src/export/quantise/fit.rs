@@ -52,6 +52,15 @@ fn explained<const N: usize>(x: &[f32; N], w: &[f32; N], n: f32, inverse: f32) -
     if qq > 0.0 { (xq * xq / qq, xq / qq) } else { (0.0, 0.0) }
 }
 
+/// Shares of the range that are tried where some elements count more than others: then it may be best to clip the rest.
+const CLIPPED: [f32; 7] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3];
+
+/// Shares to try beside the whole range.
+fn clipped<const N: usize>(w: &[f32; N]) -> impl Iterator<Item = f32> {
+    let uneven = w.iter().any(|v| *v != w[0]);
+    CLIPPED.into_iter().filter(move |_| uneven)
+}
+
 /// The scale d for which `d q`, q in `-n..n`, comes nearest to x.
 pub(super) fn symmetric<const N: usize>(x: &[f32; N], w: &[f32; N], n: f32) -> f32 {
     let peak = peak(x);
@@ -60,6 +69,7 @@ pub(super) fn symmetric<const N: usize>(x: &[f32; N], w: &[f32; N], n: f32) -> f
     }
     // The largest element gets the code -n, which has no positive twin, or (last) n-1.
     let steps = (-12..=9).map(|step| -(n + 0.1 * step as f32) / peak).chain([(n - 1.0) / peak]);
+    let steps = steps.chain(clipped(w).flat_map(|share| [-n / (share * peak), n / (share * peak)]));
     let better = |best: (f32, f32), new: (f32, f32)| if new.0 > best.0 { new } else { best };
     let mut best = steps.map(|inverse| explained(x, w, n, inverse)).fold((0.0, 0.0), better);
     // Two turns of codes for the scale, scale for the codes.
@@ -111,6 +121,11 @@ pub(super) fn affine<const N: usize>(x: &[f32; N], w: &[f32; N], n: f32, below: 
     };
     for step in 0..=20 {
         consider((high - low) / (n - 1.0 + 0.1 * step as f32), low, &mut best);
+    }
+    for share in clipped(w) {
+        for (low, high) in [(low * share, high), (low, high * share), (low * share, high * share)] {
+            consider((high - low) / n, low, &mut best);
+        }
     }
     for _ in 0..2 {
         let (d, m) = best;

@@ -101,8 +101,14 @@ impl Layer {
 
     /// Without anything for a backward pass, with the pass's dropout. x `[T, hidden]` is consumed.
     pub(super) fn forward_plain(&self, x: Tensor, pass: &Pass) -> Result<Tensor> {
+        self.forward_seen(x, pass, &mut |_, _| Ok(()))
+    }
+
+    /// The same; `see` is shown the inputs of the linear layers: that of q, k and v, of o, of gate and up, of down, each
+    /// with the first layer that reads it.
+    pub(super) fn forward_seen(&self, x: Tensor, pass: &Pass, see: &mut dyn FnMut(LinearKind, &Tensor) -> Result<()>) -> Result<Tensor> {
         let attend = |p: &Projected| Ok(attention(&p.q, &p.k, &p.v, pass.cu_seqlens, self.window, self.scale())?.0);
-        self.forward_with(x, pass, attend)
+        self.forward_with(x, pass, attend, see)
     }
 
     /// With a cache that holds `len` tokens before x's; x's keys and values are appended.
@@ -113,37 +119,48 @@ impl Layer {
             let total = len + p.q.dim(0)?;
             Ok(attention_cached(&p.q, &cache.k, &cache.v, total, self.window, self.scale())?)
         };
-        self.forward_with(x, pass, attend)
+        self.forward_with(x, pass, attend, &mut |_, _| Ok(()))
     }
 
-    fn forward_with(&self, x: Tensor, pass: &Pass, attend: impl Fn(&Projected) -> Result<Tensor>) -> Result<Tensor> {
-        let attention_block = |input: &Tensor| -> Result<Tensor> {
+    fn forward_with(
+        &self,
+        x: Tensor,
+        pass: &Pass,
+        attend: impl Fn(&Projected) -> Result<Tensor>,
+        see: &mut dyn FnMut(LinearKind, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
+        let attention_block = |input: &Tensor, see: &mut dyn FnMut(LinearKind, &Tensor) -> Result<()>| -> Result<Tensor> {
+            see(LinearKind::Q, input)?;
             let o = attend(&self.project(input, pass)?)?;
             let rows = o.dim(0)?;
-            Ok(self.o.forward(&o.reshape((rows, self.heads * self.head_dim))?, pass.params, pass.dropout_seed)?.0)
+            let o = o.reshape((rows, self.heads * self.head_dim))?;
+            see(LinearKind::O, &o)?;
+            Ok(self.o.forward(&o, pass.params, pass.dropout_seed)?.0)
         };
-        let mlp_block = |input: &Tensor| -> Result<Tensor> {
+        let mlp_block = |input: &Tensor, see: &mut dyn FnMut(LinearKind, &Tensor) -> Result<()>| -> Result<Tensor> {
+            see(LinearKind::Gate, input)?;
             let (gate, _) = self.gate.forward(input, pass.params, pass.dropout_seed)?;
             let (up, _) = self.up.forward(input, pass.params, pass.dropout_seed)?;
             let act = swiglu(&gate, &up)?;
             drop((gate, up));
+            see(LinearKind::Down, &act)?;
             Ok(self.down.forward(&act, pass.params, pass.dropout_seed)?.0)
         };
         match self.placement {
             NormPlacement::Pre => {
-                let mid = attention_block(&self.norm1.forward(&x)?.0)?;
+                let mid = attention_block(&self.norm1.forward(&x)?.0, see)?;
                 let input = self.norm2.forward_sum(&mid, &x)?.0;
                 drop(x);
-                let out = mlp_block(&input)?;
+                let out = mlp_block(&input, see)?;
                 drop(input);
                 add_inplace(&out, &mid)?;
                 Ok(out)
             }
             NormPlacement::Post => {
-                let mid = self.norm1.forward(&attention_block(&x)?)?.0;
+                let mid = self.norm1.forward(&attention_block(&x, see)?)?.0;
                 add_inplace(&mid, &x)?;
                 drop(x);
-                let out = self.norm2.forward(&mlp_block(&mid)?)?.0;
+                let out = self.norm2.forward(&mlp_block(&mid, see)?)?.0;
                 add_inplace(&out, &mid)?;
                 Ok(out)
             }

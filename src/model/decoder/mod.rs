@@ -22,7 +22,7 @@ pub use footprint::{Engine, PassBytes, PassShape, Resident, Sketch};
 use layer::Layer;
 pub use load::{LoadOptions, Quantization, check_names, open_source};
 pub use step::{LossOut, StepOptions};
-pub use stream::stream_logits;
+pub use stream::{Packed, stream_inputs, stream_logits};
 pub use tape::Policy;
 pub use trainable::LoraConfig;
 pub(crate) use trainable::peft_names;

@@ -201,6 +201,24 @@ impl GgufFile {
     }
 }
 
+impl GgufFile {
+    /// Rows `from..from + count` of a matrix, one after the other.
+    ///
+    /// # Errors
+    /// When there is no such tensor, or it has no such rows.
+    pub fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        let info = self.tensors.get(name).ok_or_else(|| Error::tensor(&self.path, name, "is missing from the file"))?;
+        let width: usize = info.shape.iter().skip(1).product();
+        if from + count > info.shape.first().copied().unwrap_or(0) {
+            return Err(Error::tensor(&self.path, name, format!("has shape {:?}, no row {}", info.shape, from + count - 1)));
+        }
+        let span = info.start + info.kind.bytes(from * width)..info.start + info.kind.bytes((from + count) * width);
+        let out = super::dequantize(info.kind, &self.map.bytes()[span.clone()]);
+        self.map.release(span);
+        Ok(out)
+    }
+}
+
 type Header = (BTreeMap<String, Value>, BTreeMap<String, TensorInfo>);
 
 fn header(bytes: &[u8]) -> Result<Header, String> {

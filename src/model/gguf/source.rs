@@ -64,6 +64,13 @@ impl TensorSource for GgufSource {
         }
         Ok(Tensor::from_vec(values, shape.as_slice(), &Device::Cpu)?.to_dtype(dtype)?)
     }
+
+    fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        if reordered_heads(self.arch, &self.spec, name).is_none() {
+            return self.file.rows(&self.name(name)?, from, count);
+        }
+        Ok(self.float(name, DType::F32)?.narrow(0, from, count)?.flatten_all()?.to_vec1()?)
+    }
 }
 
 struct Fields<'a> {

@@ -232,6 +232,22 @@ impl Shards {
         Ok(t)
     }
 
+    /// Rows `from..from + count` of a floating-point matrix in f32, one after the other; no other pages are touched.
+    ///
+    /// # Errors
+    /// When it is missing or not floating-point, or has no such rows.
+    pub fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        let e = self.entry(name)?;
+        let bytes = self.bytes(name)?;
+        let row = bytes.len() / e.shape.first().copied().unwrap_or(1).max(1);
+        let span = from * row..(from + count) * row;
+        let bad = |message: String| Error::tensor(self.path_of(name), name, message);
+        let some = bytes.get(span.clone()).ok_or_else(|| bad(format!("has shape {:?}, no row {}", e.shape, from + count - 1)))?;
+        let values = floats(some, e.dtype, |v| v).ok_or_else(|| bad(format!("has dtype {:?}; f32, f16 and bf16 are read", e.dtype)))?;
+        self.shards[e.shard].map.release(e.start + span.start..e.start + span.end);
+        Ok(values)
+    }
+
     /// Reads a tensor of bytes, as quantised checkpoints hold them.
     ///
     /// # Errors

@@ -15,6 +15,14 @@ pub trait TensorSource: Sync + std::fmt::Debug {
     /// When it is missing or damaged.
     fn float(&self, name: &str, dtype: DType) -> Result<Tensor>;
 
+    /// Rows `from..from + count` of a matrix, f32, one after the other. Forms that can read no more than these.
+    ///
+    /// # Errors
+    /// When it is missing or damaged, or has no such rows.
+    fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        Ok(self.float(name, DType::F32)?.narrow(0, from, count)?.flatten_all()?.to_vec1()?)
+    }
+
     /// The dtype that a tensor is stored in, where the form has one.
     fn dtype(&self, _name: &str) -> Option<Dtype> {
         None
@@ -40,6 +48,10 @@ pub trait TensorSource: Sync + std::fmt::Debug {
 impl TensorSource for Shards {
     fn float(&self, name: &str, dtype: DType) -> Result<Tensor> {
         Self::float(self, name, dtype)
+    }
+
+    fn rows(&self, name: &str, from: usize, count: usize) -> Result<Vec<f32>> {
+        Self::rows(self, name, from, count)
     }
 
     fn dtype(&self, name: &str) -> Option<Dtype> {

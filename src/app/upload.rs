@@ -1,0 +1,65 @@
+//! Uploading an export, or any model folder, to the Hugging Face Hub. Nothing else in the program uploads anything.
+
+use std::path::PathBuf;
+
+use crate::base::error::Fault;
+use crate::export::upload::{Content, Upload, UploadFile, Uploaded, is_repo_name, upload};
+use crate::model::hub::HubOptions;
+
+/// Where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// `owner/name`.
+    pub repo: String,
+    /// Whether a repository that is made now is open to all.
+    pub public: bool,
+    /// The commit's first line.
+    pub message: Option<String>,
+}
+
+/// A request to upload.
+#[derive(Debug, Clone)]
+pub struct UploadRequest {
+    /// A file or a folder.
+    pub path: PathBuf,
+    /// Where to.
+    pub target: Target,
+    /// The text of a model card, where the path has none of its own.
+    pub card: Option<String>,
+}
+
+/// Refuses what cannot be uploaded before hours go into making it.
+///
+/// # Errors
+/// When the name is none, there is no token, or the network is off.
+pub fn check(target: &Target) -> Result<(), Fault> {
+    let options = HubOptions::from_env();
+    if !is_repo_name(&target.repo) {
+        return Err(Fault::new("usage", format!("`{}` is no name of a repository", target.repo)).hint("give owner/name"));
+    }
+    if options.offline {
+        return Err(Fault::new("hub_upload", "HF_HUB_OFFLINE is on, so nothing can be uploaded").hint("unset it"));
+    }
+    if options.token.is_none() {
+        return Err(Fault::new("hub_upload", "uploading needs an access token")
+            .hint("set HF_TOKEN to a token with write access (huggingface.co/settings/tokens)"));
+    }
+    Ok(())
+}
+
+/// Uploads in one commit. `told` hears the bytes that are there of how many.
+///
+/// # Errors
+/// As [`check`]; when nothing is there to upload, or the Hub cannot be reached or refuses.
+pub fn run(request: &UploadRequest, told: &mut dyn FnMut(u64, u64, &str)) -> Result<Uploaded, Fault> {
+    check(&request.target)?;
+    let mut files = UploadFile::all(&request.path)?;
+    if let Some(card) = &request.card
+        && !files.iter().any(|f| f.path == "README.md")
+    {
+        files.push(UploadFile { path: "README.md".into(), content: Content::Bytes(card.clone().into_bytes()) });
+    }
+    let Target { repo, public, message } = &request.target;
+    let message = message.clone().unwrap_or_else(|| "Upload with tallow".into());
+    upload(&HubOptions::from_env(), &Upload { repo: repo.clone(), private: !public, message, files }, told)
+}
