@@ -236,7 +236,8 @@ impl Versions {
     /// When none or several fit.
     pub fn find(&self, named: &str) -> Result<Listed, Fault> {
         let all = self.list()?;
-        let of_run = |l: &Listed| l.version.kind != Kind::Export && l.version.run_id.starts_with(named);
+        // A run's name means what it gave and still has.
+        let of_run = |l: &Listed| l.version.kind != Kind::Export && l.state == State::There && l.version.run_id.starts_with(named);
         let fits: Vec<&Listed> = match named {
             "latest" => all.iter().take(1).collect(),
             "promoted" => all.iter().filter(|l| l.promoted).collect(),

@@ -174,7 +174,7 @@ fn a_full_disk_says_so_for_every_form() {
 #[test]
 fn a_file_that_is_corrupted_before_its_proof_is_no_export() -> Outcome {
     let desk = Desk::new();
-    random_model(&desk);
+    desk.ok(&["bench", "random-model", "15m", "--out", "model", "--tokenizer", "embedded"]);
     let model = desk.path().join("model");
     let (texts, merged) = (tallow::data::TextTokenizer::load(&model)?, Merged::open(&model, None)?);
     let prompts = Prompts::new(&texts, &[], 24)?;
