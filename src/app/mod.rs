@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod eval;
 pub mod export;
 mod fault;
+pub mod formats;
 pub mod generate;
 pub mod gradients;
 pub mod info;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::app::formats;
+
 /// Fine-tune language models natively: LoRA and QLoRA, one binary, no Python.
 #[derive(Debug, Parser)]
 #[command(name = "tallow", version, about, max_term_width = 100)]
@@ -310,6 +312,11 @@ pub enum MergeDtype {
     Bf16,
 }
 
+/// The forms that `app` knows, with what they are.
+fn forms() -> clap::builder::PossibleValuesParser {
+    formats::all().into_iter().map(|f| clap::builder::PossibleValue::new(f.name).help(f.about)).collect::<Vec<_>>().into()
+}
+
 /// `tallow export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
@@ -323,8 +330,8 @@ pub struct ExportArgs {
     #[arg(long)]
     pub adapter: Option<PathBuf>,
     /// What to make.
-    #[arg(long, value_enum)]
-    pub format: ExportFormat,
+    #[arg(long, value_parser = forms())]
+    pub format: String,
     /// Type of the weights. gguf: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0,
     /// q3_k_l, q3_k_m, q3_k_s, q2_k (default q8_0); ollama the same (default q4_k_m). safetensors: f32, bf16, f16 (default:
     /// the base's own). mlx: q4, q8, q2 (default: the base's own).
@@ -336,25 +343,6 @@ pub struct ExportArgs {
     /// A text file whose paragraphs are further prompts of the proof.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
-}
-
-/// What to export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// One file of the merged model for llama.cpp and what is built on it.
-    Gguf,
-    /// The adapter alone, for llama.cpp's --lora.
-    GgufAdapter,
-    /// A folder with that file and a Modelfile, for `ollama create`.
-    Ollama,
-    /// The merged model in Hugging Face's layout, for transformers, vLLM and others.
-    Safetensors,
-    /// The adapter in PEFT's form.
-    Peft,
-    /// The merged model for mlx-lm.
-    Mlx,
-    /// The adapter for mlx-lm.
-    MlxAdapter,
 }
 
 /// `tallow bench ...`.

@@ -8,18 +8,15 @@ use serde::Serialize;
 
 use super::args::{
     BenchCommand, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs, ExportArgs,
-    ExportFormat, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs, RunsCommand,
-    TrainArgs,
+    FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, PlanArgs, Quant, RecipeArgs, RunsCommand, TrainArgs,
 };
 use super::progress::{Progress, Talk};
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
-use crate::app::{bench, data, demo, doctor, eval, export, generate, gradients, init, jobs, load, merge, plan, recipe, train};
+use crate::app::{bench, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, merge, plan, recipe, train};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
-use crate::export::gguf::Preset;
-use crate::export::mlx::Groups;
 use crate::model::{Policy, Quantization};
 use crate::runs;
 use crate::train::StopFlag;
@@ -167,7 +164,7 @@ impl Desk {
     }
 
     fn export(&self, a: ExportArgs) -> Result<u8, Fault> {
-        let format = export_format(a.format, a.kind.as_deref())?;
+        let format = formats::parse(&a.format, a.kind.as_deref())?;
         let ExportArgs { model, revision, adapter, out, prompts, .. } = a;
         let request = export::ExportRequest { model, revision, adapter, format, out, prompts };
         // Bars count in millions of elements.
@@ -249,38 +246,6 @@ fn model(a: ModelArgs) -> load::ModelRequest {
         ComputeDtype::Bf16 => DType::BF16,
     });
     load::ModelRequest { model: a.model, revision: a.revision, adapter: a.adapter, quantization, compute_dtype }
-}
-
-fn export_format(format: ExportFormat, kind: Option<&str>) -> Result<export::Format, Fault> {
-    let usage = |names: String| {
-        Fault::new("usage", format!("--type {} is not a type of this format", kind.unwrap_or(""))).hint(format!("give one of {names}"))
-    };
-    let preset = |default: &str| {
-        let names: Vec<&str> = Preset::ALL.iter().map(|p| p.name()).collect();
-        Preset::from_name(kind.unwrap_or(default)).ok_or_else(|| usage(names.join(", ")))
-    };
-    let adapter = |format: export::Format| if matches!(kind, None | Some("f32")) { Ok(format) } else { Err(usage("f32".into())) };
-    Ok(match format {
-        ExportFormat::Gguf => export::Format::Gguf(preset("q8_0")?),
-        ExportFormat::Ollama => export::Format::Ollama(preset("q4_k_m")?),
-        ExportFormat::GgufAdapter => adapter(export::Format::GgufAdapter)?,
-        ExportFormat::Peft => adapter(export::Format::Peft)?,
-        ExportFormat::MlxAdapter => adapter(export::Format::MlxAdapter)?,
-        ExportFormat::Safetensors => export::Format::Safetensors(match kind {
-            None => None,
-            Some("f32") => Some(safetensors::Dtype::F32),
-            Some("f16") => Some(safetensors::Dtype::F16),
-            Some("bf16") => Some(safetensors::Dtype::BF16),
-            Some(_) => return Err(usage("f32, bf16, f16".into())),
-        }),
-        ExportFormat::Mlx => export::Format::Mlx(match kind {
-            None => None,
-            Some("q8") => Some(Groups { bits: 8, group: 64 }),
-            Some("q4") => Some(Groups { bits: 4, group: 64 }),
-            Some("q2") => Some(Groups { bits: 2, group: 64 }),
-            Some(_) => return Err(usage("q4, q8, q2".into())),
-        }),
-    })
 }
 
 fn data_options(a: &FieldArgs) -> Result<DataOptions, Fault> {

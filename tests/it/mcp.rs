@@ -163,8 +163,33 @@ fn from_a_project_to_an_exported_model() {
     assert!(loss["difference"]["high"].as_f64() < Some(0.0) && loss["significant"] == true, "{loss}");
 
     let text = client.call("generate_text", with(at(&run_id), json!({"prompt": "add 3 and 3", "temperature": 0, "max_new_tokens": 8})));
-    let export = with(at(&run_id), json!({"export_format": "safetensors", "export_path": "out", "dtype": "f32"}));
-    assert_eq!(client.call("export_model", export)["merged"], true);
+    for (form, more, kind) in [
+        ("huggingface", json!({"quantization": "f32", "export_path": "out"}), "f32"),
+        ("gguf", json!({"quantization": "f16", "export_path": "out.gguf"}), "f16"),
+        ("ollama", json!({"quantization": "f32", "export_path": "ollama"}), "f32"),
+        ("mlx", json!({"export_path": "mlx"}), "as the base"),
+        ("safetensors", json!({"export_path": "adapter", "merge_adapters": false}), "f32"),
+    ] {
+        let request = with(with(at(&run_id), json!({"export_format": form})), more);
+        let exported = client.call("export_model", request.clone());
+        assert_eq!(
+            (exported["merged"].as_bool(), exported["quantization"].as_str()),
+            (Some(request["merge_adapters"].is_null()), Some(kind))
+        );
+        let check = &exported["logit_check"];
+        assert!(check["kl"].as_f64() <= check["kl_allowed"].as_f64() && check["positions"].as_u64() > Some(100), "{form}: {check}");
+        assert_eq!(client.try_call("export_model", request).unwrap_err()["code"], "already_exists");
+    }
+    assert!(desk.path().join("adapter/adapter_config.json").is_file() && desk.path().join("ollama/Modelfile").is_file());
+    for (form, more) in [
+        ("gguf", json!({"quantization": "q99"})),
+        ("zip", json!({})),
+        ("peft", json!({"merge_adapters": true})),
+        ("ollama", json!({"merge_adapters": false})),
+    ] {
+        let request = with(with(at(&run_id), json!({"export_format": form, "export_path": "none"})), more);
+        assert_eq!(client.try_call("export_model", request).unwrap_err()["code"], "invalid_arguments", "{form}");
+    }
     let again = client.call("generate_text", json!({"model": "out", "prompt": "add 3 and 3", "temperature": 0, "max_new_tokens": 8}));
     assert_eq!(text["text"], again["text"]);
 
