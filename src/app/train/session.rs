@@ -10,7 +10,7 @@ use tallow_kernels::alloc;
 use super::{Happening, TrainReport, TrainRequest};
 use crate::app::eval::{TOKENS_PER_PASS, held_out};
 use crate::app::load::check_vocabulary;
-use crate::app::{plan, prepare};
+use crate::app::{jobs, plan, prepare};
 use crate::base::atomic::{self, AtomicDir};
 use crate::base::clock::now_utc;
 use crate::base::error::Fault;
@@ -71,6 +71,10 @@ pub(super) fn train(
         return Err(Fault::new("base_model_changed", message).hint("bring the old weights back, or start a new run"));
     }
     on(Happening::Run(folder.path()));
+    let ticket = turn(request, on)?;
+    if ticket.is_none() && !request.has_turn {
+        return Session { request, config, folder, manifest, materials, on }.stopped(None);
+    }
     manifest.status = Status::Running;
     manifest.started_at.get_or_insert_with(now_utc);
     (manifest.finished_at, manifest.error) = (None, None);
@@ -87,6 +91,17 @@ pub(super) fn train(
         let _ = session.folder.write_manifest(&session.manifest);
     }
     result
+}
+
+/// One run at a time uses the device: the others wait, in the order in which they came.
+fn turn(request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<Option<jobs::Ticket>, Fault> {
+    if request.has_turn {
+        return Ok(None);
+    }
+    // Every device that this version can use is the CPU.
+    jobs::turn("cpu", &request.stop, &mut |before| {
+        on(Happening::Doing(&format!("waiting for the device: {before} before this run")));
+    })
 }
 
 struct Session<'a, 'b> {

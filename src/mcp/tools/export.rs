@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::export::{ExportRequest, run as export};
 use crate::app::{formats, outcome};
+use crate::base::cancel;
 use crate::base::error::Fault;
 use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
 
@@ -138,6 +139,7 @@ impl Tool for Export {
         };
         let mut told = 0;
         let report = export(&request, &mut |done, total| {
+            cancel::checkpoint();
             // A thousand notifications say enough.
             if done == total || (done - told) * 1000 >= total {
                 told = done;

@@ -37,6 +37,7 @@ pub fn stream_logits(
     let rope = RopeTable::new(spec.head_dim, spec.rope_theta, &spec.rope_scaling, longest(cu_seqlens), &options.device)?;
     let mut x = embedding(&loader.dense("model.embed_tokens.weight")?, ids, DType::F32)?;
     for i in 0..spec.num_layers {
+        crate::base::cancel::checkpoint();
         let mut layer = loader.layer(i)?;
         let mut params = Params::default();
         for kind in LinearKind::ALL {

@@ -57,8 +57,8 @@ impl Tool for Generate {
         let at = report.project.display();
         let command_examples = Commands {
             train: format!("tallow train {at}"),
-            evaluate: format!("tallow eval --model MODEL --adapter {at}/runs/RUN/final-model --data FILE"),
-            export: format!("tallow merge --model MODEL --adapter {at}/runs/RUN/final-model --out FOLDER"),
+            evaluate: format!("cd {at} && tallow eval {} --data FILE", report.result),
+            export: format!("cd {at} && tallow export {} --format gguf --out model.gguf", report.result),
         };
         let structure = report.structure.iter().map(|(what, path)| ((*what).to_owned(), json!(path))).collect();
         Ok(GenerateOut {
