@@ -119,7 +119,8 @@ pub fn rate(root: &Path, config: &RunConfig) -> Option<Rate> {
     runs::list(root).ok()?.into_iter().find_map(|summary| {
         let run = RunFolder::open(&summary.path).ok()?;
         let manifest = Manifest::read(&run.manifest_path()).ok()?;
-        let (seconds, tokens) = (step_size(&manifest.config) == size).then(|| jobs::measured(&run)).flatten()?;
-        Some(Rate { tokens_per_second: tokens / seconds, seconds: seconds * steps as f64 })
+        let measured = (step_size(&manifest.config) == size).then(|| jobs::measured(&run)).flatten()?;
+        let step = measured.pace.step;
+        Some(Rate { tokens_per_second: measured.tokens_step / step, seconds: step * steps as f64 })
     })
 }

@@ -1,5 +1,7 @@
 //! What this machine and this build can do, and what to fix.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use super::models;
@@ -40,7 +42,7 @@ fn finding(name: &'static str, state: &'static str, message: impl Into<String>, 
 /// what killed processes left here.
 pub fn run() -> DoctorReport {
     let machine = Machine::this();
-    let mut findings = vec![build(), processor(), memory(&machine), embedded(), gpu(), hub(), mcp()];
+    let mut findings = vec![build(), processor(), memory(&machine), embedded(), gpu(), hub(), mcp(), mcp_file(Path::new(".mcp.json"))];
     findings.extend(left_overs());
     DoctorReport { version: env!("CARGO_PKG_VERSION"), commit: option_env!("TALLOW_GIT_COMMIT"), machine, findings }
 }
@@ -144,19 +146,48 @@ fn hub() -> Finding {
 
 /// What killed processes left in the working folder; nothing when there is nothing.
 fn left_overs() -> Option<Finding> {
-    let here = crate::base::atomic::abandoned(std::path::Path::new("out"));
+    let here = crate::base::atomic::abandoned(Path::new("out"));
     let first = here.first()?.display().to_string();
     let message = format!("{} half-made files or folders of killed processes here, such as {first}", here.len());
     Some(finding("left-overs", "note", message, Some("the next export into this folder removes them; rm -r does, too")))
 }
 
+/// A file on the PATH.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let dirs = std::env::var_os("PATH").into_iter().flat_map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
+    dirs.map(|dir| dir.join(name)).find(|p| p.is_file())
+}
+
+/// Whether the `.mcp.json` of a folder starts a server that is there.
+fn mcp_file(path: &Path) -> Finding {
+    let Ok(text) = std::fs::read_to_string(path) else {
+        let hint = "projects made by generate_fine_tuning_project or `tallow init` have one";
+        return finding("mcp file", "note", "there is no .mcp.json in this folder", Some(hint));
+    };
+    let servers = match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(file) => file["mcpServers"].as_object().cloned().unwrap_or_default(),
+        Err(e) => return finding("mcp file", "problem", format!("{} is no JSON: {e}", path.display()), Some("clients will pass it over")),
+    };
+    let ours = |server: &serde_json::Value| {
+        let first = server["args"].as_array().and_then(|a| a.first().cloned());
+        first.is_some_and(|a| a == "mcp").then(|| server["command"].as_str().map(str::to_owned)).flatten()
+    };
+    let Some((name, command)) = servers.iter().find_map(|(name, server)| Some((name, ours(server)?))) else {
+        let hint = r#"add "tallow": {"command": "tallow", "args": ["mcp", "--root", "."]}"#;
+        return finding("mcp file", "problem", format!("{} has no server that is started with `tallow mcp`", path.display()), Some(hint));
+    };
+    if Path::new(&command).is_file() || on_path(&format!("{command}{}", std::env::consts::EXE_SUFFIX)).is_some() {
+        return finding("mcp file", "ok", format!("{}: `{name}` starts {command}", path.display()), None);
+    }
+    let message = format!("{}: `{name}` starts `{command}`, which is not on the PATH", path.display());
+    finding("mcp file", "problem", message, Some("write the program's full path there"))
+}
+
 /// Whether a client's `command: tallow` finds this program.
 fn mcp() -> Finding {
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|p| std::env::split_paths(&p).collect::<Vec<_>>());
-    let name = format!("tallow{}", std::env::consts::EXE_SUFFIX);
-    let found = on_path.map(|dir| dir.join(&name)).find(|p| p.is_file());
+    let found = on_path(&format!("tallow{}", std::env::consts::EXE_SUFFIX));
     let own = std::env::current_exe().ok();
-    let real = |p: &std::path::Path| p.canonicalize().ok();
+    let real = |p: &Path| p.canonicalize().ok();
     match (&found, &own) {
         (Some(found), Some(own)) if real(found) == real(own) => {
             finding("mcp", "ok", format!("clients find {}", found.display()), Some("claude mcp add tallow -- tallow mcp"))
@@ -176,5 +207,28 @@ fn mcp() -> Finding {
                 Some("claude mcp add tallow -- /full/path/of/tallow mcp"),
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_clients_read_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".mcp.json");
+        let check = |text: Option<&str>, state: &str, word: &str| {
+            text.iter().for_each(|text| std::fs::write(&path, text).unwrap());
+            let found = mcp_file(&path);
+            assert!(found.state == state && found.message.contains(word), "{found:?}");
+        };
+        check(None, "note", "no .mcp.json");
+        check(Some("{"), "problem", "no JSON");
+        check(Some(r#"{"mcpServers": {"x": {"command": "y", "args": ["z"]}}}"#), "problem", "no server");
+        check(Some(r#"{"mcpServers": {"tallow": {"command": "no-such-program", "args": ["mcp"]}}}"#), "problem", "not on the PATH");
+        let own = std::env::current_exe().unwrap();
+        let good = serde_json::json!({"mcpServers": {"t": {"command": own, "args": ["mcp", "--root", "."]}}}).to_string();
+        check(Some(&good), "ok", "starts");
     }
 }

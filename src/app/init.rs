@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::base::atomic::AtomicDir;
+use super::project::{ProjectRequest, files};
+use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
 
 /// A request for a project.
@@ -38,10 +39,13 @@ pub fn run(request: &InitRequest) -> Result<InitReport, Fault> {
     }
     let project = request.dir.join(&request.name);
     let folder = AtomicDir::new(&project)?;
-    for (name, text) in files(request) {
-        write(&folder.path().join(name), &text)?;
+    let key = if is_folder(&request.model) { "base_model.local_path" } else { "base_model.model_id" };
+    let settings = vec![(key.to_owned(), serde_json::json!(located(&request.model)))];
+    let described = ProjectRequest { name: request.name.clone(), dir: request.dir.clone(), settings };
+    for (_, path, text) in files(&described, config(request)) {
+        write_file(&folder.path().join(path), text.as_bytes())?;
     }
-    for dir in ["data/raw", "data/processed", "data/quality_reports", "logs", "runs"] {
+    for dir in ["data/processed", "data/quality_reports", "logs", "runs"] {
         let path = folder.path().join(dir);
         std::fs::create_dir_all(&path).map_err(|e| Fault::io("make the folder", &path, &e))?;
     }
@@ -56,31 +60,21 @@ pub fn run(request: &InitRequest) -> Result<InitReport, Fault> {
     Ok(InitReport { project, next })
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Fault> {
-    crate::base::atomic::write_file(path, text.as_bytes())
+fn is_folder(model: &str) -> bool {
+    model != super::models::EMBEDDED && Path::new(model).exists()
 }
 
-fn files(request: &InitRequest) -> Vec<(&'static str, String)> {
-    let name = &request.name;
-    vec![
-        ("config/fine_tuning_config.yaml", config(request)),
-        ("config/model_config.json", format!("{:#}\n", serde_json::json!({"base_model": request.model}))),
-        (".env.example", "# Copied to .env and read by your shell; never committed.\nHF_TOKEN=\n".to_owned()),
-        ("README.md", format!("# {name}\n\nPut the rows into `data/raw/train.jsonl`, then:\n\n```sh\ntallow data check data/raw/train.jsonl --show 1\ntallow plan .\ntallow train .\ntallow runs list .\n```\n")),
-        ("justfile", "check:\n    tallow data check data/raw/train.jsonl --show 1\n\nplan:\n    tallow plan .\n\ntrain *ARGS:\n    tallow train . {{ARGS}}\n\nruns:\n    tallow runs list .\n".to_owned()),
-        ("data/raw/.gitkeep", String::new()),
-        (".gitignore", ".env\nruns/\nlogs/\n".to_owned()),
-    ]
+/// The folder of a model from anywhere; a name as it is.
+fn located(model: &str) -> String {
+    if !is_folder(model) {
+        return model.to_owned();
+    }
+    Path::new(model).canonicalize().unwrap_or_else(|_| PathBuf::from(model)).display().to_string()
 }
 
 fn config(request: &InitRequest) -> String {
-    let as_path = request.model != "embedded" && Path::new(&request.model).exists();
-    let model = if as_path {
-        let path = Path::new(&request.model).canonicalize().unwrap_or_else(|_| PathBuf::from(&request.model));
-        format!("local_path: {}", path.display())
-    } else {
-        format!("model_id: {}", request.model)
-    };
+    let key = if is_folder(&request.model) { "local_path" } else { "model_id" };
+    let model = format!("{key}: {}", serde_json::json!(located(&request.model)));
     format!(
         "project: {{name: {}}}\n\
          base_model:\n  {model}\n  quantization: none          # nf4 or q8 to hold a large base in less memory\n\

@@ -29,6 +29,8 @@ pub struct ProjectReport {
     pub structure: Vec<(&'static str, String)>,
     /// What to do next.
     pub next: Vec<String>,
+    /// The arguments that name a run's result in this folder, `RUN` standing for the run.
+    pub result: String,
 }
 
 const DATA: &str = "data/raw/train.jsonl";
@@ -63,7 +65,7 @@ pub fn run(request: &ProjectRequest) -> Result<ProjectReport, Fault> {
         "configure_training_run predicts memory and makes the run; start_training starts it".into(),
     ];
     let structure = structure.into_iter().map(|(what, path, _)| (what, path)).collect();
-    Ok(ProjectReport { project, structure, next })
+    Ok(ProjectReport { project, structure, next, result: result_of(request, "RUN") })
 }
 
 /// The settings as YAML, one section a block: JSON values are YAML values.
@@ -104,8 +106,8 @@ fn block(tree: &Map<String, Value>, depth: usize, out: &mut String) {
     }
 }
 
-fn files(request: &ProjectRequest, config: String) -> Vec<(&'static str, String, String)> {
-    let name = &request.name;
+/// Every file of a project, by what it is: path and text.
+pub(super) fn files(request: &ProjectRequest, config: String) -> Vec<(&'static str, String, String)> {
     let model = |key: &str| request.settings.iter().find(|(k, _)| k == key).map_or(Value::Null, |(_, v)| v.clone());
     let model_config = json!({
         "model_id": model("base_model.model_id"), "local_path": model("base_model.local_path"), "type": model("base_model.type"),
@@ -115,9 +117,17 @@ fn files(request: &ProjectRequest, config: String) -> Vec<(&'static str, String,
     let all: [(&'static str, &str, String); 8] = [
         ("config_file", "config/fine_tuning_config.yaml", config),
         ("model_config", "config/model_config.json", format!("{model_config:#}\n")),
-        ("env_example", ".env.example", "# Copy to .env and load it in your shell; never commit it.\nHF_TOKEN=\n".to_owned()),
-        ("readme", "README.md", readme(name)),
-        ("justfile", "justfile", justfile()),
+        (
+            "env_example",
+            ".env.example",
+            "# Copy to .env and load it in your shell (set -a; . ./.env; set +a); never commit it.\n\
+             # Token for private or gated models of the Hugging Face Hub.\nHF_TOKEN=\n\
+             # Where downloaded models lie; ~/.cache/huggingface unless set.\n# HF_HOME=\n\
+             # Any setting can be given here, for example:\n# TALLOW_TRAINING__SEED=7\n"
+                .to_owned(),
+        ),
+        ("readme", "README.md", readme(request)),
+        ("justfile", "justfile", justfile(request)),
         ("mcp_config", ".mcp.json", format!("{mcp:#}\n")),
         ("gitignore", ".gitignore", ".env\nruns/\nlogs/\nemissions/\n".to_owned()),
         ("data", "data/raw/.gitkeep", String::new()),
@@ -125,17 +135,49 @@ fn files(request: &ProjectRequest, config: String) -> Vec<(&'static str, String,
     all.into_iter().map(|(what, path, text)| (what, path.to_owned(), text)).collect()
 }
 
-fn readme(name: &str) -> String {
+/// The base model as a command line names it.
+fn base(request: &ProjectRequest) -> String {
+    let said = |key: &str| request.settings.iter().find(|(k, _)| k == key).and_then(|(_, v)| v.as_str());
+    let name = said("base_model.local_path").or(said("base_model.model_id")).unwrap_or("embedded");
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    if plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
+/// Whether the result is an adapter, or a whole model.
+fn result_of(request: &ProjectRequest, run: &str) -> String {
+    let full = request.settings.iter().any(|(k, v)| k == "training.method" && v == "full");
+    let folder = format!("runs/{run}/final-model");
+    if full { format!("--model {folder}") } else { format!("--model {} --adapter {folder}", base(request)) }
+}
+
+fn readme(request: &ProjectRequest) -> String {
+    let (name, result) = (&request.name, result_of(request, "RUN"));
     format!(
-        "# {name}\n\nPut the rows into `{DATA}`, then:\n\n```sh\ntallow data check {DATA} --show 1\ntallow plan .\ntallow train .\n\
-         tallow runs list .\n```\n\nThe result is in `runs/<run>/final-model/`, a PEFT adapter. From an assistant: `.mcp.json` starts \
-         `tallow mcp` for this folder.\n"
+        "# {name}\n\nPut the rows into `{DATA}`, for example `{{\"instruction\": \"...\", \"output\": \"...\"}}` on each line, then:\n\n\
+         ```sh\ntallow data check {DATA} --show 1      # every bad row, and what is trained of a good one\n\
+         tallow plan .                                # memory and how it will be used\n\
+         tallow train .                               # Ctrl-C stops after the step; --resume RUN goes on\n\
+         tallow runs list .\n```\n\n\
+         The result is in `runs/RUN/final-model/`, where RUN is the name that `tallow runs list .` shows:\n\n\
+         ```sh\ntallow eval {result} --data {DATA}\n\
+         tallow generate {result} --prompt \"...\"\n\
+         tallow export {result} --format gguf --out model.gguf\n```\n\n\
+         `just` lists the same commands, where [just](https://just.systems) is installed. From an assistant: `.mcp.json` starts `tallow mcp` \
+         for this folder. Settings: `config/fine_tuning_config.yaml`; secrets: `.env.example`.\n"
     )
 }
 
-fn justfile() -> String {
+fn justfile(request: &ProjectRequest) -> String {
+    let result = result_of(request, "{{RUN}}");
     format!(
-        "check:\n    tallow data check {DATA} --show 1\n\nplan:\n    tallow plan .\n\ntrain *ARGS:\n    tallow train . {{{{ARGS}}}}\n\nruns:\n    tallow runs list .\n"
+        "# What can be done here.\ndefault:\n    @just --list\n\n\
+         # Every bad row, and what is trained of a good one.\ncheck DATA=\"{DATA}\":\n    tallow data check {{{{DATA}}}} --show 1\n\n\
+         # Memory and how it will be used.\nplan:\n    tallow plan .\n\n\
+         # Train; `just train --resume RUN` goes on with a run.\ntrain *ARGS:\n    tallow train . {{{{ARGS}}}}\n\n\
+         # The runs.\nruns:\n    tallow runs list .\n\n\
+         # Loss, perplexity and accuracy of a run's result.\nevaluate RUN DATA=\"{DATA}\":\n    tallow eval {result} --data {{{{DATA}}}}\n\n\
+         # Let a run's result answer.\ngenerate RUN PROMPT:\n    tallow generate {result} --prompt {{{{quote(PROMPT)}}}}\n\n\
+         # A run's result for another program.\nexport RUN FORMAT=\"gguf\" OUT=\"model.gguf\":\n    tallow export {result} --format {{{{FORMAT}}}} --out {{{{OUT}}}}\n"
     )
 }
 

@@ -26,13 +26,15 @@ pub struct TrainRequest {
     pub stop_after: Option<u64>,
     /// Raised to stop after the step at hand.
     pub stop: StopFlag,
+    /// Whether this process has its turn at the device already; otherwise it queues for it.
+    pub has_turn: bool,
 }
 
 impl TrainRequest {
     /// Training as this configuration says.
     pub fn new(config: &Path) -> Self {
         let (set, resume, stop_after) = (Vec::new(), None, None);
-        Self { config: config.to_path_buf(), set, resume, name: "run".into(), stop_after, stop: StopFlag::default() }
+        Self { config: config.to_path_buf(), set, resume, name: "run".into(), stop_after, stop: StopFlag::default(), has_turn: false }
     }
 }
 

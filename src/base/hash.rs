@@ -31,6 +31,7 @@ pub fn sha256_file(path: &Path) -> Result<String, Fault> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];
     loop {
+        super::cancel::checkpoint();
         match file.read(&mut buffer).map_err(fault)? {
             0 => return Ok(hex(&hasher.finalize())),
             n => hasher.update(&buffer[..n]),

@@ -1,6 +1,7 @@
-//! What every row may use: faults, whole files, hashes, the clock.
+//! What every row may use: faults, whole files, hashes, the clock, cancellation.
 
 pub mod atomic;
+pub mod cancel;
 pub mod clock;
 pub mod error;
 pub mod hash;

@@ -70,6 +70,12 @@ pub enum Command {
     Worker {
         /// The run's folder.
         run: PathBuf,
+        /// Train only this stage.
+        #[arg(long)]
+        stage: Option<usize>,
+        /// Standard input is the run's lock, taken by whoever started this.
+        #[arg(long)]
+        owned: bool,
     },
 }
 

@@ -63,7 +63,7 @@ pub fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Recipe(a) => desk.recipe(&a),
         Command::Init(a) => desk.init(a),
         Command::Mcp(a) => mcp(a),
-        Command::Worker { run } => desk.worker(&run),
+        Command::Worker { run, stage, owned } => desk.worker(&jobs::Work { run, stage, owned }),
     }
 }
 
@@ -89,7 +89,7 @@ impl Desk {
     fn train(&self, a: TrainArgs) -> Result<u8, Fault> {
         let stop = stop_on_signals();
         let TrainArgs { config, set, resume, name, stop_after } = a;
-        let request = train::TrainRequest { config, set, resume, name, stop_after, stop };
+        let request = train::TrainRequest { config, set, resume, name, stop_after, stop, has_turn: false };
         let mut watch = Watch::new(self.talk);
         let report = train::run(&request, &mut |h| watch.take(h))?;
         self.give(&report, || show::train(&report, self.paint))
@@ -306,9 +306,9 @@ impl Desk {
         self.give(&report, || show::recipe(&report, self.paint))
     }
 
-    fn worker(&self, run: &std::path::Path) -> Result<u8, Fault> {
+    fn worker(&self, work: &jobs::Work) -> Result<u8, Fault> {
         let mut watch = Watch::new(self.talk);
-        jobs::work(run, &stop_on_signals(), &mut |h| watch.take(h))?;
+        jobs::work(work, &stop_on_signals(), &mut |h| watch.take(h))?;
         Ok(0)
     }
 

@@ -17,6 +17,7 @@ use super::render::render;
 use super::source::{Table, read_table};
 use super::stats::{Counts, Spread};
 use super::tokenizer::TextTokenizer;
+use crate::base::cancel;
 
 /// The usable rows of some files, and what is wrong with the others.
 #[derive(Debug, Clone, Default)]
@@ -43,8 +44,13 @@ pub fn read(paths: &[&Path], options: &DataOptions) -> Result<RecordSet, DataErr
         let found = layout_of(&table, options, path)?;
         let rows = table.rows.len() + table.problems.len();
         let mut problems = table.problems;
+        let token = cancel::Token::current();
+        let read_one = |row, layout| {
+            token.checkpoint();
+            read_record(row, layout, &options.fields)
+        };
         let results: Vec<Result<Record, RowProblem>> = match &found {
-            Some(found) => table.rows.par_iter().map(|row| read_record(row, found.layout, &options.fields)).collect(),
+            Some(found) => table.rows.par_iter().map(|row| read_one(row, found.layout)).collect(),
             None => Vec::new(),
         };
         let before = set.records.len();
@@ -130,7 +136,12 @@ impl Dataset {
         if tokenizer.chat_template().is_none() && set.records.iter().any(is_chat) {
             return Err(DataError::NoTemplate { tokenizer: tokenizer.origin().display().to_string() });
         }
-        let encoded: Vec<Encoded> = set.records.par_iter().map(|record| encode_record(record, tokenizer, options)).collect();
+        let token = cancel::Token::current();
+        let encode_one = |record| {
+            token.checkpoint();
+            encode_record(record, tokenizer, options)
+        };
+        let encoded: Vec<Encoded> = set.records.par_iter().map(encode_one).collect();
         let mut gathered = Gathered { counts: Counts { rows: set.records.len(), ..Counts::default() }, ..Gathered::default() };
         for (record, result) in set.records.iter().zip(encoded) {
             if set.has_quality {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{DataError, Location, RowProblem};
+use crate::base::cancel;
 use crate::base::hash::sha256_bytes;
 
 mod parquet_rows;
@@ -119,8 +120,15 @@ pub(crate) fn kind_name(value: &Value) -> &'static str {
 
 fn read_jsonl(bytes: &[u8], file: &Arc<str>) -> (Vec<Row>, Vec<RowProblem>) {
     let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
-    let parsed: Vec<Option<Result<Row, RowProblem>>> =
-        lines.par_iter().enumerate().map(|(i, line)| jsonl_line(line, place(file, i as u64 + 1))).collect();
+    let token = cancel::Token::current();
+    let parsed: Vec<Option<Result<Row, RowProblem>>> = lines
+        .par_iter()
+        .enumerate()
+        .map(|(i, line)| {
+            token.checkpoint();
+            jsonl_line(line, place(file, i as u64 + 1))
+        })
+        .collect();
     partition(parsed.into_iter().flatten())
 }
 
@@ -199,6 +207,7 @@ fn read_csv(bytes: &[u8], file: &Arc<str>, path: &Path) -> Result<(Vec<Row>, Vec
     }
     let mut rows = Vec::new();
     for record in reader.records() {
+        cancel::checkpoint();
         rows.push(match record {
             Ok(cells) => {
                 let line = cells.position().map_or(0, csv::Position::line);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::Location;
 use super::record::{Content, Record};
+use crate::base::cancel;
 
 /// The spread of a set of numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -134,7 +135,12 @@ struct Seen {
 impl QualitySigns {
     /// Of the usable rows.
     pub(crate) fn of(records: &[Record]) -> Self {
-        let seen: Vec<Seen> = records.par_iter().map(look_at).collect();
+        let token = cancel::Token::current();
+        let look = |record| {
+            token.checkpoint();
+            look_at(record)
+        };
+        let seen: Vec<Seen> = records.par_iter().map(look).collect();
         let mut signs = Self::default();
         let mut answers: HashMap<u64, Vec<u64>> = HashMap::new();
         for (record, row) in records.iter().zip(&seen) {

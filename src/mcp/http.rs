@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -18,11 +20,15 @@ use tokio::sync::Semaphore;
 
 use super::server::Server;
 use super::tool::Desk;
+use super::wire::{self, Read};
 use super::{MOST_MESSAGE_BYTES, Options};
 use crate::base::error::Fault;
 
 /// Connections at once.
 const MOST_CONNECTIONS: usize = 256;
+
+/// How long a session is kept that nobody uses: somebody who starts a run may come back after a while.
+const IDLE: Duration = Duration::from_secs(3600);
 
 pub(super) async fn serve(address: SocketAddr, options: &Options, desk: Arc<Desk>, ready: &mut dyn FnMut(SocketAddr)) -> Result<(), Fault> {
     if !address.ip().is_loopback() && options.token.is_none() {
@@ -42,7 +48,9 @@ pub(super) async fn serve(address: SocketAddr, options: &Options, desk: Arc<Desk
         .enforce_origin_validation()
         .with_max_request_body_bytes(MOST_MESSAGE_BYTES);
     let shared = desk.clone();
-    let service = StreamableHttpService::new(move || Ok(Server::new(shared.clone())), Arc::new(LocalSessionManager::default()), config);
+    let mut sessions = LocalSessionManager::default();
+    sessions.session_config.keep_alive = Some(IDLE);
+    let service = StreamableHttpService::new(move || Ok(Server::new(shared.clone())), Arc::new(sessions), config);
     desk.log.line(&format!("serving on http://{address}/mcp"));
     ready(address);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -62,10 +70,15 @@ pub(super) async fn serve(address: SocketAddr, options: &Options, desk: Arc<Desk
             let answer = service_fn(move |request: Request<Incoming>| {
                 let (service, token) = (service.clone(), token.clone());
                 async move {
-                    let refused = refuse(&request, token.as_deref());
-                    Ok::<_, Infallible>(match refused {
-                        Some(response) => response,
-                        None => service.handle(request).await,
+                    if let Some(response) = refuse(&request, token.as_deref()) {
+                        return Ok::<_, Infallible>(response);
+                    }
+                    if request.method() != Method::POST {
+                        return Ok(service.handle(request).await);
+                    }
+                    Ok(match message(request).await {
+                        Ok(request) => service.handle(request).await,
+                        Err(response) => *response,
                     })
                 }
             });
@@ -80,16 +93,44 @@ pub(super) async fn serve(address: SocketAddr, options: &Options, desk: Arc<Desk
     }
 }
 
-type Answer = Response<http_body_util::combinators::BoxBody<hyper::body::Bytes, Infallible>>;
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(text.into()).boxed());
+    *response.status_mut() = status;
+    response
+}
+
+/// How long a client may take to send a message.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// A request with its whole body, which is a message; or what is answered instead.
+async fn message(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Box<Answer>> {
+    let (head, body) = request.into_parts();
+    let limited = Limited::new(body, MOST_MESSAGE_BYTES).collect();
+    let bytes = match tokio::time::timeout(BODY_WAIT, limited).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, wire::too_long()))),
+        Ok(Err(_)) => return Err(Box::new(plain(StatusCode::BAD_REQUEST, "the body broke off\n"))),
+        Err(_) => return Err(Box::new(plain(StatusCode::REQUEST_TIMEOUT, "the body took too long\n"))),
+    };
+    // The library answers what is no message with a line of text; a client of the protocol wants its error.
+    match wire::read(&bytes) {
+        Read::Message(_) => Ok(Request::from_parts(head, Full::new(bytes))),
+        Read::Nothing if bytes.trim_ascii().is_empty() => Err(Box::new(plain(StatusCode::BAD_REQUEST, "the body is empty\n"))),
+        read => Err(Box::new(refused(StatusCode::BAD_REQUEST, read))),
+    }
+}
+
+fn refused(status: StatusCode, read: Read) -> Answer {
+    let Read::Refused(answer) = read else { return plain(StatusCode::ACCEPTED, "") };
+    let mut response = plain(status, answer.to_string());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
 
 /// What is answered instead, where the path or the token is wrong.
 fn refuse(request: &Request<Incoming>, token: Option<&str>) -> Option<Answer> {
-    let plain = |status: StatusCode, text: &'static str| {
-        let body = http_body_util::BodyExt::boxed(http_body_util::Full::new(hyper::body::Bytes::from_static(text.as_bytes())));
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        response
-    };
     if request.uri().path() != "/mcp" {
         return Some(plain(StatusCode::NOT_FOUND, "the address is /mcp\n"));
     }
@@ -99,7 +140,7 @@ fn refuse(request: &Request<Incoming>, token: Option<&str>) -> Option<Answer> {
         return None;
     }
     let mut response = plain(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
-    response.headers_mut().insert(WWW_AUTHENTICATE, hyper::header::HeaderValue::from_static("Bearer realm=\"tallow\""));
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tallow\""));
     Some(response)
 }
 

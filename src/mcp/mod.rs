@@ -10,22 +10,24 @@
 
 mod http;
 mod log;
+mod notes;
 mod prompts;
 mod resources;
 mod roots;
 mod schema;
 mod secrets;
 mod server;
+mod stdio;
 mod tool;
 mod tools;
 mod watch;
+mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rmcp::ServiceExt;
-use rmcp::transport::async_rw::AsyncRwTransport;
 
 use crate::base::error::Fault;
 
@@ -64,16 +66,16 @@ pub fn serve(options: &Options, ready: &mut dyn FnMut(SocketAddr)) -> Result<(),
         .map_err(|e| Fault::new("io", format!("the server cannot start: {e}")))?;
     let result = match options.http {
         Some(address) => runtime.block_on(http::serve(address, options, desk, ready)),
-        None => runtime.block_on(stdio(desk)),
+        None => runtime.block_on(serve_stdio(desk)),
     };
     // A thread may still sit in a read of stdin or in a call that nobody waits for.
     runtime.shutdown_background();
     result
 }
 
-async fn stdio(desk: Arc<tool::Desk>) -> Result<(), Fault> {
+async fn serve_stdio(desk: Arc<tool::Desk>) -> Result<(), Fault> {
     let (read, write) = rmcp::transport::stdio();
-    let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MOST_MESSAGE_BYTES);
+    let transport = stdio::Pipes::new(read, write);
     let log = desk.clone();
     log.log.line("serving on stdio");
     match server::Server::new(desk).serve(transport).await {

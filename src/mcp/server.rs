@@ -14,6 +14,7 @@ use rmcp::service::{NotificationContext, RequestContext, RoleServer, Subscriptio
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::notes::Level;
 use super::tool::{Call, Desk, Row, Tick, fault_json};
 use super::watch::{self, MOST_WATCHED, Seen, Watched};
 use super::{prompts, resources, tools};
@@ -33,11 +34,12 @@ pub(super) struct Server {
     desk: Arc<Desk>,
     tools: Arc<Vec<Row>>,
     watched: Watched,
+    level: Level,
 }
 
 impl Server {
     pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, tools: Arc::new(tools::all()), watched: Watched::default() }
+        Self { desk, tools: Arc::new(tools::all()), watched: Watched::default(), level: Level::default() }
     }
 }
 
@@ -69,6 +71,7 @@ async fn report(context: RequestContext<RoleServer>, mut ticks: mpsc::UnboundedR
 }
 
 impl ServerHandler for Server {
+    #[allow(deprecated, reason = "clients of the older era set a log level")]
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
@@ -77,6 +80,7 @@ impl ServerHandler for Server {
             .enable_resources_subscribe()
             .enable_prompts()
             .enable_completions()
+            .enable_logging()
             .build();
         let me = Implementation::new("tallow", env!("CARGO_PKG_VERSION"))
             .with_title("Tallow")
@@ -101,6 +105,7 @@ impl ServerHandler for Server {
         let call = Call { cancelled: StopFlag::default(), ticks };
         let (cancelled, asked_to_end) = (call.cancelled.clone(), context.ct.clone());
         let started = std::time::Instant::now();
+        let teller = self.level.teller(&context);
         let reporter = tokio::spawn(report(context, received));
         // The work is told, and waited for: when the client hears of the end, there is nothing going on any more.
         let watcher = tokio::spawn(async move {
@@ -112,8 +117,16 @@ impl ServerHandler for Server {
         // The last notification goes out before the answer.
         let _ = reporter.await;
         let outcome = result.as_ref().map_or_else(|f| f.code, |_| "ok");
-        self.desk.log.line(&format!("{} {outcome} {} ms", row.tool.name, started.elapsed().as_millis()));
+        let took = started.elapsed().as_millis() as u64;
+        self.desk.log.line(&format!("{} {outcome} {took} ms", row.tool.name));
+        teller.ended(&row.tool.name, outcome, took).await;
         Ok(CallToolResponse::Complete(answer(result)))
+    }
+
+    #[allow(deprecated, reason = "clients of the older era call it")]
+    async fn set_level(&self, request: rmcp::model::SetLevelRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.level.set(&request);
+        Ok(())
     }
 
     async fn list_resources(

@@ -1,8 +1,8 @@
 //! What a tool is, and how a call of it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rmcp::model::{JsonObject, ToolAnnotations};
 use schemars::JsonSchema;
@@ -15,6 +15,7 @@ use super::log::Log;
 use super::roots::Roots;
 use super::schema;
 use super::secrets::Secrets;
+use crate::base::cancel;
 use crate::base::error::Fault;
 use crate::train::StopFlag;
 
@@ -28,6 +29,7 @@ pub(super) struct Desk {
     works: Semaphore,
     waits: Semaphore,
     open: AtomicUsize,
+    names: Mutex<Option<(Instant, Arc<Vec<String>>)>>,
 }
 
 /// Calls that may be under way or waiting for their turn.
@@ -36,7 +38,23 @@ const MOST_OPEN_CALLS: usize = 512;
 impl Desk {
     pub(super) fn new(roots: Roots, log: Log) -> Self {
         let [looks, works, waits] = [32, 2, 32].map(Semaphore::new);
-        Self { roots, log, secrets: Secrets::from_env(), looks, works, waits, open: AtomicUsize::new(0) }
+        Self { roots, log, secrets: Secrets::from_env(), looks, works, waits, open: AtomicUsize::new(0), names: Mutex::default() }
+    }
+}
+
+/// How long the names of all runs are taken for true: every client that is connected asks after them.
+const NAMES_AGE: Duration = Duration::from_millis(450);
+
+impl Desk {
+    /// The names of all runs, looked up by `look` where the last look is too old.
+    pub(super) fn names(&self, look: impl FnOnce() -> Vec<String>) -> Arc<Vec<String>> {
+        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, names)) = known.as_ref().filter(|(at, _)| at.elapsed() < NAMES_AGE) {
+            return names.clone();
+        }
+        let names = Arc::new(look());
+        *known = Some((Instant::now(), names.clone()));
+        names
     }
 }
 
@@ -177,7 +195,8 @@ impl Row {
         }
         let (function, desk) = (self.call, desk.clone());
         let arguments = Value::Object(arguments.unwrap_or_default());
-        let work = tokio::task::spawn_blocking(move || function(arguments, &desk, &call));
+        let asked = call.cancelled.clone();
+        let work = tokio::task::spawn_blocking(move || cancel::within(move || asked.is_requested(), || function(arguments, &desk, &call)));
         work.await.unwrap_or_else(|e| {
             Err(Fault::new("internal", format!("the tool broke down: {e}")).hint("this is a bug of tallow; the server goes on"))
         })

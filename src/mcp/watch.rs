@@ -26,7 +26,7 @@ pub(super) struct News {
 /// The last look.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    list: Option<Vec<String>>,
+    list: Option<Arc<Vec<String>>>,
     marks: BTreeMap<String, String>,
 }
 
@@ -49,7 +49,7 @@ impl Seen {
     fn look(&mut self, desk: &Desk, with_list: bool, uris: &BTreeSet<String>) -> News {
         let mut news = News::default();
         if with_list {
-            let now = resources::run_names(desk);
+            let now = desk.names(|| resources::run_names(desk));
             news.list = self.list.as_ref().is_some_and(|before| *before != now);
             self.list = Some(now);
         }

@@ -8,6 +8,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::error::{Error, Result};
 use super::weights::weight_files;
+use crate::base::cancel;
 
 /// Tries after the first, for a file.
 const RETRIES: u32 = 4;
@@ -101,12 +102,25 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     folder.ok_or_else(|| bad("config.json did not arrive".into()))
 }
 
+/// A transfer may be broken off between its pieces; what has arrived is taken up by the next try.
+struct Breath;
+
+impl hf_hub::api::Progress for Breath {
+    fn init(&mut self, _: usize, _: &str) {}
+
+    fn update(&mut self, _: usize) {
+        cancel::checkpoint();
+    }
+
+    fn finish(&mut self) {}
+}
+
 /// One file, into the cache; what an earlier try left behind is taken up. The client's own retries are not used: after a
 /// resumed transfer that fails at once they write the file behind its own half.
 fn download(repo: &ApiRepo, store: &CacheRepo, file: &str) -> Result<PathBuf, ApiError> {
     let mut failed = 0;
     loop {
-        let error = match repo.download(file) {
+        let error = match repo.download_with_progress(file, Breath) {
             Ok(path) => return Ok(path),
             Err(e) => e,
         };

@@ -16,6 +16,8 @@ mod hub;
 mod layers;
 mod mcp;
 mod mcp_client;
+mod mcp_hostile;
+mod mcp_http;
 mod memory;
 mod nf4;
 mod packing;

@@ -1,4 +1,4 @@
-//! The MCP server over stdio: the flagship path, runs that survive either side, hostile clients.
+//! The MCP server over stdio: the flagship path, runs that survive either side, calls that are cancelled.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -26,11 +26,16 @@ fn configure(client: &mut Client, name: &str, steps: u64) -> Value {
     client.call("configure_training_run", request)["run_id"].clone()
 }
 
-/// Whether a process ends soon. A zombie counts as there while a server should have waited for it; one that has been
-/// handed to the system's first process is the system's.
-fn gone(pid: u64) -> bool {
+/// Whether a worker ends soon. A zombie counts as there while a server should have waited for it; one that has been
+/// handed to the system's first process is the system's. The number may belong to another program by now.
+fn gone(pid: u64, desk: &Desk) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(30) {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let ours = String::from_utf8_lossy(&line).contains(&*desk.path().to_string_lossy());
+        if !line.is_empty() && !ours {
+            return true;
+        }
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         let parent = std::fs::read_to_string(format!("/proc/{}/comm", fields[1])).unwrap_or_default();
@@ -163,8 +168,33 @@ fn from_a_project_to_an_exported_model() {
     assert!(loss["difference"]["high"].as_f64() < Some(0.0) && loss["significant"] == true, "{loss}");
 
     let text = client.call("generate_text", with(at(&run_id), json!({"prompt": "add 3 and 3", "temperature": 0, "max_new_tokens": 8})));
-    let export = with(at(&run_id), json!({"export_format": "safetensors", "export_path": "out", "dtype": "f32"}));
-    assert_eq!(client.call("export_model", export)["merged"], true);
+    for (form, more, kind) in [
+        ("huggingface", json!({"quantization": "f32", "export_path": "out"}), "f32"),
+        ("gguf", json!({"quantization": "f16", "export_path": "out.gguf"}), "f16"),
+        ("ollama", json!({"quantization": "f32", "export_path": "ollama"}), "f32"),
+        ("mlx", json!({"export_path": "mlx"}), "as the base"),
+        ("safetensors", json!({"export_path": "adapter", "merge_adapters": false}), "f32"),
+    ] {
+        let request = with(with(at(&run_id), json!({"export_format": form})), more);
+        let exported = client.call("export_model", request.clone());
+        assert_eq!(
+            (exported["merged"].as_bool(), exported["quantization"].as_str()),
+            (Some(request["merge_adapters"].is_null()), Some(kind))
+        );
+        let check = &exported["logit_check"];
+        assert!(check["kl"].as_f64() <= check["kl_allowed"].as_f64() && check["positions"].as_u64() > Some(100), "{form}: {check}");
+        assert_eq!(client.try_call("export_model", request).unwrap_err()["code"], "already_exists");
+    }
+    assert!(desk.path().join("adapter/adapter_config.json").is_file() && desk.path().join("ollama/Modelfile").is_file());
+    for (form, more) in [
+        ("gguf", json!({"quantization": "q99"})),
+        ("zip", json!({})),
+        ("peft", json!({"merge_adapters": true})),
+        ("ollama", json!({"merge_adapters": false})),
+    ] {
+        let request = with(with(at(&run_id), json!({"export_format": form, "export_path": "none"})), more);
+        assert_eq!(client.try_call("export_model", request).unwrap_err()["code"], "invalid_arguments", "{form}");
+    }
     let again = client.call("generate_text", json!({"model": "out", "prompt": "add 3 and 3", "temperature": 0, "max_new_tokens": 8}));
     assert_eq!(text["text"], again["text"]);
 
@@ -279,224 +309,9 @@ fn either_side_may_be_killed_at_any_moment() {
     workers.dedup();
     assert!(workers.len() > 5, "{workers:?}");
     for pid in workers {
-        assert!(gone(pid), "process {pid} is left over");
+        assert!(gone(pid, &desk), "process {pid} is left over");
     }
     assert_eq!(std::fs::read_dir(desk.path().join("cache/queue/cpu")).unwrap().count(), 1, "only the gate is left in the queue");
-    assert!(client.close());
-}
-
-#[test]
-fn http_checks_who_asks() {
-    use std::io::{BufRead, BufReader, Read, Write};
-    let desk = Desk::new();
-    let mut command = desk.command(&["mcp", "--http", "127.0.0.1:0"]);
-    command.env("TALLOW_MCP_TOKEN", "a-token-of-some-length").stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-    let mut server = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("serving on http://").unwrap().strip_suffix("/mcp").unwrap().to_owned();
-    let ask = |path: &str, headers: &[(&str, &str)], body: &str| {
-        let mut stream = std::net::TcpStream::connect(&address).unwrap();
-        let mut request = format!("POST {path} HTTP/1.1\r\nConnection: close\r\nContent-Type: application/json\r\n");
-        request += "Accept: application/json, text/event-stream\r\n";
-        for (name, value) in [("Host", address.as_str()), ("Authorization", "Bearer a-token-of-some-length")] {
-            if !headers.iter().any(|(n, _)| *n == name) {
-                request += &format!("{name}: {value}\r\n");
-            }
-        }
-        headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
-        request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
-        // A server that has seen enough may close before all is written.
-        let _ = stream.write_all(request.as_bytes());
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).unwrap();
-        String::from_utf8_lossy(&head[9..]).into_owned()
-    };
-    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}})
-    .to_string();
-    let own = format!("http://{address}");
-    for (headers, wanted) in [
-        (vec![], "200"),
-        (vec![("Origin", own.as_str())], "200"),
-        (vec![("Origin", "http://evil.example")], "403"),
-        (vec![("Host", "evil.example")], "403"),
-        (vec![("Authorization", "Bearer a-token-of-some-lengtx")], "401"),
-        (vec![("Authorization", "")], "401"),
-    ] {
-        assert_eq!(ask("/mcp", &headers, &hello), wanted, "{headers:?}");
-    }
-    assert_eq!(ask("/", &[], &hello), "404");
-    assert_eq!(ask("/mcp", &[], &"x".repeat(5 << 20)), "413");
-    assert_eq!(ask("/mcp", &[], &hello), "200");
-    server.kill().unwrap();
-    server.wait().unwrap();
-    // Without a token it stays on this machine.
-    let said = desk.run(&["mcp", "--http", "0.0.0.0:0"]);
-    assert_eq!(said.code, 2, "{}", said.err);
-}
-
-/// Texts that have broken parsers, paths and terminals.
-fn nasty() -> Vec<Value> {
-    let long = "x".repeat(200_000);
-    let mut all: Vec<Value> = [
-        "",
-        ".",
-        "..",
-        "../..",
-        "/",
-        "/etc/passwd",
-        "../../../../etc/passwd",
-        "~",
-        "$HOME",
-        "${TEST_API_KEY}",
-        "a\u{0}b",
-        "con",
-        "\u{202e}x",
-        "'; DROP TABLE runs; --",
-        "$(touch hacked)",
-        "`touch hacked`",
-        "| touch hacked",
-        "file:///etc/passwd",
-        "http://169.254.169.254/",
-        "-rf",
-        "--help",
-        "project/../../x",
-        "link",
-        "link/x",
-        "\n\r\t",
-        "{{7*7}}",
-        "%00",
-        "project/runs",
-        "nul\\..\\x",
-    ]
-    .iter()
-    .map(|s| json!(s))
-    .collect();
-    all.extend([
-        json!(long),
-        json!(null),
-        json!(0),
-        json!(-1),
-        json!(1.5),
-        json!(1e308),
-        json!(u64::MAX),
-        json!(true),
-        json!([]),
-        json!({}),
-    ]);
-    all.push(json!({"a": {"b": {"c": vec!["x"; 50]}}}));
-    all
-}
-
-#[test]
-fn hostile_calls_get_clean_errors() {
-    let desk = Desk::new();
-    desk.project(4, "");
-    #[cfg(unix)]
-    std::os::unix::fs::symlink("/etc", desk.path().join("link")).unwrap();
-    let mut client = Client::start(&desk, &["--root", "."]);
-    let listed = client.request("tools/list", json!({}));
-    let tools = listed["result"]["tools"].as_array().unwrap().clone();
-    let before: BTreeSet<String> = desk.files().into_iter().collect();
-    let mut calls = 0;
-    for tool in &tools {
-        let name = tool["name"].as_str().unwrap();
-        let properties: Vec<&String> = tool["inputSchema"]["properties"].as_object().unwrap().keys().collect();
-        let mut ids = Vec::new();
-        for value in nasty() {
-            // Every argument the same nasty thing, and one that does not exist.
-            let all: serde_json::Map<String, Value> = properties.iter().map(|p| ((*p).clone(), value.clone())).collect();
-            if !properties.is_empty() {
-                ids.push(client.send("tools/call", json!({"name": name, "arguments": all})));
-            }
-            ids.push(client.send("tools/call", json!({"name": name, "arguments": {"no_such_argument": value}})));
-        }
-        for id in ids {
-            let answer = client.answer(id).unwrap_or_else(|| panic!("{name}: no answer, the server is gone"));
-            let error = outcome(&answer).expect_err(name);
-            assert!(!error.to_string().contains("sk-very-secret-value"), "{name}: {error}");
-            calls += 1;
-        }
-    }
-    // Good arguments but for one path.
-    let escapes = ["/etc/passwd", "../outside", "link/passwd", "project/../../outside", "link"];
-    for path in escapes {
-        for (tool, arguments) in [
-            ("validate_dataset", json!({"dataset": path})),
-            ("generate_text", json!({"model": path, "prompt": "x"})),
-            ("get_model_info", json!({"model_name": format!("./{path}")})),
-            ("list_runs", json!({"project_path": path})),
-            (
-                "generate_fine_tuning_project",
-                json!({"project_name": "p", "output_dir": path, "base_model": {"type": "custom", "model_id": "embedded"}}),
-            ),
-            (
-                "generate_fine_tuning_project",
-                json!({"project_name": path, "output_dir": ".", "base_model": {"type": "custom", "model_id": "embedded"}}),
-            ),
-            ("configure_training_run", json!({"project_path": "project", "run_name": "x", "training_data": {"train_dataset": path}})),
-            (
-                "configure_training_run",
-                json!({"project_path": "project", "run_name": "x", "training_data": {"train_dataset": "project/data/train.jsonl"},
-                    "override_params": {"base_model.local_path": path}}),
-            ),
-            ("monitor_training_progress", json!({"project_path": "project", "run_id": path})),
-        ] {
-            let error = client.try_call(tool, arguments).expect_err(tool);
-            assert!(!error.to_string().contains("root:"), "{error}");
-            calls += 1;
-        }
-    }
-    // Lines that are no calls. What is no JSON cannot be answered; the server reads on.
-    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
-    let deep_call = format!(
-        "{{\"jsonrpc\":\"2.0\",\"id\":9000001,\"method\":\"tools/call\",\"params\":{{\"name\":\"list_runs\",\"arguments\":{{\"project_path\":{deep}}}}}}}"
-    );
-    for line in [
-        "",
-        "x",
-        "{",
-        "[]",
-        "null",
-        "1e999",
-        "{\"jsonrpc\":\"2.0\"}",
-        "{\"jsonrpc\":\"2.0\",\"id\":9000002,\"method\":1}",
-        &deep,
-        &deep_call,
-    ] {
-        assert!(client.send_line(line));
-    }
-    assert!(client.send_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\xfe\"}"));
-    assert!(client.send_bytes(&vec![b'a'; 5 << 20]));
-    for (method, params) in [
-        ("tools/call", json!({"name": "no_such_tool", "arguments": {}})),
-        ("tools/call", json!({"name": "list_runs", "arguments": [1]})),
-        ("tools/call", json!({})),
-        ("resources/read", json!({"uri": "file:///etc/passwd"})),
-        ("resources/read", json!({"uri": "tallow://datasets/%2Fetc%2Fpasswd"})),
-        ("resources/read", json!({"uri": "tallow://datasets/../../etc/passwd"})),
-        ("resources/read", json!({"uri": "tallow://runs/..%2F..%2Fetc/log"})),
-        ("prompts/get", json!({"name": "debug_training", "arguments": {"run_id": "../../etc"}})),
-        ("prompts/get", json!({"name": "nothing"})),
-        ("no/such/method", json!({})),
-    ] {
-        let answer = client.send(method, params.clone());
-        // A request that is no request of the protocol is answered without its id.
-        if method != "tools/call" || params["arguments"].is_object() {
-            let answer = client.answer(answer).unwrap_or_else(|| panic!("{method} {params}"));
-            assert!(answer.get("error").is_some(), "{method} {params}: {answer}");
-        }
-        calls += 1;
-    }
-    assert!(calls > 600, "{calls}");
-    assert_eq!(client.call("list_runs", json!({"project_path": "project"}))["runs"], json!([]));
-    let after: BTreeSet<String> = desk.files().into_iter().collect();
-    let new: Vec<&String> = after.difference(&before).filter(|f| !f.starts_with("cache/") && !f.starts_with("hf/")).collect();
-    assert!(new.is_empty(), "{new:?}");
-    assert!(!desk.path().parent().unwrap().join("outside").exists());
-    assert!(client.garbage.is_empty(), "{:?}", client.garbage);
     assert!(client.close());
 }
 
@@ -507,4 +322,104 @@ fn a_client_that_goes_away_at_once_is_no_trouble() {
     let mut half = Client::bare(&desk, &[]);
     half.send_bytes(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"meth");
     assert!(half.close());
+}
+
+/// Waits until the server's log has a line of this tool, and gives its outcome.
+fn logged(desk: &Desk, tool: &str) -> String {
+    let begun = Instant::now();
+    loop {
+        let log = std::fs::read_to_string(desk.path().join("mcp.log")).unwrap();
+        let found =
+            log.lines().find_map(|line| line.split_once(&format!(" {tool} ")).map(|(_, rest)| rest.split(' ').next().unwrap().to_owned()));
+        if let Some(outcome) = found {
+            return outcome;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "{tool} goes on: {log}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_cancelled_call_stops_its_work() {
+    let desk = Desk::new();
+    desk.project(3, "");
+    desk.ok(&["bench", "random-model", "15m", "--out", "larger", "--tokenizer", "embedded"]);
+    // Each would take a minute or more.
+    let row = |i: usize| format!("{{\"instruction\": \"say {i}\", \"output\": \"{}\"}}\n", "one two three four five ".repeat(12));
+    let rows: String = (0..200_000).map(row).collect();
+    desk.write("many.jsonl", &rows);
+    let mut client = Client::start(&desk, &["--log", "mcp.log"]);
+    let project =
+        json!({"base_model": {"local_path": "larger"}, "training": {"stage1": {"iterations": 1, "warmup_steps": 0}, "max_seq_length": 32}});
+    let data = json!({"train_dataset": "project/data/train.jsonl"});
+    let run = client.call(
+        "configure_training_run",
+        json!({"project_path": "project", "run_name": "a", "training_data": data, "override_params": project}),
+    )["run_id"]
+        .clone();
+    let trained = client.call("start_training", with(at(&run), json!({"async_mode": false})));
+    assert_eq!(trained["status"], "completed");
+    for (tool, arguments) in [
+        ("validate_dataset", json!({"dataset": "many.jsonl"})),
+        ("dataset_stats", json!({"dataset": "many.jsonl"})),
+        ("configure_training_run", json!({"project_path": "project", "run_name": "b", "training_data": {"train_dataset": "many.jsonl"}})),
+        ("evaluate_model", with(at(&run), json!({"test_dataset": "many.jsonl"}))),
+        (
+            "compare_models",
+            json!({"project_path": "project", "first": {"run_id": run, "base": true}, "second": {"run_id": run},
+            "test_dataset": "many.jsonl", "max_rows": 10000}),
+        ),
+        ("generate_text", json!({"model": "larger", "prompt": "x ".repeat(2000), "max_new_tokens": 8192, "temperature": 0})),
+        ("export_model", with(at(&run), json!({"export_format": "gguf", "quantization": "q2_k", "export_path": "out.gguf"}))),
+    ] {
+        std::fs::write(desk.path().join("mcp.log"), "").unwrap();
+        let id = client.send("tools/call", json!({"name": tool, "arguments": arguments}));
+        std::thread::sleep(Duration::from_millis(100));
+        client.send_line(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}).to_string());
+        assert_eq!(logged(&desk, tool), "cancelled", "{tool}");
+    }
+    let left: Vec<String> = desk.files().into_iter().filter(|f| f.contains("tallow-tmp") || f.starts_with("out.gguf")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(client.call("list_runs", json!({"project_path": "project"}))["runs"].as_array().unwrap().len(), 1);
+    assert!(client.close());
+}
+
+#[test]
+fn a_run_from_the_shell_waits_for_its_turn() {
+    let desk = Desk::new();
+    desk.project(4, "");
+    let mut client = Client::start(&desk, &[]);
+    let run = configure(&mut client, "a", 100_000);
+    client.call("start_training", at(&run));
+    client.until(run.as_str().unwrap(), &["running"]);
+    let mut command = desk.command(&["train", "project", "--name", "shell"]);
+    command.env("TALLOW_CACHE", desk.path().join("cache")).stdout(std::process::Stdio::null());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap())).map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("waiting for the device: 1 before this run")));
+    assert_eq!(client.call("stop_training", with(at(&run), json!({"mode": "cancel"})))["status"], "cancelled");
+    assert!(lines.count() > 0);
+    assert!(child.wait().unwrap().success());
+    assert!(client.close());
+}
+
+#[test]
+fn log_messages_come_from_the_level_that_was_set() {
+    let desk = Desk::new();
+    let mut client = Client::start(&desk, &[]);
+    let said = |client: &mut Client| -> Vec<Value> {
+        client.call("list_supported_models", json!({}));
+        client.try_call("list_runs", json!({"project_path": "nowhere"})).unwrap_err();
+        // Its answer comes after all that went before.
+        client.request("ping", json!({}));
+        let notes = std::mem::take(&mut client.notes).into_iter().filter(|n| n["method"] == "notifications/message");
+        notes.map(|n| json!([n["params"]["level"], n["params"]["data"]["tool"]])).collect()
+    };
+    assert!(said(&mut client).is_empty());
+    assert!(client.request("logging/setLevel", json!({"level": "info"})).get("result").is_some());
+    assert_eq!(said(&mut client), [json!(["info", "list_supported_models"]), json!(["warning", "list_runs"])]);
+    assert!(client.request("logging/setLevel", json!({"level": "warning"})).get("result").is_some());
+    assert_eq!(said(&mut client), [json!(["warning", "list_runs"])]);
+    assert!(client.request("logging/setLevel", json!({"level": "loud"})).get("error").is_some());
+    assert!(client.close());
 }

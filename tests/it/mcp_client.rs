@@ -101,6 +101,20 @@ impl Client {
         None
     }
 
+    /// The next answer that is for no request.
+    pub fn unasked(&mut self) -> Option<Value> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let message = self.message(PATIENCE)?;
+            if message.get("method").is_some() {
+                self.notes.push(message);
+            } else {
+                return Some(message);
+            }
+        }
+        None
+    }
+
     pub fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.send(method, params);
         self.answer(id).unwrap_or_else(|| panic!("no answer to {method}"))
@@ -129,9 +143,31 @@ impl Client {
         }
     }
 
+    /// Closes the end that it writes to.
+    pub fn stop_writing(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Closes the end that it reads from, once the next line has come.
+    pub fn stop_reading(&mut self) {
+        self.lines = channel().1;
+    }
+
+    /// The server's exit code, once it has ended by itself.
+    pub fn ends(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(30) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
     /// Ends the connection as a client does; the server follows by itself.
     pub fn close(mut self) -> bool {
-        self.stdin = None;
+        self.stop_writing();
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             if let Some(status) = self.child.try_wait().unwrap() {

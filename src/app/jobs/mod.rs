@@ -2,20 +2,26 @@
 //!
 //! ```text
 //!   starter (a server)                    worker (this program, `tallow worker RUN`)
-//!   takes job.lock, writes job.json       inherits job.lock: held until it ends, however it ends
-//!   as queued, starts the worker   ───>   waits for its turn at the device, trains, writes how it ended
+//!   takes job.lock, starts the worker ──> inherits job.lock: held until it ends, however it ends
+//!   waits until it says so         <───   writes job.json as queued, with its process
+//!                                         waits for its turn at the device, trains, writes how it ended
 //! ```
 //! Only the holder of `job.lock` writes `job.json`. Whoever finds a job that claims to be under way while nobody holds
 //! the lock knows that its worker is gone, and writes that down. So a server may die and another one take its place: the
 //! worker goes on, and the folder says everything. A wish to stop is a file that the worker looks for.
 
+mod estimate;
 mod progress;
 mod queue;
 mod record;
+mod rows;
 mod start;
 mod worker;
 
-pub use progress::{Metrics, Progress, list, measured, progress, seconds_per_step};
+pub use estimate::{Pace, Work as WorkAhead, pace, seconds_left};
+pub use progress::{Measured, Metrics, Progress, list, measured, progress};
+pub use queue::{Ticket, turn};
 pub use record::{JobRecord, Reason, State, settle, status};
+pub use rows::{Rows, Step};
 pub use start::{Started, Stop, start, stop};
-pub use worker::work;
+pub use worker::{Work, work};

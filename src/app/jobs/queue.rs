@@ -2,13 +2,18 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::atomic;
 use crate::base::error::Fault;
+use crate::train::StopFlag;
+
+/// How often the queue is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A place in the queue; the device is free for the next one when it is dropped, or when its process ends.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub struct Ticket {
     dir: PathBuf,
     path: PathBuf,
     _lock: File,
@@ -54,9 +59,35 @@ impl Ticket {
         Ok(!ahead(&self.dir))
     }
 
+    /// Waits until nobody is before it, and tells how many there are whenever that changes; false when `stop` was raised
+    /// first.
+    pub(super) fn wait(&self, stop: &StopFlag, told: &mut dyn FnMut(usize)) -> Result<bool, Fault> {
+        let mut last = None;
+        while !self.is_first()? {
+            if stop.is_requested() {
+                return Ok(false);
+            }
+            let before = tickets(&self.dir).iter().filter(|(_, path)| *path < self.path).count();
+            if before > 0 && last.replace(before) != Some(before) {
+                told(before);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(true)
+    }
+
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// Takes a place in the device's queue and waits for its turn; `None` when `stop` was raised first.
+///
+/// # Errors
+/// When the queue cannot be written.
+pub fn turn(device: &str, stop: &StopFlag, told: &mut dyn FnMut(usize)) -> Result<Option<Ticket>, Fault> {
+    let ticket = Ticket::take(&queue_dir(device))?;
+    Ok(ticket.wait(stop, told)?.then_some(ticket))
 }
 
 impl Drop for Ticket {

@@ -83,8 +83,11 @@ pub struct Transition {
 pub struct JobRecord {
     /// How it stands.
     pub state: State,
-    /// The worker's process, once it has come up.
+    /// The worker's process, while it is at it.
     pub pid: Option<u32>,
+    /// The process that worked on it last.
+    #[serde(default)]
+    pub worker: Option<u32>,
     /// The only stage to train; `None`: all that are left.
     pub stage: Option<usize>,
     /// Place of its ticket in the queue's order, once it has one.
@@ -100,7 +103,7 @@ const MOST_HISTORY: usize = 100;
 
 impl JobRecord {
     pub(super) fn new() -> Self {
-        Self { state: State::NotStarted, pid: None, stage: None, ticket: None, reason: None, history: Vec::new() }
+        Self { state: State::NotStarted, pid: None, worker: None, stage: None, ticket: None, reason: None, history: Vec::new() }
     }
 
     /// The record of a run; `None` for one that was never a job.
@@ -216,6 +219,7 @@ pub fn settle(run: &RunFolder, how: &str) -> Result<JobRecord, Fault> {
     if lock.is_none() || !job.state.is_active() {
         return Ok(job);
     }
+    job.pid = None;
     if Manifest::read(&run.manifest_path())?.status == Status::Finished {
         job.turn(run, State::Completed, None)?;
     } else {

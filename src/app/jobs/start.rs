@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::record::{JobRecord, State, own, status, wish_path};
 use crate::base::atomic;
@@ -54,21 +55,49 @@ pub fn start(run: &RunFolder, stage: Option<usize>) -> Result<Started, Fault> {
             Fault::new("stage_order", format!("{}: stage 1 is not done", run.id())).hint("start stage 1 first, or leave `stage` out")
         );
     }
-    let (state, job) = status(run)?;
-    if !matches!(state, State::NotStarted | State::Paused | State::Failed) {
+    let startable = |state: State| matches!(state, State::NotStarted | State::Paused | State::Failed);
+    let (state, _) = status(run)?;
+    if !startable(state) {
         return Err(refuse(run, state));
     }
     let Some(lock) = own(run)? else { return Err(refuse(run, State::Running)) };
-    let mut job = job.unwrap_or_else(JobRecord::new);
-    (job.pid, job.ticket, job.stage) = (None, None, stage);
-    let _ = std::fs::remove_file(wish_path(run));
-    job.turn(run, State::Queued, None)?;
-    let child = spawn(run, lock);
-    if let Err(fault) = &child {
-        // The lock went with the failed attempt. If this cannot be written, the next look finds no worker and says so.
-        let _ = super::record::settle(run, &fault.message);
+    // Another server may have been quicker, and its worker may have ended again.
+    if let Some(job) = JobRecord::read(run)?.filter(|job| !startable(job.state)) {
+        return Err(refuse(run, job.state));
     }
-    Ok(Started { child: child? })
+    let _ = std::fs::remove_file(wish_path(run));
+    let mut child = spawn(run, lock, stage)?;
+    wait_for(run, &mut child)?;
+    Ok(Started { child })
+}
+
+/// How long a worker may take to say that it is there.
+const BIRTH: Duration = Duration::from_secs(60);
+
+/// The worker itself writes that the run is queued: a server that is killed meanwhile leaves no word about a worker
+/// that was never there.
+fn wait_for(run: &RunFolder, child: &mut Child) -> Result<(), Fault> {
+    let begun = Instant::now();
+    let gone = |how: String| {
+        let hint = format!("{} may say more", run.path().join("worker.log").display());
+        Err(Fault::new("worker_gone", format!("{}: its worker process {how}", run.id())).hint(hint))
+    };
+    loop {
+        // Asked before the record is read: a worker that has ended by then has written all that it will.
+        let ended = child.try_wait().map_err(|e| Fault::io("wait for", Path::new("the worker"), &e))?;
+        let lifted = JobRecord::read(run)?.is_some_and(|job| job.worker == Some(child.id()));
+        match ended {
+            _ if lifted => return Ok(()),
+            Some(status) => return gone(format!("ended before its work ({status})")),
+            None if begun.elapsed() > BIRTH => {
+                // It has the lock; without its end the run could not be started again.
+                let _ = child.kill();
+                let _ = child.wait();
+                return gone(format!("said nothing for {} seconds", BIRTH.as_secs()));
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 /// This program, also after its file was replaced or removed while it ran.
@@ -79,13 +108,17 @@ fn this_program() -> Result<PathBuf, Fault> {
 }
 
 /// The worker's standard input is the lock: it is held from before the process exists until after it is gone.
-fn spawn(run: &RunFolder, lock: File) -> Result<Child, Fault> {
+fn spawn(run: &RunFolder, lock: File, stage: Option<usize>) -> Result<Child, Fault> {
     let program = this_program()?;
     let log_path = run.path().join("worker.log");
     let log = File::options().create(true).append(true).open(&log_path).map_err(|e| Fault::io("open", &log_path, &e))?;
     let log_too = log.try_clone().map_err(|e| Fault::io("open", &log_path, &e))?;
     let mut command = Command::new(&program);
-    command.arg("worker").arg(run.path()).stdin(Stdio::from(lock)).stdout(log).stderr(log_too);
+    command.arg("worker").arg(run.path()).arg("--owned");
+    if let Some(stage) = stage {
+        command.arg("--stage").arg(stage.to_string());
+    }
+    command.stdin(Stdio::from(lock)).stdout(log).stderr(log_too);
     command.env("NO_COLOR", "1");
     #[cfg(unix)]
     {

@@ -1,6 +1,6 @@
 //! The worker: one run, from its place in the queue to its end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,19 +13,34 @@ use crate::base::error::Fault;
 use crate::runs::{RunFolder, Status};
 use crate::train::StopFlag;
 
-/// How often the queue and the wish to stop are looked at.
+/// How often the wish to stop is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Which run to work on, and how.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// The only stage to train; `None`: all that are left.
+    pub stage: Option<usize>,
+    /// Whether this process was started with the run's lock; by hand it has to take it.
+    pub owned: bool,
+}
 
 /// Works on a run until it is done, stopped or failed; the state stands in its `job.json` before this returns.
 ///
 /// # Errors
-/// What ended the run.
-pub fn work(run: &Path, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Result<State, Fault> {
-    let run = RunFolder::open(&run.canonicalize().map_err(|e| Fault::io("open", run, &e))?)?;
-    // Started by hand it has to take the lock itself; otherwise it was born with it.
-    let _lock = own(&run)?;
+/// What ended the run, or `run_busy` when somebody else is at it.
+pub fn work(work: &Work, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Result<State, Fault> {
+    let run = RunFolder::open(&work.run.canonicalize().map_err(|e| Fault::io("open", &work.run, &e))?)?;
+    let lock = if work.owned { None } else { own(&run)? };
+    if lock.is_none() && !work.owned {
+        return Err(Fault::new("run_busy", format!("{}: another worker is at it", run.id())).hint("stop_training stops it"));
+    }
     let mut job = JobRecord::read(&run)?.unwrap_or_else(JobRecord::new);
-    job.pid = Some(std::process::id());
+    let me = Some(std::process::id());
+    (job.pid, job.worker, job.ticket, job.stage) = (me, me, None, work.stage);
+    job.turn(&run, State::Queued, None)?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -52,16 +67,9 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, on: &mu
     let manifest = run.manifest()?;
     let ticket = Ticket::take(&queue_dir(&Chosen::of(&manifest.config)?.name()))?;
     job.ticket = Some(ticket.name());
-    if job.state == State::Queued {
-        job.write(run)?;
-    } else {
-        job.turn(run, State::Queued, None)?;
-    }
-    while !ticket.is_first()? {
-        if stop.is_requested() {
-            return Ok(stopped(run));
-        }
-        std::thread::sleep(LOOK);
+    job.write(run)?;
+    if !ticket.wait(stop, &mut |_| {})? {
+        return Ok(stopped(run));
     }
     job.turn(run, State::Running, None)?;
     let only_first = job.stage == Some(1) && manifest.config.training.num_stages > 1;
@@ -78,7 +86,7 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, on: &mu
 fn request(run: &RunFolder, stop: &StopFlag) -> TrainRequest {
     let project = run.path().parent().and_then(Path::parent).unwrap_or(run.path());
     let resume = Some(run.path().to_string_lossy().into_owned());
-    TrainRequest { resume, stop: stop.clone(), ..TrainRequest::new(project) }
+    TrainRequest { resume, stop: stop.clone(), has_turn: true, ..TrainRequest::new(project) }
 }
 
 /// A stop without a wish came by a signal: then it can go on.

@@ -9,9 +9,10 @@ use serde_json::json;
 use tallow_kernels::device;
 
 use super::{Happening, TrainReport, TrainRequest};
+use crate::app::device::Chosen;
 use crate::app::eval::{TOKENS_PER_PASS, held_out};
 use crate::app::load::check_vocabulary;
-use crate::app::{plan, prepare};
+use crate::app::{jobs, plan, prepare};
 use crate::base::atomic::{self, AtomicDir};
 use crate::base::clock::now_utc;
 use crate::base::error::Fault;
@@ -72,6 +73,11 @@ pub(super) fn train(
         return Err(Fault::new("base_model_changed", message).hint("bring the old weights back, or start a new run"));
     }
     on(Happening::Run(folder.path()));
+    let chosen = Chosen::of(config)?;
+    let ticket = turn(&chosen, request, on)?;
+    if ticket.is_none() && !request.has_turn {
+        return Session { request, config, folder, manifest, materials, device: Device::Cpu, on }.stopped(None);
+    }
     manifest.status = Status::Running;
     manifest.started_at.get_or_insert_with(now_utc);
     (manifest.finished_at, manifest.error) = (None, None);
@@ -79,7 +85,7 @@ pub(super) fn train(
     manifest.tokenizer_hash = Some(materials.tokenizer.sha256().to_owned());
     manifest.dataset = materials.data.record.clone();
     folder.write_manifest(&manifest)?;
-    let device = crate::app::device::Chosen::of(config)?.open()?;
+    let device = chosen.open()?;
     let mut session = Session { request, config, folder, manifest, materials, device, on };
     let result = session.stages().map_err(|fault| session.explained(fault));
     if let Err(fault) = &result {
@@ -89,6 +95,16 @@ pub(super) fn train(
         let _ = session.folder.write_manifest(&session.manifest);
     }
     result
+}
+
+/// One run at a time uses the device: the others wait, in the order in which they came.
+fn turn(device: &Chosen, request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<Option<jobs::Ticket>, Fault> {
+    if request.has_turn {
+        return Ok(None);
+    }
+    jobs::turn(&device.name(), &request.stop, &mut |before| {
+        on(Happening::Doing(&format!("waiting for the device: {before} before this run")));
+    })
 }
 
 struct Session<'a, 'b> {

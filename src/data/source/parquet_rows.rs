@@ -18,6 +18,7 @@ pub(super) fn read(file: &Arc<str>, path: &Path) -> Result<(Vec<Row>, Vec<RowPro
     let reader = SerializedFileReader::new(opened).map_err(broken)?;
     let mut rows = Vec::new();
     for (i, row) in reader.get_row_iter(None).map_err(broken)?.enumerate() {
+        crate::base::cancel::checkpoint();
         let at = Location { file: file.clone(), line: i as u64 + 1, counts_rows: true };
         let columns = row.map_err(broken)?.into_columns();
         rows.push(Row { fields: columns.into_iter().map(|(name, field)| (name, to_json(&field))).collect(), at });

@@ -1,11 +1,17 @@
 //! The tools, by what they are about.
 
+mod compare;
+mod configure;
 mod data;
+mod evaluate;
+mod export;
+mod generate;
 mod model;
+mod overrides;
+mod plan;
 mod project;
 mod run;
 mod start;
-mod use_model;
 
 use super::tool::{Row, row};
 
@@ -15,16 +21,16 @@ pub(super) fn all() -> Vec<Row> {
         row::<project::Generate>(),
         row::<data::Validate>(),
         row::<data::Stats>(),
-        row::<project::Plan>(),
-        row::<project::Configure>(),
+        row::<plan::Plan>(),
+        row::<configure::Configure>(),
         row::<start::Start>(),
         row::<run::Monitor>(),
         row::<run::Stop>(),
         row::<run::List>(),
-        row::<use_model::Evaluate>(),
-        row::<use_model::Compare>(),
-        row::<use_model::Export>(),
-        row::<use_model::Generate>(),
+        row::<evaluate::Evaluate>(),
+        row::<compare::Compare>(),
+        row::<export::Export>(),
+        row::<generate::Generate>(),
         row::<model::Check>(),
         row::<model::Families>(),
         row::<model::Info>(),

@@ -47,6 +47,7 @@ impl Decoder {
         let pass = Pass { params: &self.params, positions: &positions, cu_seqlens: &boundaries, rope: &rope, dropout_seed: None };
         let mut x = embedding(&self.embedding, ids, self.compute_dtype)?;
         for (layer, c) in self.layers.iter().zip(&cache.layers) {
+            crate::base::cancel::checkpoint();
             x = layer.forward_cached(x, &pass, c, cache.len)?;
         }
         cache.len += n;

@@ -140,6 +140,7 @@ impl Loader<'_> {
     }
 
     pub(super) fn layer(&self, i: usize) -> Result<Layer> {
+        crate::base::cancel::checkpoint();
         let s = self.spec;
         let at = format!("model.layers.{i}");
         let [norm1, norm2] = s.norm_names();

@@ -127,6 +127,7 @@ impl Decoder {
         let pass = Pass { params: &self.params, positions: &positions, cu_seqlens, rope: &rope, dropout_seed: None };
         let mut x = embedding(&self.embedding, ids, self.compute_dtype)?;
         for layer in &self.layers {
+            crate::base::cancel::checkpoint();
             x = layer.forward_plain(x, &pass)?;
         }
         Ok(self.final_norm.forward(&x)?.0)

@@ -113,6 +113,7 @@ fn stream(
     let positions: Vec<Vec<u32>> = passes.iter().map(|p| p.cu_seqlens.windows(2).flat_map(|w| 0..w[1] - w[0]).collect()).collect();
     let mut xs = embed(spec, source, passes)?;
     for i in 0..spec.num_layers {
+        crate::base::cancel::checkpoint();
         let mut layer = loader.layer(i)?;
         let mut params = Params::default();
         for kind in LinearKind::ALL {

@@ -1,0 +1,200 @@
+//! A run's result for other programs, with its proof.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::app::export::{ExportRequest, run as export};
+use crate::app::{formats, outcome};
+use crate::base::cancel;
+use crate::base::error::Fault;
+use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+
+/// Another name of the safetensors layout.
+const HUGGINGFACE: &str = "huggingface";
+
+/// The name of a form; what there is is asked of the export room.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct FormName(String);
+
+impl JsonSchema for FormName {
+    fn schema_name() -> Cow<'static, str> {
+        "FormName".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let all = formats::all();
+        let names: Vec<&str> = all.iter().map(|f| f.name).chain([HUGGINGFACE]).collect();
+        let lines: Vec<String> = all.iter().map(|f| format!("{}: {}", f.name, f.about)).collect();
+        json_schema!({"type": "string", "enum": names, "description": format!("{}; huggingface: the same as safetensors", lines.join("; "))})
+    }
+}
+
+/// The type of the weights.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct TypeName(String);
+
+impl JsonSchema for TypeName {
+    fn schema_name() -> Cow<'static, str> {
+        "TypeName".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let said = |f: &formats::Form| format!("{}: {} (default {})", f.name, f.types.join(" "), f.usual.unwrap_or("the base's own"));
+        let lines: Vec<String> = formats::all().iter().filter(|f| f.types.len() > 1).map(said).collect();
+        json_schema!({"type": "string", "description": format!("Type of the weights. {}", lines.join("; "))})
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportIn {
+    /// The project folder.
+    project_path: String,
+    /// The run.
+    run_id: String,
+    /// What this stage gave; left out: the final result.
+    #[schemars(range(min = 1, max = 2))]
+    stage: Option<u64>,
+    export_format: FormName,
+    quantization: Option<TypeName>,
+    /// File (gguf, gguf-adapter) or folder to make; must not exist.
+    export_path: String,
+    /// true (default): adapter and base as one model. false: the adapter alone, in the form that the same reader takes.
+    merge_adapters: Option<bool>,
+}
+
+/// What was written, read back, against the live model, on prompts that nothing was trained on.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CheckOut {
+    /// Largest difference of a logit.
+    max_abs: f64,
+    /// Mean KL divergence of the next token's distribution, in nats.
+    kl: f64,
+    /// The most that was allowed; beyond it there is no export.
+    kl_allowed: f64,
+    /// Share of positions whose likeliest token is the same.
+    same_top: f64,
+    /// Positions compared.
+    positions: u64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ExportOut {
+    success: bool,
+    export_path: String,
+    export_format: FormName,
+    /// Type of the weights.
+    quantization: String,
+    /// Whether adapter and base were merged.
+    merged: bool,
+    model_size_mb: f64,
+    logit_check: CheckOut,
+    /// Where the reading program differs from what the model's config says.
+    notes: Vec<String>,
+    usage_instructions: String,
+}
+
+/// export_model
+pub(super) struct Export;
+
+impl Tool for Export {
+    const NAME: &'static str = "export_model";
+    const TITLE: &'static str = "Export a run's result";
+    const ABOUT: &'static str = "Write a run's result for other programs: a merged model (safetensors, GGUF, Ollama, MLX) or the adapter \
+        alone. What was written is read back and its logits are compared with the live model's; when they are too far apart there is no \
+        export. Uploading is not in this version.";
+    const HINTS: Hints = Hints::MAKE;
+    const WEIGHT: Weight = Weight::Work;
+    type In = ExportIn;
+    type Out = ExportOut;
+
+    fn call(input: ExportIn, desk: &Desk, call: &Call) -> Result<ExportOut, Fault> {
+        let run = desk.roots.run(&input.project_path, &input.run_id)?;
+        let out = desk.roots.allow(&input.export_path)?;
+        let found = outcome::of_run(&run, input.stage.map(|s| s as usize))?;
+        let name = form(&input.export_format.0, input.merge_adapters)?;
+        let kind = input.quantization.as_ref().map(|t| t.0.as_str());
+        let format = formats::parse(name, kind).map_err(|f| Fault { code: "invalid_arguments", ..f })?;
+        let merged = !formats::all().iter().any(|f| f.adapter == Some(name));
+        let request = ExportRequest {
+            model: found.model.model,
+            revision: found.model.revision,
+            adapter: found.model.adapter,
+            format,
+            out: out.clone(),
+            prompts: None,
+        };
+        let mut told = 0;
+        let report = export(&request, &mut |done, total| {
+            cancel::checkpoint();
+            // A thousand notifications say enough.
+            if done == total || (done - told) * 1000 >= total {
+                told = done;
+                call.tell(done as f64, Some(total as f64), "weights written".into());
+            }
+        })?;
+        let p = &report.proof;
+        Ok(ExportOut {
+            success: true,
+            usage_instructions: usage(name, &request.model, &out),
+            export_path: out.display().to_string(),
+            export_format: FormName(report.format.to_owned()),
+            quantization: report.kind,
+            merged,
+            model_size_mb: report.bytes as f64 / 1e6,
+            logit_check: CheckOut {
+                max_abs: p.max_abs,
+                kl: p.mean_kl,
+                kl_allowed: p.bounds.kl,
+                same_top: p.same_top,
+                positions: p.tokens as u64,
+            },
+            notes: report.notes,
+        })
+    }
+}
+
+/// The form that is meant: without merging, the one that holds the adapter alone.
+fn form(wanted: &str, merge: Option<bool>) -> Result<&'static str, Fault> {
+    let wanted = if wanted == HUGGINGFACE { "safetensors" } else { wanted };
+    let all = formats::all();
+    let form = all.iter().find(|f| f.name == wanted);
+    // Words outside of the schema get the same refusal as a wrong type.
+    let Some(form) = form else { return formats::parse(wanted, None).map(|_| "").map_err(|f| Fault { code: "invalid_arguments", ..f }) };
+    let is_adapter = all.iter().any(|f| f.adapter == Some(form.name));
+    match (merge, form.adapter) {
+        (Some(true), _) if is_adapter => Err(Fault::new("invalid_arguments", format!("{wanted} is the adapter alone"))
+            .hint("leave merge_adapters out, or choose another format")),
+        (Some(false), Some(adapter)) => Ok(adapter),
+        (Some(false), None) if !is_adapter => Err(Fault::new("invalid_arguments", format!("{wanted} takes a merged model only"))
+            .hint("set merge_adapters to true, or choose another format")),
+        _ => Ok(form.name),
+    }
+}
+
+/// How to use it. What is not known better is loaded like any folder.
+fn usage(name: &str, base: &str, out: &Path) -> String {
+    let at = out.display();
+    match name {
+        "gguf" => format!("llama-cli -m {at} -p ... ; or tallow generate --model {at} --prompt ..."),
+        "gguf-adapter" => format!("llama-cli -m BASE.gguf --lora {at} -p ... (the base as GGUF: export {base} without an adapter)"),
+        "ollama" => format!("ollama create my-model -f {at}/Modelfile && ollama run my-model"),
+        "peft" => format!("tallow generate --model {base} --adapter {at} --prompt ... ; peft loads the folder over {base}"),
+        "mlx" => format!("mlx_lm.generate --model {at} --prompt ..."),
+        "mlx-adapter" => format!("mlx_lm.generate --model {base} --adapter-path {at} --prompt ..."),
+        _ => format!("tallow generate --model {at} --prompt ... ; transformers and vLLM load the folder"),
+    }
+}

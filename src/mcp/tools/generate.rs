@@ -1,0 +1,122 @@
+//! Text from a model or from a run's result.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::{generate, load, outcome};
+use crate::base::error::Fault;
+use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight, within};
+
+/// A chat message.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MessageIn {
+    /// system, user or assistant.
+    role: String,
+    content: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GenerateIn {
+    /// Folder, Hub id or `embedded`. This, or project_path and run_id.
+    model: Option<String>,
+    /// A PEFT adapter folder over the model.
+    adapter: Option<String>,
+    /// The project folder of run_id.
+    project_path: Option<String>,
+    /// A run: its final result.
+    run_id: Option<String>,
+    /// The prompt. With a chat template it becomes a user message. This, or messages.
+    prompt: Option<String>,
+    /// Chat messages.
+    messages: Option<Vec<MessageIn>>,
+    /// Default 256.
+    #[schemars(range(min = 1, max = 8192))]
+    max_new_tokens: Option<u64>,
+    /// 0 takes the likeliest token each time. Default 0.7.
+    #[schemars(range(min = 0))]
+    temperature: Option<f64>,
+    /// Sample from the smallest set of tokens with this much probability. Default 0.9.
+    top_p: Option<f64>,
+    /// Seed of the sampling. Default 42.
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct GenerateOut {
+    text: String,
+    prompt_tokens: u64,
+    tokens: u64,
+    tokens_per_second: f64,
+    /// stop_token or max_new_tokens.
+    stop_reason: String,
+}
+
+/// generate_text
+pub(super) struct Generate;
+
+/// Longest prompt, in bytes.
+const MOST_PROMPT_BYTES: usize = 1 << 20;
+
+fn prompt(input: &GenerateIn) -> Result<generate::Input, Fault> {
+    match (&input.prompt, &input.messages) {
+        (Some(text), None) => {
+            within("prompt (its length)", text.len(), 1, MOST_PROMPT_BYTES)?;
+            Ok(generate::Input::Prompt { text: text.clone(), raw: false })
+        }
+        (None, Some(messages)) => {
+            within("messages (their number)", messages.len(), 1, 1000)?;
+            within("messages (their length)", messages.iter().map(|m| m.content.len()).sum(), 0, MOST_PROMPT_BYTES)?;
+            Ok(generate::Input::Messages { messages: json!(messages), tools: Value::Null })
+        }
+        _ => Err(Fault::new("invalid_arguments", "give either `prompt` or `messages`")),
+    }
+}
+
+impl Tool for Generate {
+    const NAME: &'static str = "generate_text";
+    const TITLE: &'static str = "Generate text";
+    const ABOUT: &'static str = "Let a model, or a run's result, answer a prompt or chat messages.";
+    const HINTS: Hints = Hints::LOOK.reaching_out();
+    const WEIGHT: Weight = Weight::Work;
+    type In = GenerateIn;
+    type Out = GenerateOut;
+
+    fn call(input: GenerateIn, desk: &Desk, call: &Call) -> Result<GenerateOut, Fault> {
+        let text = prompt(&input)?;
+        let model = match (&input.model, &input.run_id, &input.project_path) {
+            (Some(name), None, None) => {
+                let adapter = input.adapter.as_ref().map(|a| desk.roots.allow(a)).transpose()?;
+                load::ModelRequest { adapter, ..load::ModelRequest::named(&desk.roots.model(name)?) }
+            }
+            (None, Some(run), Some(project)) if input.adapter.is_none() => outcome::of_run(&desk.roots.run(project, run)?, None)?.model,
+            _ => return Err(Fault::new("invalid_arguments", "give either `model`, or `project_path` and `run_id`")),
+        };
+        let sampling = generate::Sampling {
+            max_new_tokens: within("max_new_tokens", input.max_new_tokens.unwrap_or(256), 1, 8192)? as usize,
+            temperature: within("temperature", input.temperature.unwrap_or(0.7), 0.0, 100.0)?,
+            top_p: within("top_p", input.top_p.unwrap_or(0.9), f64::MIN_POSITIVE, 1.0)?,
+            seed: input.seed.unwrap_or(42),
+        };
+        let most = sampling.max_new_tokens as f64;
+        let mut made = 0.0;
+        let mut go_on = || {
+            made += 1.0;
+            call.tell(made, Some(most), "tokens".into());
+            call.go_on()
+        };
+        let report = generate::run_while(&generate::GenerateRequest { model, input: text, sampling }, &mut go_on)?;
+        if report.stop_reason == "cancelled" {
+            return Err(Fault::new("cancelled", "the call was cancelled"));
+        }
+        Ok(GenerateOut {
+            text: report.text,
+            prompt_tokens: report.prompt_tokens as u64,
+            tokens: report.tokens as u64,
+            tokens_per_second: report.tokens_per_second,
+            stop_reason: report.stop_reason.into(),
+        })
+    }
+}

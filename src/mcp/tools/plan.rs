@@ -1,0 +1,110 @@
+//! What a run will take, before it is made.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::overrides::checked_overrides;
+use crate::app::{configure, plan};
+use crate::base::error::Fault;
+use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::train::MemoryPlan;
+
+/// Memory as it will be used.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PlanOut {
+    /// Most bytes in use at once.
+    peak_bytes: u64,
+    /// Bytes that there are.
+    budget_bytes: u64,
+    /// What is kept between forward and backward.
+    policy: String,
+    /// Most tokens in one pass.
+    tokens_per_pass: u64,
+    /// What the peak consists of, in bytes.
+    parts: Map<String, Value>,
+}
+
+impl From<&MemoryPlan> for PlanOut {
+    fn from(p: &MemoryPlan) -> Self {
+        Self {
+            peak_bytes: p.peak_bytes,
+            budget_bytes: p.budget,
+            policy: match json!(p.policy) {
+                Value::String(word) => word,
+                mixed => mixed.to_string(),
+            },
+            tokens_per_pass: p.tokens_per_pass as u64,
+            parts: p.parts.iter().map(|part| (part.name.clone(), json!(part.bytes))).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlanIn {
+    /// The project folder, or a configuration file.
+    project_path: String,
+    /// Plan this run of the project, with the settings it was configured with.
+    run_id: Option<String>,
+    /// Settings that differ from the project's, as in configure_training_run. Not with run_id.
+    override_params: Option<Map<String, Value>>,
+    /// Plan for this much memory instead of what is free, for example 24GiB.
+    memory: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PlanTrainingOut {
+    /// The base model.
+    model: String,
+    parameters: u64,
+    /// Tokens in one optimiser step.
+    window_tokens: u64,
+    /// Memory as it will be used.
+    memory: PlanOut,
+    /// From measured steps of this project with the same model and step size; left out where there are none.
+    tokens_per_second: Option<f64>,
+    /// From the same steps.
+    predicted_minutes: Option<f64>,
+}
+
+/// plan_training
+pub(super) struct Plan;
+
+impl Tool for Plan {
+    const NAME: &'static str = "plan_training";
+    const TITLE: &'static str = "Plan memory and time";
+    const ABOUT: &'static str = "Predict peak memory by part and choose the fastest plan that fits, without reading the data. A plan that \
+        cannot fit is an error that names settings which would.";
+    const HINTS: Hints = Hints::LOOK.reaching_out();
+    const WEIGHT: Weight = Weight::Work;
+    type In = PlanIn;
+    type Out = PlanTrainingOut;
+
+    fn call(input: PlanIn, desk: &Desk, _: &Call) -> Result<PlanTrainingOut, Fault> {
+        let room = input.memory.as_deref().map(plan::parse_size).transpose()?.map_or(plan::Room::Here, plan::Room::Bytes);
+        let (report, rate) = if let Some(run_id) = &input.run_id {
+            if input.override_params.is_some() {
+                return Err(
+                    Fault::new("invalid_arguments", "a run's settings cannot be overridden").hint("leave out run_id or override_params")
+                );
+            }
+            let config = desk.roots.run(&input.project_path, run_id)?.manifest()?.config;
+            desk.roots.settings(&config)?;
+            (plan::of_config(&config, room)?, configure::rate(&desk.roots.project(&input.project_path)?.root, &config))
+        } else {
+            let project = desk.roots.project(&input.project_path)?;
+            let set = checked_overrides(desk, input.override_params.as_ref())?;
+            let config = configure::settings(&project.config, &set, &|c| desk.roots.settings(c))?;
+            (plan::of_config(&config, room)?, configure::rate(&project.root, &config))
+        };
+        Ok(PlanTrainingOut {
+            model: report.model,
+            parameters: report.parameters,
+            window_tokens: report.window_tokens as u64,
+            memory: PlanOut::from(&report.plan),
+            tokens_per_second: rate.map(|r| r.tokens_per_second),
+            predicted_minutes: rate.map(|r| r.seconds / 60.0),
+        })
+    }
+}

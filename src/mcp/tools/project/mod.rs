@@ -1,0 +1,136 @@
+//! Projects: a form becomes a folder that trains as it stands.
+
+mod form;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::app::project;
+use crate::base::error::Fault;
+use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use form::GenerateIn;
+
+/// Commands of a shell.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::mcp::tools) struct Commands {
+    train: String,
+    evaluate: String,
+    export: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::mcp::tools) struct GenerateOut {
+    success: bool,
+    /// The project folder: what the other tools call project_path.
+    project_path: String,
+    /// What was written, by what it is.
+    project_structure: Map<String, Value>,
+    /// What to do next.
+    next_steps: Vec<String>,
+    /// The same from a shell.
+    command_examples: Commands,
+    /// What the settings ask for and this version does not do.
+    warnings: Vec<String>,
+}
+
+/// generate_fine_tuning_project
+pub(in crate::mcp::tools) struct Generate;
+
+impl Tool for Generate {
+    const NAME: &'static str = "generate_fine_tuning_project";
+    const TITLE: &'static str = "Generate a fine-tuning project";
+    const ABOUT: &'static str = "Make a project folder: config/fine_tuning_config.yaml, README, justfile, .env.example, .mcp.json and \
+        folders for data and runs. It never overwrites. The rows go into data/raw/train.jsonl (split 80/10/10), or are named later in \
+        configure_training_run.";
+    const HINTS: Hints = Hints::MAKE;
+    const WEIGHT: Weight = Weight::Look;
+    type In = GenerateIn;
+    type Out = GenerateOut;
+
+    fn call(input: GenerateIn, desk: &Desk, _: &Call) -> Result<GenerateOut, Fault> {
+        let dir = desk.roots.allow(&input.output_dir)?;
+        let (settings, warnings) = settings(&input, desk)?;
+        let request = project::ProjectRequest { name: input.project_name, dir, settings };
+        // The folder itself must lie below a root too; its name is checked with it.
+        let report = project::run(&request)?;
+        let at = report.project.display();
+        let command_examples = Commands {
+            train: format!("tallow train {at}"),
+            evaluate: format!("cd {at} && tallow eval {} --data FILE", report.result),
+            export: format!("cd {at} && tallow export {} --format gguf --out model.gguf", report.result),
+        };
+        let structure = report.structure.iter().map(|(what, path)| ((*what).to_owned(), json!(path))).collect();
+        Ok(GenerateOut {
+            success: true,
+            project_path: at.to_string(),
+            project_structure: structure,
+            next_steps: report.next,
+            command_examples,
+            warnings,
+        })
+    }
+}
+
+/// The form's answers as keys of the configuration, and what of them will have no effect.
+fn settings(input: &GenerateIn, desk: &Desk) -> Result<(Vec<(String, Value)>, Vec<String>), Fault> {
+    let mut all: Vec<(String, Value)> = Vec::new();
+    let mut warnings = Vec::new();
+    let mut say = |key: &str, value: Value| {
+        if !value.is_null() {
+            all.push((key.to_owned(), value));
+        }
+    };
+    let (base, t, l, d, f) = (&input.base_model, &input.training, &input.lora, &input.dataset, &input.features);
+    say("base_model.type", json!(format!("{:?}", base.family).to_lowercase()));
+    match &base.local_path {
+        Some(path) => say("base_model.local_path", json!(desk.roots.allow(path)?)),
+        None => say("base_model.model_id", json!(desk.roots.model(&base.model_id)?)),
+    }
+    say("base_model.quantization", json!(base.quantization.map(|q| format!("{q:?}").to_lowercase())));
+    say("training.num_stages", json!(t.num_stages));
+    say("training.stage1.iterations", json!(t.stage1_iterations));
+    say("training.stage1.learning_rate", json!(t.learning_rate));
+    say("training.stage1.batch_size", json!(t.batch_size));
+    // Warm-up may not take all iterations.
+    say("training.stage1.warmup_steps", json!(t.stage1_iterations.filter(|n| *n < 100).map(|n| n / 10)));
+    if t.num_stages == Some(2) {
+        say("training.stage2.iterations", json!(t.stage2_iterations));
+        say("training.stage2.learning_rate", json!(t.stage2_learning_rate));
+        say("training.stage2.batch_size", json!(t.batch_size));
+        say("dataset.stage2_path", json!("data/raw/stage2.jsonl"));
+    }
+    let weighting = f.enable_quality_weighting.unwrap_or(true);
+    say("training.quality_weight_multiplier", json!(t.quality_weight_multiplier.filter(|_| weighting)));
+    say("lora.rank", json!(l.rank));
+    say("lora.alpha", json!(l.alpha));
+    say("lora.dropout", json!(l.dropout));
+    say("lora.target_modules", json!(l.target_modules));
+    say("dataset.format", json!(d.format.map(|x| format!("{x:?}").to_lowercase())));
+    say("dataset.quality_field", json!(d.quality_field.as_ref().filter(|_| weighting)));
+    say("dataset.instruction_field", json!(d.instruction_field));
+    say("dataset.output_field", json!(d.output_field));
+    say("dataset.metadata_field", json!(d.metadata_field));
+    say("evaluation.enabled", json!(f.enable_evaluation));
+    say("carbon_tracking.enabled", json!(f.enable_carbontracking.filter(|on| !on)));
+    say("carbon_tracking.project_name", json!(input.integrations.codecarbon_project_name));
+    if f.enable_mlx_optimization == Some(true) {
+        if cfg!(feature = "metal") {
+            say("device", json!("metal"));
+        } else {
+            warnings.push("enable_mlx_optimization: this program is not built for Metal; the device is chosen at run time".into());
+        }
+    }
+    if f.enable_huggingface_upload == Some(true) {
+        warnings.push("enable_huggingface_upload: uploading is not in this version; the setting is left off".into());
+    }
+    if input.integrations.mlflow_tracking_uri.is_some() {
+        say("mlflow.tracking_uri", json!(input.integrations.mlflow_tracking_uri));
+        warnings.push("mlflow_tracking_uri: written down, but MLflow logging is not in this version and is left off".into());
+    }
+    if input.integrations.wandb_project.is_some() {
+        say("wandb.project", json!(input.integrations.wandb_project));
+        warnings.push("wandb_project: written down, but Weights & Biases logging is not in this version and is left off".into());
+    }
+    Ok((all, warnings))
+}
