@@ -188,9 +188,9 @@ pub fn add_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) ->
 /// As [`rms_norm`].
 pub fn add_inplace_rms_norm(x: &Tensor, residual: &Tensor, weight: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
     const OP: &str = "add_inplace_rms_norm";
-    let (_, d) = check(OP, x)?;
+    check(OP, x)?;
     same(OP, "residual", residual, x)?;
-    on_device!(x => crate::cuda::norm::add_inplace_rms_norm(OP, x, residual, &in_f32(OP, "weight", weight, d)?, eps));
+    on_device!(x => crate::cuda::norm::add_inplace_rms_norm(OP, x, residual, &in_f32(OP, "weight", weight, x.dims()[1])?, eps));
     crate::elementwise::add_inplace(x, residual)?;
     rms_norm(x, weight, eps)
 }

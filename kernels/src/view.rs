@@ -63,6 +63,8 @@ macro_rules! on_device {
         if $crate::cuda::takes($t) {
             return $launch;
         }
+        #[cfg(not(any(feature = "cuda", emulator)))]
+        let _ = $t;
     };
 }
 pub(crate) use on_device;

@@ -36,6 +36,7 @@ fn fault(op: &'static str, e: impl std::fmt::Display) -> Error {
 fn driver(op: &'static str) -> impl Fn(DriverError) -> Error {
     move |e| match e.0 {
         sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { op },
+        sys::CUresult::CUDA_ERROR_NO_DEVICE => fault(op, "there is no NVIDIA GPU, or no driver for it"),
         _ => fault(op, e),
     }
 }
