@@ -29,6 +29,10 @@ if ! command -v nvidia-smi > /dev/null || ! nvidia-smi -L 2> /dev/null | grep -q
 fi
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,power.limit --format=csv
 
+# The libraries below look for nvcc on the PATH alone; the program finds the toolkit's libraries as it starts.
+cuda=${CUDA_HOME:-/usr/local/cuda}
+export PATH="$cuda/bin:$PATH" LD_LIBRARY_PATH="$cuda/lib64:${LD_LIBRARY_PATH:-}"
+
 echo "== build"
 cargo build --release --locked --features cuda
 tallow=target/release/tallow

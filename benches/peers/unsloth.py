@@ -32,7 +32,8 @@ args = parser.parse_args()
 if args.engine == "unsloth":
     import unsloth  # noqa: F401  (before transformers: it replaces parts of it)
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig
+import transformers
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, PreTrainedTokenizerFast
 
 SHAPES = {  # hidden, layers, heads, kv heads, intermediate, tied
     "1b": (2048, 16, 32, 8, 8192, True),
@@ -43,16 +44,33 @@ VOCABULARY = 128256
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
+def tokenizer():
+    """One that an engine can load beside the model; the rows are numbers already."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "<pad>": 1, "</s>": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", pad_token="<pad>", eos_token="</s>")
+
+
+def rope():
+    """The base of the rotations, by the name that this version of transformers has for it."""
+    if int(transformers.__version__.split(".")[0]) >= 5:
+        return {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}}
+    return {"rope_theta": 500000.0}
+
+
 def write_model(folder):
     """A model folder with random bf16 weights, made on the GPU."""
     hidden, layers, heads, kv, intermediate, tied = SHAPES[args.shape]
     config = LlamaConfig(
         hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv, intermediate_size=intermediate,
-        vocab_size=VOCABULARY, tie_word_embeddings=tied, max_position_embeddings=131072, rope_theta=500000.0,
+        vocab_size=VOCABULARY, tie_word_embeddings=tied, max_position_embeddings=131072, **rope(),
     )
     with torch.device("cuda"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     del model
     torch.cuda.empty_cache()
 
