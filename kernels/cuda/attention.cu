@@ -181,5 +181,5 @@ __device__ __forceinline__ void attention_forward(const bf16* q, const bf16* k, 
 TALLOW_ATTENTION(64, 128, 64, 4)
 TALLOW_ATTENTION(80, 128, 64, 4)
 TALLOW_ATTENTION(96, 128, 64, 4)
-TALLOW_ATTENTION(128, 128, 64, 4)
+TALLOW_ATTENTION(128, 128, 32, 4)
 TALLOW_ATTENTION(256, 64, 64, 4)

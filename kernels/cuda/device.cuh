@@ -69,6 +69,17 @@ __device__ __forceinline__ void load(const bf16* from, float (&x)[8]) {
     }
 }
 
+// f32 values that belong to the elements of one 16-byte access of T.
+template <typename T> __device__ __forceinline__ void load_f32(const float* from, float (&x)[LANES<T>]) {
+#pragma unroll
+    for (int i = 0; i < LANES<T>; i += 4) {
+        float four[4];
+        load(from + i, four);
+#pragma unroll
+        for (int j = 0; j < 4; j++) x[i + j] = four[j];
+    }
+}
+
 // Two f32 rounded to bf16 in one word, the first in the low half.
 __device__ __forceinline__ u32 pair(float low, float high) {
     return (u32)__bfloat16_as_ushort(__float2bfloat16_rn(low)) | ((u32)__bfloat16_as_ushort(__float2bfloat16_rn(high)) << 16);

@@ -32,17 +32,6 @@ template <typename T> __device__ __forceinline__ void dropout(const T* x, T* out
     for (u64 i = whole * N + first; i < n; i += all) out[i] = down<T>(up(x[i]) * factor(seed, i, p, keep));
 }
 
-// f32 values that belong to the elements of one 16-byte access of T.
-template <typename T> __device__ __forceinline__ void load_f32(const float* from, float (&x)[LANES<T>]) {
-#pragma unroll
-    for (int i = 0; i < LANES<T>; i += 4) {
-        float four[4];
-        load(from + i, four);
-#pragma unroll
-        for (int j = 0; j < 4; j++) x[i + j] = four[j];
-    }
-}
-
 template <typename T> __device__ __forceinline__ void add_dropped(T* to, const float* from, u64 n, u64 seed, float p, float keep) {
     constexpr int N = LANES<T>;
     const u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x, all = (u64)gridDim.x * blockDim.x;

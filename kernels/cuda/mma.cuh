@@ -17,8 +17,10 @@ namespace tallow {
 
 #ifdef TALLOW_EMULATE
 
-inline void ldmatrix_x4(u32 (&r)[4], const void* row) { emulate::load_matrix(r, row, 4, false); }
-inline void ldmatrix_x4_trans(u32 (&r)[4], const void* row) { emulate::load_matrix(r, row, 4, true); }
+typedef u64 SharedAddress;
+inline SharedAddress shared_address(const void* p) { return reinterpret_cast<u64>(p); }
+inline void ldmatrix_x4(u32 (&r)[4], SharedAddress row) { emulate::load_matrix(r, reinterpret_cast<const void*>(row), 4, false); }
+inline void ldmatrix_x4_trans(u32 (&r)[4], SharedAddress row) { emulate::load_matrix(r, reinterpret_cast<const void*>(row), 4, true); }
 inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     const u32 b[2] = {b0, b1};
     emulate::mma_bf16(d, a, b);
@@ -28,30 +30,40 @@ inline void cp_async4(void* to, const void* from, bool valid) { emulate::copy_as
 inline void cp_async_commit() { emulate::copy_commit(); }
 template <int N> inline void cp_async_wait() { emulate::copy_wait(N); }
 inline float exp2_fast(float x) { return exp2f(x); }
+inline int lane_here() { return threadIdx.x % WARP; }
 
 #else
 
-__device__ __forceinline__ u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+typedef u32 SharedAddress;
+// This thread's lane, hidden from the compiler: addresses made of it are made where they are used. Made before a loop and kept,
+// as the compiler would have it, they push sums out of registers.
+__device__ __forceinline__ int lane_here() {
+    int l = threadIdx.x % WARP;
+    asm volatile("" : "+r"(l));
+    return l;
+}
+
+__device__ __forceinline__ SharedAddress shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
 
 // Four 8 x 8 matrices of 16-bit elements; lane 8 m + i gives the address of row i of matrix m.
-__device__ __forceinline__ void ldmatrix_x4(u32 (&r)[4], const void* row) {
+__device__ __forceinline__ void ldmatrix_x4(u32 (&r)[4], SharedAddress row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row))
+                 : "r"(row)
                  : "memory");
 }
-__device__ __forceinline__ void ldmatrix_x4_trans(u32 (&r)[4], const void* row) {
+__device__ __forceinline__ void ldmatrix_x4_trans(u32 (&r)[4], SharedAddress row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row))
+                 : "r"(row)
                  : "memory");
 }
 
-// d += a b.
+// d += a b. Volatile: all lanes of a warp take part, so it must not be moved into a branch.
 __device__ __forceinline__ void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // 16 bytes into shared memory, or zeros where the source is not valid (it is not read then).
@@ -97,6 +109,13 @@ template <int D> struct Tile {
         return tile + (row * STRIDE + (PERMUTED ? chunk ^ (row & 7) : chunk)) * 8;
     }
 
+    // Where chunk 2 k + half of a row lies; half is 0 or 1. The permutation is an exclusive or of address bits 4 to 6 (tiles begin
+    // at multiples of 128 bytes), so k costs one operation and a constant.
+    __device__ static __forceinline__ SharedAddress along(bf16* tile, int row, int half, int k) {
+        const SharedAddress first = shared_address(at(tile, row, half));
+        return PERMUTED ? (first ^ (2 * k % 8 * 16)) + 2 * k / 8 * 128 : first + 32 * k;
+    }
+
     // Rows first .. first + ROWS of a matrix whose rows lie `stride` apart; zeros from row `end` on. Asynchronous.
     template <int ROWS, int THREADS>
     __device__ static __forceinline__ void fetch(bf16* tile, const bf16* from, u64 stride, int first, int end) {
@@ -111,18 +130,18 @@ template <int D> struct Tile {
 
     // Rows `row` .. + 16, columns 16 k .. + 16, as the a operand.
     __device__ static __forceinline__ void a(u32 (&f)[4], bf16* tile, int row, int k) {
-        const int l = threadIdx.x % WARP;
-        ldmatrix_x4(f, at(tile, row + l % 16, 2 * k + l / 16));
+        const int l = lane_here();
+        ldmatrix_x4(f, along(tile, row + l % 16, l / 16, k));
     }
     // Rows `row` .. + 16 as 16 columns of b (f0 f1 the first eight), columns 16 k .. + 16 as its k.
     __device__ static __forceinline__ void b_rows(u32 (&f)[4], bf16* tile, int row, int k) {
-        const int l = threadIdx.x % WARP;
-        ldmatrix_x4(f, at(tile, row + l % 8 + l / 16 * 8, 2 * k + l / 8 % 2));
+        const int l = lane_here();
+        ldmatrix_x4(f, along(tile, row + l % 8 + l / 16 * 8, l / 8 % 2, k));
     }
     // Rows `row` .. + 16 as k, columns 16 n .. + 16 as 16 columns of b.
     __device__ static __forceinline__ void b_columns(u32 (&f)[4], bf16* tile, int row, int n) {
-        const int l = threadIdx.x % WARP;
-        ldmatrix_x4_trans(f, at(tile, row + l % 16, 2 * n + l / 16));
+        const int l = lane_here();
+        ldmatrix_x4_trans(f, along(tile, row + l % 16, l / 16, n));
     }
 
     // A warp's 16 rows of sums, times `factor` (rows g and g + 8), into its own rows of the tile and from there to memory in

@@ -60,10 +60,11 @@ __device__ __forceinline__ void rms_norm(const T* x, const T* residual, const fl
     if (threadIdx.x == 0) rstd[row] = r;
     if (wide) {
         pieces(d, N, [&](int i) {
-            float v[N];
+            float v[N], ws[N];
             load(s + at + i, v);
+            load_f32<T>(w + i, ws);
 #pragma unroll
-            for (int j = 0; j < N; j++) v[j] = v[j] * r * w[i + j];
+            for (int j = 0; j < N; j++) v[j] = v[j] * r * ws[j];
             store(y + at + i, v);
         });
     } else {
@@ -83,11 +84,12 @@ __device__ __forceinline__ void rms_norm_backward(const T* dy, const T* x, const
     float dot = 0.f;
     if (live && wide) {
         pieces(d, N, [&](int i) {
-            float v[N], g[N];
+            float v[N], g[N], ws[N];
             load(x + at + i, v);
             load(dy + at + i, g);
+            load_f32<T>(w + i, ws);
 #pragma unroll
-            for (int j = 0; j < N; j++) dot += g[j] * w[i + j] * v[j];
+            for (int j = 0; j < N; j++) dot += g[j] * ws[j] * v[j];
         });
     } else if (live) {
         pieces(d, 1, [&](int i) { dot += up(dy[at + i]) * w[i] * up(x[at + i]); });
@@ -97,11 +99,12 @@ __device__ __forceinline__ void rms_norm_backward(const T* dy, const T* x, const
     const float r = rstd[row], c = dot * r * r * r / d;
     if (wide) {
         pieces(d, N, [&](int i) {
-            float v[N], g[N];
+            float v[N], g[N], ws[N];
             load(x + at + i, v);
             load(dy + at + i, g);
+            load_f32<T>(w + i, ws);
 #pragma unroll
-            for (int j = 0; j < N; j++) g[j] = g[j] * w[i + j] * r - v[j] * c;
+            for (int j = 0; j < N; j++) g[j] = g[j] * ws[j] * r - v[j] * c;
             if (residual) {
                 load(residual + at + i, v);
 #pragma unroll

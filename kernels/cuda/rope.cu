@@ -13,18 +13,20 @@ __device__ __forceinline__ void rope(T* q, T* k, const u32* positions, const flo
     const u64 token = blockIdx.x;
     const float* c = cosines + (u64)positions[token] * half;
     const float* s = sines + (u64)positions[token] * half;
-    const bool wide = half % N == 0 && aligned(q) && aligned(k);
+    const bool wide = half % N == 0 && aligned(q) && aligned(k) && aligned(cosines) && aligned(sines);
     const int width = wide ? N : 1, per_head = half / width;
     for (int item = threadIdx.x; item < (q_heads + k_heads) * per_head; item += blockDim.x) {
         const int head = item / per_head, i = item % per_head * width;
         T* x = head < q_heads ? q + (token * q_heads + head) * 2 * half : k + (token * k_heads + head - q_heads) * 2 * half;
         if (wide) {
-            float a[N], b[N];
+            float a[N], b[N], cs[N], ss[N];
             load(x + i, a);
             load(x + half + i, b);
+            load_f32<T>(c + i, cs);
+            load_f32<T>(s + i, ss);
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                const float ca = c[i + j], sa = s[i + j] * sign, first = a[j];
+                const float ca = cs[j], sa = ss[j] * sign, first = a[j];
                 a[j] = first * ca - b[j] * sa;
                 b[j] = b[j] * ca + first * sa;
             }

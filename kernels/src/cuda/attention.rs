@@ -31,7 +31,8 @@ fn elements(rows: usize, dim: usize) -> usize {
 /// (queries of a tile, bytes of shared memory) of the forward kernel.
 fn forward_shape(dim: usize) -> (usize, usize) {
     let rows = if dim == 256 { 64 } else { 128 };
-    (rows, 2 * elements(rows + 2 * 64, dim))
+    let keys = if dim == 128 { 32 } else { 64 };
+    (rows, 2 * elements(rows + 2 * keys, dim))
 }
 
 /// Bytes of shared memory of the two backward kernels. With a head dim of 256 a warp's rows do not fit its registers: one
@@ -55,6 +56,19 @@ fn tiles(lengths: impl Iterator<Item = usize>, rows: usize, work: impl Fn(usize,
     }
     all.sort_by_key(|t| std::cmp::Reverse(t.0));
     all.iter().flat_map(|t| [t.1, t.2]).collect()
+}
+
+/// How many tiles a table lists, as a dimension of the grid.
+fn tile_count(op: &'static str, table: &Tensor) -> Result<u32> {
+    const MOST: usize = 65_535;
+    let count = table.elem_count() / 2;
+    if count <= MOST {
+        return Ok(count as u32);
+    }
+    Err(Error::Value {
+        op,
+        message: format!("{count} tiles of queries in one pass, a GPU takes {MOST}: use a smaller batch or shorter rows"),
+    })
 }
 
 fn spans(call: &Call, device: &Device) -> Result<Tensor> {
@@ -114,7 +128,7 @@ pub(crate) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, call
         args.push(span(op, "tiles", &list, DType::U32)?.into());
         args.extend(shape(call, rows, false));
         let kernel = Kernel::new(op, "attention", format!("attention_forward_d{}", call.dim), call.heads, THREADS);
-        let grid = [call.heads as u32, (list.elem_count() / 2) as u32, 1];
+        let grid = [call.heads as u32, tile_count(op, &list)?, 1];
         // SAFETY: the spans lie within q and k, which the caller has checked; tiles within their sequences.
         unsafe { Kernel { grid, shared: shared as u32, ..kernel }.launch(device, &args)? };
     } else {
@@ -159,7 +173,7 @@ pub(crate) fn backward(
         let q_tiles = upload(&tiles(lengths(), TILE, |_, first| (first + TILE).min(call.window.saturating_add(TILE))), device)?;
         let left = |s: usize, first: usize| (call.spans[s].2 - first).min(call.window.saturating_add(TILE));
         let kv_tiles = upload(&tiles(lengths(), TILE, left), device)?;
-        let (q_count, kv_count) = ((q_tiles.elem_count() / 2) as u32, (kv_tiles.elem_count() / 2) as u32);
+        let (q_count, kv_count) = (tile_count(op, &q_tiles)?, tile_count(op, &kv_tiles)?);
         for_q.push(span(op, "tiles", &q_tiles, DType::U32)?.into());
         for_q.extend(shape(call, rows, false));
         for_kv.push(span(op, "tiles", &kv_tiles, DType::U32)?.into());

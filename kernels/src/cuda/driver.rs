@@ -58,7 +58,8 @@ fn poisoned<T>(_: T) -> Error {
 
 /// How many devices the driver shows; an error says why there is none.
 pub(crate) fn count() -> Result<usize> {
-    // Without a driver library the first call may panic inside the loader.
+    // A build that links the toolkit's libraries does not start without the driver's, and then this is not reached. Where the
+    // driver is loaded as the program runs, the first call panics if its library is missing or older than this build.
     let count = std::panic::catch_unwind(CudaContext::device_count).map_err(|_| fault("cuda", "the driver cannot be loaded"))?;
     Ok(count.map_err(driver("cuda"))?.max(0) as usize)
 }
@@ -151,6 +152,8 @@ pub(crate) fn identity(ordinal: usize) -> Result<(String, (i32, i32), u64)> {
 
 impl Gpu {
     fn function(&self, k: &Kernel) -> Result<CudaFunction> {
+        // Loading a module and setting attributes work on this thread's context.
+        self.device.cuda_stream().context().bind_to_thread().map_err(driver(k.op))?;
         let mut functions = self.functions.lock().map_err(poisoned)?;
         if let Some(f) = functions.get(&k.name) {
             return Ok(f.clone());

@@ -3,25 +3,28 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::gemm::{Gemm, Side};
-use super::memory::{Span, empty, scratch, span};
+use super::memory::{empty, span, with_scratch};
 use super::{elementwise, quant};
 use crate::Result;
 use crate::weight::Weight;
 
-/// The weight `[out, in]` in `dtype`: its own memory, or decoded into scratch memory until the next call.
-fn dense(op: &'static str, w: &Weight, dtype: DType, device: &Device) -> Result<Side> {
-    let bytes = w.out_features() * w.in_features() * dtype.size_in_bytes();
-    let decoded = |decode: &dyn Fn(Span) -> Result<()>| {
-        let to = scratch(bytes, device)?;
-        decode(to)?;
-        Ok(Side::new(to, dtype))
-    };
-    match w {
-        Weight::Dense(t) if t.dtype() == dtype => Ok(Side::new(span(op, "weight", t, dtype)?, dtype)),
-        Weight::Dense(t) => decoded(&|to| elementwise::convert(op, t, to)),
-        Weight::Nf4(w) => decoded(&|to| quant::nf4(op, w, to, dtype)),
-        Weight::Q8(w) => decoded(&|to| quant::q8(op, w, to, dtype)),
+/// Gives `multiply` the weight `[out, in]` in `dtype`: its own memory, or decoded into scratch memory, which is this call's until
+/// `multiply` has queued its product.
+fn with_dense(op: &'static str, w: &Weight, dtype: DType, device: &Device, multiply: impl FnOnce(Side) -> Result<()>) -> Result<()> {
+    if let Weight::Dense(t) = w
+        && t.dtype() == dtype
+    {
+        return multiply(Side::new(span(op, "weight", t, dtype)?, dtype));
     }
+    let bytes = w.out_features() * w.in_features() * dtype.size_in_bytes();
+    with_scratch(bytes, device, |to| {
+        match w {
+            Weight::Dense(t) => elementwise::convert(op, t, to)?,
+            Weight::Nf4(w) => quant::nf4(op, w, to, dtype)?,
+            Weight::Q8(w) => quant::q8(op, w, to, dtype)?,
+        }
+        multiply(Side::new(to, dtype))
+    })
 }
 
 /// `y = x Wᵀ`.
@@ -30,9 +33,9 @@ pub(crate) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -
     let (n, k) = (w.out_features(), w.in_features());
     let y = empty((tokens, n), dtype, device)?;
     let (a, c) = (Side::new(span(op, "x", x, dtype)?, dtype), Side::new(span(op, "y", &y, dtype)?, dtype));
-    let b = dense(op, w, dtype, device)?.t();
+    let gemm = Gemm { op, m: tokens, n, k, alpha: 1.0, beta: 0.0 };
     // SAFETY: the operands have these sizes; y is new.
-    unsafe { Gemm { op, m: tokens, n, k, alpha: 1.0, beta: 0.0 }.launch(device, a, b, c)? };
+    with_dense(op, w, dtype, device, |b| unsafe { gemm.launch(device, a, b.t(), c) })?;
     Ok(y)
 }
 
@@ -45,10 +48,9 @@ pub(crate) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: 
         None => empty((tokens, n), dtype, device)?,
     };
     let (a, c) = (Side::new(span(op, "dy", dy, dtype)?, dtype), Side::new(span(op, "dx", &dx, dtype)?, dtype));
-    let b = dense(op, w, dtype, device)?;
-    let beta = if onto.is_some() { 1.0 } else { 0.0 };
+    let gemm = Gemm { op, m: tokens, n, k, alpha: 1.0, beta: if onto.is_some() { 1.0 } else { 0.0 } };
     // SAFETY: the operands have these sizes; the caller's dx is apart from dy and w.
-    unsafe { Gemm { op, m: tokens, n, k, alpha: 1.0, beta }.launch(device, a, b, c)? };
+    with_dense(op, w, dtype, device, |b| unsafe { gemm.launch(device, a, b, c) })?;
     Ok(dx)
 }
 

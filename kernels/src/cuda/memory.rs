@@ -105,7 +105,7 @@ pub(crate) struct Kept {
 }
 
 /// Small host arrays that the same step uploads again and again (positions, sequence ends, tables of addresses).
-const UPLOADS: usize = 24;
+const UPLOADS: usize = 96;
 
 fn kept<R>(device: &Device, f: impl FnOnce(&Kept) -> Result<R>) -> Result<R> {
     match device {
@@ -144,12 +144,12 @@ pub(crate) fn upload<T: crate::view::Element>(values: &[T], device: &Device) -> 
     })
 }
 
-/// The device's one buffer for a decoded weight, of at least so many bytes. What is queued on the stream uses it in order;
-/// a second call takes it away from the first.
+/// Gives `f` the device's one buffer for a decoded weight, of at least so many bytes. The buffer is locked until `f` returns:
+/// what one thread queues to fill and to use it is not parted by another's. On the stream everything then runs in order.
 ///
 /// # Errors
-/// When the device has no memory for it.
-pub(crate) fn scratch(bytes: usize, device: &Device) -> Result<Span> {
+/// When the device has no memory for it; those of `f`.
+pub(crate) fn with_scratch<R>(bytes: usize, device: &Device, f: impl FnOnce(Span) -> Result<R>) -> Result<R> {
     kept(device, |kept| {
         let mut scratch = kept.scratch.lock().map_err(poisoned)?;
         if scratch.as_ref().is_none_or(|t| t.elem_count() < bytes) {
@@ -158,6 +158,6 @@ pub(crate) fn scratch(bytes: usize, device: &Device) -> Result<Span> {
             *scratch = Some(empty(bytes.next_multiple_of(1 << 20), DType::U8, device)?);
         }
         let Some(t) = scratch.as_ref() else { return Err(poisoned(())) };
-        Ok(Span { bytes, ..span("scratch", "buffer", t, DType::U8)? })
+        f(Span { bytes, ..span("scratch", "buffer", t, DType::U8)? })
     })
 }

@@ -48,3 +48,19 @@ fn attention_from_a_cache() {
         }
     }
 }
+
+#[cfg(emulator)]
+#[test]
+fn more_tiles_than_a_grid_takes_are_refused() {
+    use candle_core::{DType, Device, Tensor};
+    let tokens = 65_536;
+    let ends: Vec<u32> = (0..=tokens as u32).collect();
+    let x = Tensor::zeros((tokens, 1, 64), DType::BF16, &Device::Cpu).unwrap();
+    let lse = Tensor::zeros((1, tokens), DType::F32, &Device::Cpu).unwrap();
+    let (forward, backward) = tallow_kernels::emulator::emulated(0, || {
+        (attention(&x, &x, &x, &ends, None, 1.0), attention_backward(&x, &x, &x, &x, &x, &lse, &ends, None, 1.0))
+    });
+    for e in [forward.unwrap_err(), backward.unwrap_err()] {
+        assert!(e.to_string().contains("65536 tiles"), "{e}");
+    }
+}

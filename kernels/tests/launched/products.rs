@@ -56,6 +56,21 @@ fn products_of_every_weight() {
     }
 }
 
+/// Decoding and the product are two launches over one buffer: another thread's must not come between them.
+#[test]
+fn products_of_many_threads() {
+    let sizes = [(8, 64), (64, 96), (33, 128), (17, 200)];
+    std::thread::scope(|s| {
+        for (out, inp) in sizes {
+            s.spawn(move || {
+                for _ in 0..20 {
+                    agree_in("matmul", DType::F32, |i| weights(out, inp, i)?.iter().map(|w| matmul(&i.x(&[3, inp], 1), w)).collect());
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn lora_with_and_without_dropout() {
     for (tokens, out, inp, rank) in [(1, 8, 16, 4), (5, 33, 65, 3), (37, 48, 96, 16)] {
