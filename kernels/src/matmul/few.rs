@@ -12,8 +12,8 @@ use crate::view::SharedMut;
 
 /// The most rows of x.
 pub(crate) const MOST: usize = 4;
-/// Bytes of the weight that are worth a task of their own.
-const TASK: usize = 1 << 17;
+/// Elements of the weight that are worth a task of their own: a few microseconds.
+const TASK: usize = 1 << 15;
 
 /// Where the sums go: `y = alpha * sum` or `y += alpha * sum`.
 #[derive(Debug, Clone, Copy)]
@@ -25,16 +25,6 @@ pub(crate) struct Into {
 /// Whether [`product`] takes it.
 pub(crate) fn suits(tokens: usize, w: &Rows, width: usize) -> bool {
     tokens <= MOST && width > 0 && (!matches!(w, Rows::Nf4 { .. }) || width.is_multiple_of(BLOCK))
-}
-
-/// Bytes of one row of the weight.
-fn row_bytes(w: &Rows, width: usize) -> usize {
-    match w {
-        Rows::F32(_) => 4 * width,
-        Rows::Bf16(_) => 2 * width,
-        Rows::Nf4 { .. } => width / 2,
-        Rows::Q8 { .. } => width,
-    }
 }
 
 /// `y = x Wᵀ` for x `[tokens, width]`, at most [`MOST`] rows, W `[n, width]`, y `[tokens, n]`.
@@ -50,9 +40,9 @@ pub(crate) fn product<X: Real, Y: Real>(x: &[X], tokens: usize, w: Rows, n: usiz
     #[cfg(target_arch = "x86_64")]
     if super::packed::available() {
         let x = super::dots::Prepared::new(x, tokens, &w, width);
-        return in_tasks(n, row_bytes(&w, width), |first, count| x.rows(w, first, count, sink));
+        return in_tasks(n, width, |first, count| x.rows(w, first, count, sink));
     }
-    in_tasks(n, row_bytes(&w, width), |first, count| {
+    in_tasks(n, width, |first, count| {
         let mut row = vec![0f32; width];
         for r in first..first + count {
             for token in 0..tokens {
@@ -62,13 +52,15 @@ pub(crate) fn product<X: Real, Y: Real>(x: &[X], tokens: usize, w: Rows, n: usiz
     });
 }
 
-/// Runs `work(first row, rows)` over `n` rows, in parallel where there is enough of it.
-fn in_tasks(n: usize, bytes: usize, work: impl Fn(usize, usize) + Sync) {
-    let rows = (TASK / bytes.max(1)).max(1).next_multiple_of(4);
+/// Runs `work(first row, rows)` over `n` rows of `width`, in parallel where there is enough of it: in equal parts, two for
+/// each thread at most.
+fn in_tasks(n: usize, width: usize, work: impl Fn(usize, usize) + Sync) {
+    let tasks = (n * width / TASK).clamp(1, 2 * rayon::current_num_threads());
+    let rows = n.div_ceil(tasks).next_multiple_of(4);
     if n <= rows {
         return work(0, n);
     }
-    (0..n.div_ceil(rows)).into_par_iter().for_each(|i| work(i * rows, rows.min(n - i * rows)));
+    (0..n.div_ceil(rows)).into_par_iter().with_max_len(1).for_each(|i| work(i * rows, rows.min(n - i * rows)));
 }
 
 fn dot_row<T: Real>(x: &[T], w: &Rows, row: usize, buffer: &mut [f32]) -> f32 {
