@@ -6,6 +6,7 @@ mod bad_models;
 mod commands;
 mod data;
 mod documents;
+mod estimate;
 mod export;
 mod golden;
 mod gradients;
