@@ -56,7 +56,7 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
     let tokenizer = TextTokenizer::load(&path)?;
     let data = prepare::data(&config, &tokenizer)?;
     let plan = plan::for_run(&config, &spec, data.train.counts.lengths.max as usize, plan::Room::Here)?;
-    let seconds = rate(&project.root, &config).map(|r| r.seconds);
+    let seconds = rate(&project.root, &config, &data.record).map(|r| r.seconds);
     let folder = RunFolder::create(&project.runs, &request.name, &config)?;
     let mut manifest = Manifest::read(&folder.manifest_path())?;
     manifest.dataset = data.record.clone();
@@ -112,15 +112,15 @@ pub struct Rate {
     pub seconds: f64,
 }
 
-/// From the newest run of a project with the same model and step size; `None` where there is none.
-pub fn rate(root: &Path, config: &RunConfig) -> Option<Rate> {
+/// From the newest run of a project with the same model and step size; `None` where there is none. Evaluations are
+/// counted as far as the data is known.
+pub fn rate(root: &Path, config: &RunConfig, data: &DatasetRecord) -> Option<Rate> {
     let size = step_size(config);
-    let steps = config.training.stage1.iterations + if config.training.num_stages == 2 { config.training.stage2.iterations } else { 0 };
     runs::list(root).ok()?.into_iter().find_map(|summary| {
         let run = RunFolder::open(&summary.path).ok()?;
         let manifest = Manifest::read(&run.manifest_path()).ok()?;
         let measured = (step_size(&manifest.config) == size).then(|| jobs::measured(&run)).flatten()?;
-        let step = measured.pace.step;
-        Some(Rate { tokens_per_second: measured.tokens_step / step, seconds: step * steps as f64 })
+        let seconds = jobs::seconds_of(&jobs::WorkAhead::of(config, data), &measured.pace);
+        Some(Rate { tokens_per_second: measured.tokens_step / measured.pace.step, seconds })
     })
 }

@@ -43,6 +43,10 @@ impl Roots {
         }
         let joined = self.first().join(path);
         let real = real(&joined).ok_or_else(|| self.refuse(path))?;
+        // A configuration would fill in variables: their values are no business of a client.
+        if (text.contains(&b'$') || text[0] == b'~') && !real.exists() {
+            return Err(Fault::new("bad_path", format!("{}: variables and ~ are not filled in", path.display())).hint("write the path out"));
+        }
         if self.0.iter().any(|root| real.starts_with(root)) { Ok(real) } else { Err(self.refuse(path)) }
     }
 
@@ -154,6 +158,9 @@ mod tests {
             "../root2",
             "../root2/x",
             &"a/".repeat(5000),
+            "$HOME/x",
+            "data/${HF_TOKEN}.jsonl",
+            "~/x",
         ] {
             assert!(roots.allow(bad).is_err(), "{bad}");
         }

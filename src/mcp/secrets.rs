@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::base::error::Fault;
+
 /// The values of variables that look like secrets.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Vec<String>);
@@ -17,7 +19,7 @@ const LEAST_LENGTH: usize = 8;
 
 impl Secrets {
     pub(super) fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let words = ["TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+        let words = ["TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "AUTH", "PRIVATE", "DSN"];
         let is_secret = |name: &str| words.iter().any(|w| name.to_ascii_uppercase().contains(w));
         let mut all: Vec<String> = variables.into_iter().filter(|(n, v)| is_secret(n) && v.len() >= LEAST_LENGTH).map(|(_, v)| v).collect();
         // One may be a part of another.
@@ -31,6 +33,10 @@ impl Secrets {
 
     pub(super) fn hide(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "[secret]") } else { text })
+    }
+
+    pub(super) fn hide_in_fault(&self, fault: Fault) -> Fault {
+        Fault { code: fault.code, message: self.hide(&fault.message), hint: fault.hint.map(|h| self.hide(&h)) }
     }
 
     pub(super) fn hide_in(&self, value: &mut Value) {

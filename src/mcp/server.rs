@@ -55,6 +55,11 @@ fn answer(result: Result<Value, Fault>) -> CallToolResult {
     }
 }
 
+fn not_found(desk: &Desk, fault: Fault) -> ErrorData {
+    let fault = desk.secrets.hide_in_fault(fault);
+    ErrorData::resource_not_found(fault.message.clone(), Some(fault_json(&fault)))
+}
+
 /// Sends ticks as notifications, where the client gave a token; never one that is not further than the last.
 async fn report(context: RequestContext<RoleServer>, mut ticks: mpsc::UnboundedReceiver<Tick>) {
     let token = context.meta.get_progress_token();
@@ -153,9 +158,7 @@ impl ServerHandler for Server {
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let desk = self.desk.clone();
-        let read = move || {
-            resources::read(&desk, &request.uri).map_err(|f| ErrorData::resource_not_found(f.message.clone(), Some(fault_json(&f))))
-        };
+        let read = move || resources::read(&desk, &request.uri).map_err(|f| not_found(&desk, f));
         Ok(ReadResourceResponse::Complete(blocking(read).await?))
     }
 
@@ -181,7 +184,7 @@ impl ServerHandler for Server {
     async fn subscribe(&self, request: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
         let (desk, uri) = (self.desk.clone(), request.uri.clone());
         // Only what can be read can be watched.
-        let read = move || resources::read(&desk, &uri).map_err(|f| ErrorData::resource_not_found(f.message.clone(), Some(fault_json(&f))));
+        let read = move || resources::read(&desk, &uri).map_err(|f| not_found(&desk, f));
         blocking(read).await?;
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.len() >= MOST_WATCHED {
@@ -236,7 +239,10 @@ impl ServerHandler for Server {
         let desk = self.desk.clone();
         let arguments = request.arguments.unwrap_or_default();
         let get = move || {
-            prompts::get(&desk, &request.name, &arguments).map_err(|f| ErrorData::invalid_params(f.message.clone(), Some(fault_json(&f))))
+            prompts::get(&desk, &request.name, &arguments).map_err(|f| {
+                let fault = desk.secrets.hide_in_fault(f);
+                ErrorData::invalid_params(fault.message.clone(), Some(fault_json(&fault)))
+            })
         };
         Ok(GetPromptResponse::Complete(blocking(get).await?))
     }

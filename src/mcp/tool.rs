@@ -180,7 +180,7 @@ impl Row {
                 secrets.hide_in(&mut value);
                 value
             })
-            .map_err(|f| Fault { code: f.code, message: secrets.hide(&f.message), hint: f.hint.map(|h| secrets.hide(&h)) })
+            .map_err(|f| secrets.hide_in_fault(f))
     }
 
     async fn run_in_turn(&self, desk: &Arc<Desk>, arguments: Option<JsonObject>, call: Call) -> Result<Value, Fault> {

@@ -7,6 +7,7 @@ mod commands;
 mod cuda;
 mod data;
 mod documents;
+mod estimate;
 mod export;
 mod export_hub;
 mod export_more;

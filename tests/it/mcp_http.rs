@@ -1,6 +1,6 @@
 //! A small client of `tallow mcp --http`: one kept connection, plain requests, answers as JSON or as an event stream.
 
-use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -105,6 +105,17 @@ impl HttpClient {
             head += &format!("Mcp-Session-Id: {session}\r\nMcp-Protocol-Version: 2025-11-25\r\n");
         }
         head += "\r\n";
+        self.ask(&head, body).or_else(|e| match e.kind() {
+            // A connection that nobody used for a while is closed; another one takes its place.
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if self.session.is_some() => {
+                self.stream = Self::connect(&self.address)?.stream;
+                self.ask(&head, body)
+            }
+            _ => Err(e),
+        })
+    }
+
+    fn ask(&mut self, head: &str, body: &[u8]) -> Result<Answer> {
         let stream = self.stream.get_mut();
         // A server that has seen enough may close before all is written; its answer can still be read.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
@@ -114,13 +125,13 @@ impl HttpClient {
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
+            return Err(ErrorKind::UnexpectedEof.into());
         }
         Ok(line.trim_end().to_owned())
     }
 
     fn answer(&mut self) -> Result<Answer> {
-        let bad = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+        let bad = || std::io::Error::from(ErrorKind::InvalidData);
         let status = self.line()?.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(bad)?;
         let (mut length, mut chunked, mut session) = (0, false, None);
         loop {

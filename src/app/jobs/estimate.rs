@@ -148,6 +148,17 @@ pub fn seconds_left(steps: &[Step], work: &Work) -> Option<f64> {
     Some(of_stage(newest.stage, newest.step) + next + work.test_tokens as f64 * pace.forward_token)
 }
 
+/// Seconds of a whole run at the pace of another one like it.
+pub fn seconds_of(work: &Work, pace: &Pace) -> f64 {
+    let of_stage = |stage: usize| {
+        let size = work.batch[stage - 1] as f64 / work.batch[0].max(1) as f64;
+        let (evaluations, checkpoints) = work.left(stage, 1);
+        let evaluation = work.validation_tokens as f64 * pace.forward_token;
+        work.steps[stage - 1] as f64 * pace.step * size + evaluations as f64 * evaluation + checkpoints as f64 * pace.checkpoint
+    };
+    of_stage(1) + of_stage(2) + work.test_tokens as f64 * pace.forward_token
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +211,10 @@ mod tests {
             let told = seconds_left(&rows, &WORK).unwrap();
             assert!((told - left).abs() < 1e-6, "after {most}: {told} and {left}");
         }
+        // Another run at this pace takes as long as this one, within what the checkpoints after evaluations are.
+        let whole = made(&WORK, 1).1 + 1.0;
+        let told = seconds_of(&WORK, &pace(&made(&WORK, 99).0, &WORK).unwrap());
+        assert!((told - whole).abs() < 1e-6, "{told} and {whole}");
         assert_eq!(seconds_left(&made(&WORK, 1).0, &WORK), None);
         // Before the first evaluation it is reckoned from what a step takes a token.
         let (rows, _) = made(&WORK, 9);

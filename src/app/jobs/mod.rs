@@ -18,7 +18,7 @@ mod rows;
 mod start;
 mod worker;
 
-pub use estimate::{Pace, Work as WorkAhead, pace, seconds_left};
+pub use estimate::{Pace, Work as WorkAhead, pace, seconds_left, seconds_of};
 pub use progress::{Measured, Metrics, Progress, list, measured, progress};
 pub use queue::{Ticket, turn};
 pub use record::{JobRecord, Reason, State, settle, status};

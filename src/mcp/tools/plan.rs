@@ -8,6 +8,7 @@ use super::overrides::checked_overrides;
 use crate::app::{configure, plan};
 use crate::base::error::Fault;
 use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::runs::DatasetRecord;
 use crate::train::MemoryPlan;
 
 /// Memory as it will be used.
@@ -89,14 +90,16 @@ impl Tool for Plan {
                     Fault::new("invalid_arguments", "a run's settings cannot be overridden").hint("leave out run_id or override_params")
                 );
             }
-            let config = desk.roots.run(&input.project_path, run_id)?.manifest()?.config;
-            desk.roots.settings(&config)?;
-            (plan::of_config(&config, room)?, configure::rate(&desk.roots.project(&input.project_path)?.root, &config))
+            let manifest = desk.roots.run(&input.project_path, run_id)?.manifest()?;
+            let config = &manifest.config;
+            desk.roots.settings(config)?;
+            let root = desk.roots.project(&input.project_path)?.root;
+            (plan::of_config(config, room)?, configure::rate(&root, config, &manifest.dataset))
         } else {
             let project = desk.roots.project(&input.project_path)?;
             let set = checked_overrides(desk, input.override_params.as_ref())?;
             let config = configure::settings(&project.config, &set, &|c| desk.roots.settings(c))?;
-            (plan::of_config(&config, room)?, configure::rate(&project.root, &config))
+            (plan::of_config(&config, room)?, configure::rate(&project.root, &config, &DatasetRecord::default()))
         };
         Ok(PlanTrainingOut {
             model: report.model,
