@@ -34,6 +34,17 @@ pub fn keep_freed_pages() {
     }
 }
 
+/// Asks the system for pages of the usual size: a huge page that is used in one place only stays resident as a whole, which is
+/// 5 % of a small model's peak, and the products' packed panels need none. To be called before the memory is touched;
+/// `MIMALLOC_ALLOW_THP=1` in the environment leaves the system's choice. Linux; elsewhere nothing happens.
+pub fn prefer_small_pages() {
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("MIMALLOC_ALLOW_THP").is_none_or(|v| v != "1") {
+        // SAFETY: changes how this process's memory is mapped from now on, and nothing that it holds.
+        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+    }
+}
+
 fn grew(by: usize) {
     let now = LIVE.fetch_add(by as u64, Relaxed) + by as u64;
     if now > PEAK.load(Relaxed) {
