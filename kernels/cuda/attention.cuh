@@ -122,4 +122,20 @@ template <int NT> __device__ __forceinline__ void mask(float (&s)[NT][4], int qu
             if (!seen(query + g + e / 2 * 8, key + 8 * n + 2 * t + e % 2, window)) s[n][e] = -INFINITY;
 }
 
+// Sum over D of do * o for this warp's 16 rows, from memory; rows l / 2 go to lanes 2 row and 2 row + 1.
+template <int D> __device__ __forceinline__ float row_delta(const bf16* dout, const bf16* o, bool valid) {
+    float sum = 0.f;
+    if (valid) {
+#pragma unroll 2
+        for (int c = threadIdx.x % 2; c < D / 8; c += 2) {
+            float a[8], b[8];
+            load(dout + c * 8, a);
+            load(o + c * 8, b);
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum += a[i] * b[i];
+        }
+    }
+    return sum + __shfl_xor_sync(ALL, sum, 1);
+}
+
 } // namespace tallow

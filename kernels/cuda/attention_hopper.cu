@@ -46,7 +46,7 @@ __device__ __forceinline__ void attention_hopper(const bf16* q, const bf16* k, c
     const auto weigh = [&](float (&sums)[D / 8][4], const u32 (&p)[BN / 16][4], int i) {
         wgmma_fence();
 #pragma unroll
-        for (int j = 0; j < BN / 16; j++) wgmma_add<D>(sums, p[j], matrix(sv + i % 2 * TILE + j * 16 * 64, Held::SLAB));
+        for (int j = 0; j < BN / 16; j++) wgmma<D, true>(sums, p[j], matrix(sv + i % 2 * TILE + j * 16 * 64, Held::SLAB), true);
         wgmma_commit();
     };
     const auto mask_tile = [&](float (&s)[NT][4], int i) {

@@ -64,8 +64,8 @@ __device__ __forceinline__ u64 matrix(const void* first, u32 slab) {
 
 // d [64, N] = a b^T (+ d where keep), both in shared memory, 16 columns of each.
 template <int N> __device__ __forceinline__ void wgmma(float (&d)[N / 8][4], u64 a, u64 b, bool keep);
-// d [64, N] += a b, a's fragments in registers, 16 rows of b.
-template <int N> __device__ __forceinline__ void wgmma_add(float (&d)[N / 8][4], const u32 (&a)[4], u64 b);
+// The same with a's fragments in registers; ROWS: the 16 are rows of b, which lie along d's columns, d = a b.
+template <int N, bool ROWS> __device__ __forceinline__ void wgmma(float (&d)[N / 8][4], const u32 (&a)[4], u64 b, bool keep);
 
 template <> __device__ __forceinline__ void wgmma<64>(float (&d)[8][4], u64 a, u64 b, bool keep) {
 #ifdef TALLOW_EMULATE
@@ -84,9 +84,9 @@ template <> __device__ __forceinline__ void wgmma<64>(float (&d)[8][4], u64 a, u
 #endif
 }
 
-template <> __device__ __forceinline__ void wgmma_add<64>(float (&d)[8][4], const u32 (&a)[4], u64 b) {
+template <> __device__ __forceinline__ void wgmma<64, true>(float (&d)[8][4], const u32 (&a)[4], u64 b, bool keep) {
 #ifdef TALLOW_EMULATE
-    emulate::warpgroup_product(&d[0][0], 64, a, 0, b, true, true);
+    emulate::warpgroup_product(&d[0][0], 64, a, 0, b, true, keep);
 #else
     asm volatile(
         "{ .reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
@@ -97,7 +97,24 @@ template <> __device__ __forceinline__ void wgmma_add<64>(float (&d)[8][4], cons
           "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
           "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
           "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(1));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keep));
+#endif
+}
+
+template <> __device__ __forceinline__ void wgmma<64, false>(float (&d)[8][4], const u32 (&a)[4], u64 b, bool keep) {
+#ifdef TALLOW_EMULATE
+    emulate::warpgroup_product(&d[0][0], 64, a, 0, b, false, keep);
+#else
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
+        "%24, %25, %26, %27, %28, %29, %30, %31 "
+        "}, {%32, %33, %34, %35}, %36, p, 1, 1, 0; }"
+        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
+          "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
+          "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
+          "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keep));
 #endif
 }
 
@@ -124,9 +141,9 @@ template <> __device__ __forceinline__ void wgmma<128>(float (&d)[16][4], u64 a,
 #endif
 }
 
-template <> __device__ __forceinline__ void wgmma_add<128>(float (&d)[16][4], const u32 (&a)[4], u64 b) {
+template <> __device__ __forceinline__ void wgmma<128, true>(float (&d)[16][4], const u32 (&a)[4], u64 b, bool keep) {
 #ifdef TALLOW_EMULATE
-    emulate::warpgroup_product(&d[0][0], 128, a, 0, b, true, true);
+    emulate::warpgroup_product(&d[0][0], 128, a, 0, b, true, keep);
 #else
     asm volatile(
         "{ .reg .pred p; setp.ne.b32 p, %69, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
@@ -143,7 +160,30 @@ template <> __device__ __forceinline__ void wgmma_add<128>(float (&d)[16][4], co
           "+f"(d[11][3]), "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]), "+f"(d[13][0]), "+f"(d[13][1]),
           "+f"(d[13][2]), "+f"(d[13][3]), "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]), "+f"(d[15][0]),
           "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(1));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keep));
+#endif
+}
+
+template <> __device__ __forceinline__ void wgmma<128, false>(float (&d)[16][4], const u32 (&a)[4], u64 b, bool keep) {
+#ifdef TALLOW_EMULATE
+    emulate::warpgroup_product(&d[0][0], 128, a, 0, b, false, keep);
+#else
+    asm volatile(
+        "{ .reg .pred p; setp.ne.b32 p, %69, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, "
+        "%24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, "
+        "%46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63 "
+        "}, {%64, %65, %66, %67}, %68, p, 1, 1, 0; }"
+        : "+f"(d[0][0]), "+f"(d[0][1]), "+f"(d[0][2]), "+f"(d[0][3]), "+f"(d[1][0]), "+f"(d[1][1]), "+f"(d[1][2]), "+f"(d[1][3]),
+          "+f"(d[2][0]), "+f"(d[2][1]), "+f"(d[2][2]), "+f"(d[2][3]), "+f"(d[3][0]), "+f"(d[3][1]), "+f"(d[3][2]), "+f"(d[3][3]),
+          "+f"(d[4][0]), "+f"(d[4][1]), "+f"(d[4][2]), "+f"(d[4][3]), "+f"(d[5][0]), "+f"(d[5][1]), "+f"(d[5][2]), "+f"(d[5][3]),
+          "+f"(d[6][0]), "+f"(d[6][1]), "+f"(d[6][2]), "+f"(d[6][3]), "+f"(d[7][0]), "+f"(d[7][1]), "+f"(d[7][2]), "+f"(d[7][3]),
+          "+f"(d[8][0]), "+f"(d[8][1]), "+f"(d[8][2]), "+f"(d[8][3]), "+f"(d[9][0]), "+f"(d[9][1]), "+f"(d[9][2]), "+f"(d[9][3]),
+          "+f"(d[10][0]), "+f"(d[10][1]), "+f"(d[10][2]), "+f"(d[10][3]), "+f"(d[11][0]), "+f"(d[11][1]), "+f"(d[11][2]),
+          "+f"(d[11][3]), "+f"(d[12][0]), "+f"(d[12][1]), "+f"(d[12][2]), "+f"(d[12][3]), "+f"(d[13][0]), "+f"(d[13][1]),
+          "+f"(d[13][2]), "+f"(d[13][3]), "+f"(d[14][0]), "+f"(d[14][1]), "+f"(d[14][2]), "+f"(d[14][3]), "+f"(d[15][0]),
+          "+f"(d[15][1]), "+f"(d[15][2]), "+f"(d[15][3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)keep));
 #endif
 }
 
