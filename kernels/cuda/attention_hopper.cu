@@ -37,7 +37,7 @@ __device__ __forceinline__ void attention_hopper(const bf16* q, const bf16* k, c
 #pragma unroll
         for (int j = 0; j < D / 16; j++) {
             const int slab = j / 4 * Held::SLAB / 2, column = j % 4 * 16;
-            const u64 a = matrix(sq + slab + group * 64 + column, 0), b = matrix(sk + i % 2 * TILE + slab + column, 0);
+            const u64 a = matrix(sq + slab + group * 64 + column), b = matrix(sk + i % 2 * TILE + slab + column);
             wgmma<BN>(s, a, b, j != 0);
         }
         wgmma_commit();

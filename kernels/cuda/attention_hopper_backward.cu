@@ -99,10 +99,10 @@ __device__ __forceinline__ void hopper_dq(const bf16* q, const bf16* k, const bf
         bf16 *sk = stages + (tile - first_tile) % STAGES * 2 * TILE, *sv = sk + TILE;
         wgmma_fence();
 #pragma unroll
-        for (int j = 0; j < D / 16; j++) wgmma<OTHER, false>(s, fq[j], matrix(sk + j / 4 * Held::SLAB / 2 + j % 4 * 16, 0), j != 0);
+        for (int j = 0; j < D / 16; j++) wgmma<OTHER, false>(s, fq[j], matrix(sk + j / 4 * Held::SLAB / 2 + j % 4 * 16), j != 0);
         wgmma_commit();
 #pragma unroll
-        for (int j = 0; j < D / 16; j++) wgmma<OTHER, false>(dp, fdo[j], matrix(sv + j / 4 * Held::SLAB / 2 + j % 4 * 16, 0), j != 0);
+        for (int j = 0; j < D / 16; j++) wgmma<OTHER, false>(dp, fdo[j], matrix(sv + j / 4 * Held::SLAB / 2 + j % 4 * 16), j != 0);
         wgmma_commit();
         wgmma_wait<1>();
         keep_order(s);
@@ -187,13 +187,13 @@ __device__ __forceinline__ void hopper_dkv(const bf16* q, const bf16* k, const b
 #pragma unroll
         for (int j = 0; j < D / 16; j++) {
             const int column = j % 4 * 16;
-            wgmma<OTHER>(s, matrix(sk + j / 4 * SLAB + group * 64 + column, 0), matrix(sq + j / 4 * Held::SLAB / 2 + column, 0), j != 0);
+            wgmma<OTHER>(s, matrix(sk + j / 4 * SLAB + group * 64 + column), matrix(sq + j / 4 * Held::SLAB / 2 + column), j != 0);
         }
         wgmma_commit();
 #pragma unroll
         for (int j = 0; j < D / 16; j++) {
             const int column = j % 4 * 16;
-            wgmma<OTHER>(dp, matrix(sv + j / 4 * SLAB + group * 64 + column, 0), matrix(sdo + j / 4 * Held::SLAB / 2 + column, 0), j != 0);
+            wgmma<OTHER>(dp, matrix(sv + j / 4 * SLAB + group * 64 + column), matrix(sdo + j / 4 * Held::SLAB / 2 + column), j != 0);
         }
         wgmma_commit();
         wgmma_wait<1>();

@@ -58,7 +58,7 @@ template <int N> __device__ __forceinline__ void keep_order(float (&x)[N][4]) {
 #endif
 
 // Names a matrix in slabs: its first byte, the distance of slabs (used where columns are not k) and that of groups of 8 rows.
-__device__ __forceinline__ u64 matrix(const void* first, u32 slab) {
+__device__ __forceinline__ u64 matrix(const void* first, u32 slab = 16) {
     return (u64)(matrix_address(first) >> 4 & 0x3fff) | (u64)(slab >> 4) << 16 | (u64)(1024 >> 4) << 32 | (u64)1 << 62;
 }
 
