@@ -4,7 +4,7 @@
 // same elements and the backward pass makes the mask again.
 // lora_cast:   a16 = a, b16 = b in bf16, in one launch.
 // dropout:     out[i] = x[i] * factor(i).
-// add_dropped: to[i] += from[i] * factor(i).
+// add_dropped: to[i] += from[i] * factor(i), from f32.
 #include "device.cuh"
 
 namespace tallow {
@@ -32,19 +32,30 @@ template <typename T> __device__ __forceinline__ void dropout(const T* x, T* out
     for (u64 i = whole * N + first; i < n; i += all) out[i] = down<T>(up(x[i]) * factor(seed, i, p, keep));
 }
 
-template <typename T> __device__ __forceinline__ void add_dropped(T* to, const T* from, u64 n, u64 seed, float p, float keep) {
+// f32 values that belong to the elements of one 16-byte access of T.
+template <typename T> __device__ __forceinline__ void load_f32(const float* from, float (&x)[LANES<T>]) {
+#pragma unroll
+    for (int i = 0; i < LANES<T>; i += 4) {
+        float four[4];
+        load(from + i, four);
+#pragma unroll
+        for (int j = 0; j < 4; j++) x[i + j] = four[j];
+    }
+}
+
+template <typename T> __device__ __forceinline__ void add_dropped(T* to, const float* from, u64 n, u64 seed, float p, float keep) {
     constexpr int N = LANES<T>;
     const u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x, all = (u64)gridDim.x * blockDim.x;
     const u64 whole = aligned(to) && aligned(from) ? n / N : 0;
     for (u64 i = first; i < whole; i += all) {
         float v[N], add[N];
         load(to + i * N, v);
-        load(from + i * N, add);
+        load_f32<T>(from + i * N, add);
 #pragma unroll
         for (int j = 0; j < N; j++) v[j] += add[j] * factor(seed, i * N + j, p, keep);
         store(to + i * N, v);
     }
-    for (u64 i = whole * N + first; i < n; i += all) to[i] = down<T>(up(to[i]) + up(from[i]) * factor(seed, i, p, keep));
+    for (u64 i = whole * N + first; i < n; i += all) to[i] = down<T>(up(to[i]) + from[i] * factor(seed, i, p, keep));
 }
 
 } // namespace tallow
@@ -78,8 +89,8 @@ extern "C" __global__ void add_dropped_f32(float* to, const float* from, unsigne
 }
 TALLOW_KERNEL(add_dropped_f32)
 
-extern "C" __global__ void add_dropped_bf16(tallow::bf16* to, const tallow::bf16* from, unsigned long long n, unsigned long long seed,
-                                            float p, float keep) {
+extern "C" __global__ void add_dropped_bf16(tallow::bf16* to, const float* from, unsigned long long n, unsigned long long seed, float p,
+                                            float keep) {
     tallow::add_dropped(to, from, n, seed, p, keep);
 }
 TALLOW_KERNEL(add_dropped_bf16)

@@ -10,7 +10,7 @@ use crate::activation::exp;
 use crate::matmul::{matmul, matmul_backward_input, matmul_backward_weight};
 use crate::real::{Real, by_dtype};
 use crate::simd::{greatest, sum, wide};
-use crate::view::{is_cpu, no_kernel, read, write};
+use crate::view::{on_device, on_known_device, read, write};
 use crate::weight::Weight;
 use crate::{Error, Result};
 
@@ -52,6 +52,11 @@ pub fn chunk_tokens(vocab: usize) -> usize {
     ((32 << 20) / (4 * vocab.max(1))).clamp(16, 1024)
 }
 
+/// The same on a GPU, whose products want many rows at a time: about 256 MiB of bf16.
+pub fn gpu_chunk_tokens(vocab: usize) -> usize {
+    ((128 << 20) / vocab.max(1)).clamp(128, 8192)
+}
+
 /// Cross-entropy of `softmax(x headᵀ)` against `targets` (already shifted; -100 is ignored). x `[tokens, hidden]`.
 ///
 /// # Errors
@@ -66,10 +71,12 @@ pub fn linear_cross_entropy(x: &Tensor, head: &Weight, targets: &[i64], o: &CeOp
     if let Some((i, t)) = targets.iter().enumerate().find(|&(_, &t)| t != IGNORE && (t < 0 || t >= vocab as i64)) {
         return Err(Error::Value { op: OP, message: format!("target {t} at token {i} is outside the vocabulary of {vocab}") });
     }
-    if !is_cpu(x) {
-        return Err(no_kernel(OP, x));
-    }
+    on_known_device(OP, x)?;
     let chosen: Vec<u32> = (0..tokens as u32).filter(|&i| targets[i as usize] != IGNORE).collect();
+    on_device!(x => {
+        let step = if o.chunk_tokens == 0 { gpu_chunk_tokens(vocab) } else { o.chunk_tokens };
+        crate::cuda::cross_entropy::linear_cross_entropy(OP, x, head, targets, &chosen, step, o)
+    });
     let mut out = CeOut { loss_sum: 0.0, tokens: chosen.len() as u64, correct: 0, dx: None, token_losses: None };
     let mut losses = vec![0f32; tokens];
     let dx = match o.grad_scale {

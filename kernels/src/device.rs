@@ -13,6 +13,8 @@ pub struct GpuInfo {
     pub name: String,
     /// Compute capability, as (9, 0).
     pub capability: (i32, i32),
+    /// Its memory in bytes.
+    pub total_bytes: u64,
 }
 
 /// A device's memory, in bytes.
@@ -31,7 +33,7 @@ pub struct DeviceMemory {
 /// Lowest compute capability that the kernels are compiled for.
 pub const LOWEST_CAPABILITY: (i32, i32) = (8, 0);
 
-/// GPUs that this build can use, or why there are none.
+/// GPUs that the driver shows, or why there are none. Nothing is allocated on them.
 ///
 /// # Errors
 /// When the build has no CUDA, there is no driver, or the driver shows no device.
@@ -40,8 +42,8 @@ pub fn gpus() -> Result<Vec<GpuInfo>> {
     {
         let count = crate::cuda::driver::count()?;
         let one = |ordinal| {
-            let (name, capability) = crate::cuda::driver::identity(ordinal)?;
-            Ok(GpuInfo { ordinal, name, capability })
+            let (name, capability, total_bytes) = crate::cuda::driver::identity(ordinal)?;
+            Ok(GpuInfo { ordinal, name, capability, total_bytes })
         };
         let all: Vec<GpuInfo> = (0..count).map(one).collect::<Result<_>>()?;
         if all.is_empty() {

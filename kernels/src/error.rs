@@ -78,9 +78,13 @@ impl Error {
     pub fn is_out_of_memory(&self) -> bool {
         match self {
             Self::OutOfMemory { .. } => true,
-            // Candle boxes the driver's error; its name is what remains.
-            Self::Candle(e) => e.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY"),
+            Self::Candle(e) => is_out_of_memory(e),
             _ => false,
         }
     }
+}
+
+/// The same of candle's own error: it boxes the driver's, whose name is what remains.
+pub fn is_out_of_memory(e: &candle_core::Error) -> bool {
+    e.to_string().contains("CUDA_ERROR_OUT_OF_MEMORY")
 }

@@ -30,4 +30,17 @@ pub mod weight;
 
 #[cfg(emulator)]
 pub use cuda::emulator;
-pub use error::{Error, Result};
+pub use error::{Error, Result, is_out_of_memory};
+
+/// Runs `f` with every operation on CPU tensors that this thread calls going to the CUDA kernels on the emulator, its threads in
+/// the given order. `None` where the emulator could not be built.
+#[cfg(feature = "emulate")]
+pub fn emulated<R>(order: u32, f: impl FnOnce() -> R) -> Option<R> {
+    #[cfg(emulator)]
+    return Some(emulator::emulated(order, f));
+    #[cfg(not(emulator))]
+    {
+        let _ = (order, f);
+        None
+    }
+}

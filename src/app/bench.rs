@@ -8,18 +8,21 @@ use safetensors::Dtype;
 use serde::Serialize;
 use tallow_kernels::{alloc, peak};
 
+use super::device::Chosen;
 use super::models;
 use crate::base::error::Fault;
 use crate::data::{PackedBatch, Rng};
-use crate::model::random_init::{RandomInit, write_random_model};
+use crate::model::random_init::{RandomInit, RandomSource, write_random_model};
 use crate::model::{Decoder, DecoderSpec, LoadOptions, LoraConfig, Policy, Quantization};
 use crate::train::{Optimizer, OptimizerConfig, Sft, StepSettings, train_step};
 
 /// A request to measure training steps.
 #[derive(Debug, Clone)]
 pub struct BenchTrainRequest {
-    /// The model.
+    /// The model: a folder, `embedded`, or `random:` and a named shape, whose weights are made on the device.
     pub model: String,
+    /// `auto`, `cpu` or `cuda:N`.
+    pub device: String,
     /// Sequences a step.
     pub batch: usize,
     /// Tokens a sequence.
@@ -39,6 +42,8 @@ pub struct BenchTrainRequest {
 pub struct BenchTrainReport {
     /// The model.
     pub model: String,
+    /// Where it ran.
+    pub device: String,
     /// As asked for.
     pub dtype: String,
     /// Sequences a step.
@@ -74,14 +79,26 @@ pub struct BenchTrainReport {
 /// # Errors
 /// When the model cannot be loaded or a kernel refuses.
 pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
-    let folder = models::resolve(&request.model, None)?;
+    let chosen = Chosen::named(&request.device)?;
+    let device = chosen.open()?;
     let (quantization, compute_dtype) = match request.dtype.as_str() {
         "f32" => (Quantization::None, DType::F32),
         "nf4" => (Quantization::Nf4, DType::BF16),
         _ => (Quantization::None, DType::BF16),
     };
-    let ceilings = peak::measure();
-    let mut model = Decoder::load(&folder, &LoadOptions { quantization, compute_dtype, device: Device::Cpu })?;
+    let peak_flops = match (&device, request.dtype.as_str()) {
+        (Device::Cpu, "f32") => peak::measure().f32_flops,
+        (Device::Cpu, _) => {
+            let ceilings = peak::measure();
+            ceilings.bf16_flops.unwrap_or(ceilings.f32_flops)
+        }
+        _ => super::bench_gpu::gemm_flops(&device, compute_dtype)?,
+    };
+    let options = LoadOptions { quantization, compute_dtype, device: device.clone() };
+    let mut model = match request.model.strip_prefix("random:") {
+        Some(shape) => random_decoder(shape, &options)?,
+        None => Decoder::load(&models::resolve(&request.model, None)?, &options)?,
+    };
     let lora = LoraConfig {
         rank: request.rank,
         alpha: 2.0 * request.rank as f64,
@@ -95,7 +112,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
     let mut grads = model.zero_grads()?;
     let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy: request.policy, dropout_seed: None };
     let (mut step_seconds, mut losses) = (Vec::new(), Vec::new());
-    alloc::reset_peak();
+    tallow_kernels::device::reset_peak(&device)?;
     for i in 0..=request.steps {
         let start = Instant::now();
         let out = train_step(&mut model, &mut optimizer, &Sft, std::slice::from_ref(&batch), &mut grads, &settings)?;
@@ -107,12 +124,9 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
     let median = median(&step_seconds);
     let tokens = (request.batch * request.seq) as f64;
     let flops = model_flops(model.spec(), request.batch, request.seq, request.rank);
-    let peak_flops = match request.dtype.as_str() {
-        "f32" => ceilings.f32_flops,
-        _ => ceilings.bf16_flops.unwrap_or(ceilings.f32_flops),
-    };
     Ok(BenchTrainReport {
         model: request.model.clone(),
+        device: chosen.name(),
         dtype: request.dtype.clone(),
         batch: request.batch,
         seq: request.seq,
@@ -123,11 +137,26 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         step_seconds,
         losses,
         peak_rss_bytes: alloc::peak_rss_bytes(),
-        peak_allocated_bytes: alloc::peak_bytes(),
+        peak_allocated_bytes: tallow_kernels::device::peak_bytes(&device)?,
         model_flops_per_step: flops,
         peak_flops,
         model_flops_utilisation: flops / median / peak_flops,
     })
+}
+
+/// A model of a named shape with random weights, made on the device.
+fn random_decoder(shape: &str, options: &LoadOptions) -> Result<Decoder, Fault> {
+    let Some((_, sizes, tied)) = SHAPES.iter().find(|(name, ..)| *name == shape) else { return Err(unknown_shape(shape)) };
+    let origin = Path::new("random");
+    let spec = DecoderSpec::from_config_json(origin, &llama_config(*sizes, *tied, None))?;
+    let source = RandomSource::new(&spec, options.device.clone(), options.quantization == Quantization::Nf4);
+    Ok(Decoder::from_source(origin, spec, &source, options)?)
+}
+
+fn unknown_shape(shape: &str) -> Fault {
+    let names: Vec<&str> = SHAPES.iter().map(|s| s.0).collect();
+    Fault::new("unknown_shape", format!("`{shape}` is no shape and no file"))
+        .hint(format!("give a config.json or one of {}", names.join(", ")))
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -187,11 +216,13 @@ pub struct RandomModelReport {
 }
 
 /// Named shapes: hidden, layers, heads, kv heads, intermediate, vocabulary, tied.
-const SHAPES: [(&str, [usize; 6], bool); 4] = [
+const SHAPES: [(&str, [usize; 6], bool); 6] = [
     ("tiny", [64, 2, 4, 2, 172, 512], true),
     ("15m", [288, 6, 6, 3, 768, 16384], true),
     ("135m", [576, 30, 9, 3, 1536, 49152], true),
     ("1b", [2048, 16, 32, 8, 8192, 128256], true),
+    ("3b", [3072, 28, 24, 8, 8192, 128256], true),
+    ("8b", [4096, 32, 32, 8, 14336, 128256], false),
 ];
 
 /// Writes a Llama-shaped model with random weights: a named shape, or a config.json.
@@ -209,11 +240,7 @@ pub fn random_model(shape: &str, out: &Path, tokenizer_of: Option<&str>) -> Resu
     let config = match SHAPES.iter().find(|(name, ..)| *name == shape) {
         Some((_, sizes, tied)) => llama_config(*sizes, *tied, vocabulary),
         None if Path::new(shape).is_file() => std::fs::read_to_string(shape).map_err(|e| Fault::io("read", Path::new(shape), &e))?,
-        None => {
-            let names: Vec<&str> = SHAPES.iter().map(|s| s.0).collect();
-            return Err(Fault::new("unknown_shape", format!("`{shape}` is no shape and no file"))
-                .hint(format!("give a config.json or one of {}", names.join(", "))));
-        }
+        None => return Err(unknown_shape(shape)),
     };
     let spec = write_random_model(out, &config, &RandomInit { dtype: Dtype::F32, ..RandomInit::default() })?;
     for name in ["tokenizer.json", "tokenizer_config.json"] {

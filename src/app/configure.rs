@@ -51,11 +51,11 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
     let (project, resolved) = super::train::configuration(&request.config, &request.set)?;
     let config = resolved.config;
     allow(&config)?;
-    prepare::check_device(&config)?;
+    super::device::Chosen::of(&config)?;
     let (_, path, spec) = prepare::base_model(&config)?;
     let tokenizer = TextTokenizer::load(&path)?;
     let data = prepare::data(&config, &tokenizer)?;
-    let plan = plan::for_run(&config, &spec, data.train.counts.lengths.max as usize, None)?;
+    let plan = plan::for_run(&config, &spec, data.train.counts.lengths.max as usize, plan::Room::Here)?;
     let seconds = rate(&project.root, &config).map(|r| r.seconds);
     let folder = RunFolder::create(&project.runs, &request.name, &config)?;
     let mut manifest = Manifest::read(&folder.manifest_path())?;

@@ -39,7 +39,7 @@ fn finding(name: &'static str, state: &'static str, message: impl Into<String>, 
 /// Looks at build, processor, memory, the embedded model, the Hub's settings and what an MCP client will find.
 pub fn run() -> DoctorReport {
     let machine = Machine::this();
-    let findings = vec![build(), processor(), memory(&machine), embedded(), hub(), mcp()];
+    let findings = vec![build(), processor(), memory(&machine), gpu(), embedded(), hub(), mcp()];
     DoctorReport { version: env!("CARGO_PKG_VERSION"), commit: option_env!("TALLOW_GIT_COMMIT"), machine, findings }
 }
 
@@ -53,6 +53,28 @@ fn build() -> Finding {
         return finding("build", "note", "a debug build: slow", Some("build with --release"));
     }
     finding("build", "ok", "a release build", None)
+}
+
+fn gpu() -> Finding {
+    match super::device::available() {
+        Ok(all) if !all.is_empty() => {
+            let show = |g: &super::device::Gpu| {
+                format!(
+                    "{} {}, compute capability {}, {:.0} GiB",
+                    g.device,
+                    g.name,
+                    g.compute_capability,
+                    g.memory_bytes as f64 / (1u64 << 30) as f64
+                )
+            };
+            finding("gpu", "ok", all.iter().map(show).collect::<Vec<_>>().join("; "), None)
+        }
+        Ok(_) => finding("gpu", "note", "no GPU of compute capability 8.0 (Ampere) or later", None),
+        Err(why) if cfg!(feature = "cuda") => {
+            finding("gpu", "note", why, Some("training runs on the CPU; check the NVIDIA driver with nvidia-smi"))
+        }
+        Err(why) => finding("gpu", "note", why, Some("for NVIDIA GPUs: cargo build --release --features cuda")),
+    }
 }
 
 fn processor() -> Finding {

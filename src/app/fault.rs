@@ -33,6 +33,8 @@ impl From<TrainError> for Fault {
         match e {
             TrainError::Model(e) => e.into(),
             TrainError::Data(e) => e.into(),
+            TrainError::Kernel(e) => e.into(),
+            TrainError::Candle(e) => e.into(),
             e => fault(e.code(), e.to_string(), e.hint()),
         }
     }

@@ -106,6 +106,7 @@ fn needs(spec: &DecoderSpec) -> Vec<Need> {
             policy: Some(Policy::Recompute),
             budget: Some(u64::MAX),
             held: 0,
+            gpu: false,
         };
         Need { method, quantization, train_bytes: predict(&request, Policy::Recompute, ROW_TOKENS).peak_bytes }
     };

@@ -1,10 +1,12 @@
 //! Use cases: one typed request in, one typed report out. The faces (command line, MCP, web) hold no logic of their own.
 
 pub mod bench;
+pub mod bench_gpu;
 pub mod compare;
 pub mod configure;
 pub mod data;
 pub mod demo;
+pub mod device;
 pub mod doctor;
 pub mod eval;
 pub mod export;

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use tallow_kernels::alloc;
+
+use super::device::Chosen;
 use super::prepare;
 use crate::base::error::Fault;
 use crate::config::{AutoBool, RunConfig};
 use crate::model::{DecoderSpec, Policy, Trainable};
-use crate::train::{MemoryPlan, MemoryRequest, plan};
+use crate::train::{GPU_HELD, MemoryPlan, MemoryRequest, plan};
 
 /// A request for a plan.
 #[derive(Debug, Clone)]
@@ -19,6 +22,19 @@ pub struct PlanRequest {
     pub set: Vec<String>,
     /// Plan for so many bytes instead of what is free.
     pub memory: Option<u64>,
+    /// Plan for a GPU with so many bytes, which need not be there.
+    pub gpu_memory: Option<u64>,
+}
+
+/// For what a plan is made.
+#[derive(Debug, Clone, Copy)]
+pub enum Room {
+    /// The configured device as it is now.
+    Here,
+    /// The configured device with so much memory free.
+    Bytes(u64),
+    /// A GPU with so much memory in all.
+    Gpu(u64),
 }
 
 /// A plan beside what it is for.
@@ -41,17 +57,21 @@ pub struct PlanReport {
 /// When the configuration or the model cannot be used, or nothing fits; then with what would.
 pub fn run(request: &PlanRequest) -> Result<PlanReport, Fault> {
     let (_, resolved) = super::train::configuration(&request.config, &request.set)?;
-    of_config(&resolved.config, request.memory)
+    let room = match (request.gpu_memory, request.memory) {
+        (Some(bytes), _) => Room::Gpu(bytes),
+        (None, Some(bytes)) => Room::Bytes(bytes),
+        (None, None) => Room::Here,
+    };
+    of_config(&resolved.config, room)
 }
 
 /// The same for settings that are resolved already.
 ///
 /// # Errors
 /// As [`run`].
-pub fn of_config(config: &RunConfig, memory: Option<u64>) -> Result<PlanReport, Fault> {
-    prepare::check_device(config)?;
+pub fn of_config(config: &RunConfig, room: Room) -> Result<PlanReport, Fault> {
     let (model, _, spec) = prepare::base_model(config)?;
-    let plan = for_run(config, &spec, config.training.max_seq_length, memory)?;
+    let plan = for_run(config, &spec, config.training.max_seq_length, room)?;
     Ok(PlanReport { model, parameters: spec.num_parameters(), window_tokens: window_tokens(config), plan })
 }
 
@@ -66,7 +86,7 @@ fn window_tokens(config: &RunConfig) -> usize {
 ///
 /// # Errors
 /// When nothing fits.
-pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, memory: Option<u64>) -> Result<MemoryPlan, Fault> {
+pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, room: Room) -> Result<MemoryPlan, Fault> {
     let t = &config.training;
     let trainable = if t.method == "full" { Trainable::Full } else { Trainable::Lora(prepare::lora(config)) };
     if let Trainable::Lora(lora) = &trainable {
@@ -78,6 +98,7 @@ pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, me
         AutoBool::Fixed(false) => Some(Policy::KeepAll),
         AutoBool::Auto(_) => None,
     };
+    let (gpu, budget, held) = budget(config, room)?;
     let request = MemoryRequest {
         spec,
         quantization: load.quantization,
@@ -88,10 +109,29 @@ pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, me
         longest: longest.min(t.max_seq_length),
         tokens_per_pass: None,
         policy,
-        budget: memory,
-        held: tallow_kernels::alloc::live_bytes(),
+        budget,
+        held,
+        gpu,
     };
     Ok(plan(&request)?)
+}
+
+/// (on a GPU, bytes that may be taken, bytes that are held already).
+fn budget(config: &RunConfig, room: Room) -> Result<(bool, Option<u64>, u64), Fault> {
+    let device = match room {
+        Room::Gpu(bytes) => return Ok((true, Some(bytes), GPU_HELD)),
+        Room::Here | Room::Bytes(_) => Chosen::of(config)?,
+    };
+    match (device, room) {
+        (Chosen::Cpu, Room::Bytes(bytes)) => Ok((false, Some(bytes), alloc::live_bytes())),
+        (Chosen::Cpu, _) => Ok((false, None, alloc::live_bytes())),
+        (Chosen::Cuda(_), Room::Bytes(bytes)) => Ok((true, Some(bytes), GPU_HELD)),
+        (Chosen::Cuda(_), _) => {
+            // With the context made, what is free is free for tensors, but for the matrix library's workspace.
+            let free = tallow_kernels::device::memory(&device.open()?)?.map_or(0, |m| m.free);
+            Ok((true, Some(free), GPU_HELD / 4))
+        }
+    }
 }
 
 /// Bytes of a size as people write it: `24GiB`, `24GB`, `512M`, `1000000`.

@@ -63,17 +63,6 @@ pub(super) fn stage(config: &RunConfig, number: usize) -> &Stage {
     if number == 2 { &config.training.stage2 } else { &config.training.stage1 }
 }
 
-/// Refuses a device that this build or machine cannot use.
-pub(super) fn check_device(config: &RunConfig) -> Result<(), Fault> {
-    match config.device.as_str() {
-        "auto" | "cpu" => Ok(()),
-        other => {
-            let message = format!("device `{other}`: training runs on the CPU in this version");
-            Err(Fault::new("device_unavailable", message).hint("set device: cpu (or auto)"))
-        }
-    }
-}
-
 /// The name and folder of the base model, its family checked against what the configuration says.
 pub(super) fn base_model(config: &RunConfig) -> Result<(String, PathBuf, DecoderSpec), Fault> {
     let base = &config.base_model;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::prepare;
 use crate::base::error::Fault;
 use crate::config::{Resolved, RunConfig, Said, Sources, resolve};
 use crate::runs::{DatasetRecord, Project, RunFolder, StageRecord, Status, find};
@@ -128,7 +127,7 @@ pub fn run(request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<Trai
     let Some(named) = &request.resume else {
         let (project, resolved) = configuration(&request.config, &request.set)?;
         unavailable(&resolved.config, &resolved.said).iter().for_each(|w| on(Happening::Warning(w)));
-        prepare::check_device(&resolved.config)?;
+        super::device::Chosen::of(&resolved.config)?;
         let materials = session::Materials::gather(&resolved.config, on)?;
         let folder = RunFolder::create(&project.runs, &request.name, &resolved.config)?;
         return session::train(request, &resolved.config, &folder, materials, on);
@@ -142,7 +141,7 @@ pub fn run(request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<Trai
         return Err(Fault::new("run_finished", format!("{}: the run is finished", folder.path().display()))
             .hint("start a new run; its adapter is in final-model/"));
     }
-    prepare::check_device(&manifest.config)?;
+    super::device::Chosen::of(&manifest.config)?;
     let materials = session::Materials::gather(&manifest.config, on)?;
     session::train(request, &manifest.config, &folder, materials, on)
 }

@@ -256,8 +256,11 @@ pub struct PlanArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Plan for this much memory instead of what is free, for example 24GiB.
-    #[arg(long, alias = "gpu-memory", value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
+    /// Plan for a GPU with this much memory, whether this machine has one or not, for example 24GiB.
+    #[arg(long, value_name = "SIZE", conflicts_with = "memory")]
+    pub gpu_memory: Option<String>,
 }
 
 /// `tallow runs ...`.
@@ -364,7 +367,7 @@ pub enum BenchCommand {
     Train(BenchTrainArgs),
     /// Write a model folder with random weights from a config.json or a named shape.
     RandomModel {
-        /// A config.json, or one of: tiny, 15m, 135m, 1b.
+        /// A config.json, or one of: tiny, 15m, 135m, 1b, 3b, 8b.
         shape: String,
         /// Where it goes; must not exist.
         #[arg(long)]
@@ -375,14 +378,36 @@ pub enum BenchCommand {
     },
     /// This machine's ceilings: bf16 dot, f32 FMA, memory read.
     Peak,
+    /// Every kernel of a GPU beside the device's own copy and product; says so where there is none.
+    Gpu(BenchGpuArgs),
+}
+
+/// `tallow bench gpu`.
+#[derive(Debug, Args)]
+pub struct BenchGpuArgs {
+    /// auto or cuda:N; cpu measures the CPU's kernels the same way.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Tokens of a pass.
+    #[arg(long, default_value_t = 4096)]
+    pub tokens: usize,
+    /// Width of the residual stream, a multiple of 128.
+    #[arg(long, default_value_t = 4096)]
+    pub hidden: usize,
+    /// Samples of each kernel; the median counts.
+    #[arg(long, default_value_t = 7)]
+    pub repeats: usize,
 }
 
 /// `tallow bench train`.
 #[derive(Debug, Args)]
 pub struct BenchTrainArgs {
-    /// A model folder.
+    /// A model folder, or `random:` and a named shape (1b, 3b, 8b, ...), whose weights are made on the device.
     #[arg(long)]
     pub model: String,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
     /// Sequences a step.
     #[arg(long, default_value_t = 4)]
     pub batch: usize,

@@ -15,7 +15,7 @@ use super::progress::{Progress, Talk};
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
-use crate::app::{bench, data, demo, doctor, eval, export, generate, gradients, init, jobs, load, merge, plan, recipe, train};
+use crate::app::{bench, bench_gpu, data, demo, doctor, eval, export, generate, gradients, init, jobs, load, merge, plan, recipe, train};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
 use crate::export::gguf::Preset;
@@ -136,7 +136,8 @@ impl Desk {
 
     fn plan(&self, a: PlanArgs) -> Result<u8, Fault> {
         let memory = a.memory.as_deref().map(plan::parse_size).transpose()?;
-        let report = plan::run(&plan::PlanRequest { config: a.config, set: a.set, memory })?;
+        let gpu_memory = a.gpu_memory.as_deref().map(plan::parse_size).transpose()?;
+        let report = plan::run(&plan::PlanRequest { config: a.config, set: a.set, memory, gpu_memory })?;
         self.give(&report, || show::plan(&report, self.paint))
     }
 
@@ -185,7 +186,7 @@ impl Desk {
 
     fn bench(&self, a: BenchCommand) -> Result<u8, Fault> {
         match a {
-            BenchCommand::Train(BenchTrainArgs { model, batch, seq, steps, dtype, rank, recompute }) => {
+            BenchCommand::Train(BenchTrainArgs { model, device, batch, seq, steps, dtype, rank, recompute }) => {
                 if [batch, seq, steps, rank].contains(&0) {
                     return Err(Fault::new("usage", "--batch, --seq, --steps and --rank must be at least 1"));
                 }
@@ -194,12 +195,20 @@ impl Desk {
                     "none" => Policy::KeepAll,
                     _ => Policy::Minimal,
                 };
-                let report = bench::train(&bench::BenchTrainRequest { model, batch, seq, steps, dtype, rank, policy })?;
+                let report = bench::train(&bench::BenchTrainRequest { model, device, batch, seq, steps, dtype, rank, policy })?;
                 self.give(&report, || show::bench_train(&report))
             }
             BenchCommand::RandomModel { shape, out, tokenizer } => {
                 let report = bench::random_model(&shape, &out, tokenizer.as_deref())?;
                 self.give(&report, || show::random_model(&report))
+            }
+            BenchCommand::Gpu(a) => {
+                if a.tokens == 0 || a.hidden == 0 || !a.hidden.is_multiple_of(128) {
+                    return Err(Fault::new("usage", "--tokens must be at least 1, --hidden a multiple of 128"));
+                }
+                let request = bench_gpu::BenchGpuRequest { device: a.device, tokens: a.tokens, hidden: a.hidden, repeats: a.repeats };
+                let report = bench_gpu::run(&request)?;
+                self.give(&report, || show::bench_gpu(&report))
             }
             BenchCommand::Peak => {
                 let report = bench::ceilings();

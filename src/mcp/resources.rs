@@ -105,8 +105,7 @@ pub(super) fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, Fault> 
         || Fault::new("unknown_resource", "there is no such resource").hint("resources/list and resources/templates/list show them");
     let (text, mime) = match uri {
         "tallow://devices" => (pretty(&json!({ "devices": devices() })), JSON),
-        // Every device that this version can use is the processor.
-        "gpus://available" => (pretty(&json!({ "gpus": [] })), JSON),
+        "gpus://available" => (pretty(&json!({ "gpus": crate::app::device::available().unwrap_or_default() })), JSON),
         "tallow://models" => (pretty(&json!({ "families": info::FAMILIES, "embedded": models::EMBEDDED })), JSON),
         "tallow://runs" => {
             let all: Vec<Value> = runs(desk).iter().map(|(project, run)| json!({ "project_path": project, "run": run })).collect();
@@ -142,8 +141,10 @@ fn pretty(value: &Value) -> String {
 /// Devices with their memory.
 pub(super) fn devices() -> Vec<Value> {
     let m = crate::runs::Machine::this();
-    vec![json!({ "device": "cpu", "model": m.cpu_model, "threads": m.cpu_count, "memory_bytes": m.memory_bytes,
-        "free_bytes": crate::train::available_memory(), "findings": doctor::machine_findings() })]
+    let cpu = json!({ "device": "cpu", "model": m.cpu_model, "threads": m.cpu_count, "memory_bytes": m.memory_bytes,
+        "free_bytes": crate::train::available_memory(), "findings": doctor::machine_findings() });
+    let gpus = crate::app::device::available().unwrap_or_default();
+    std::iter::once(cpu).chain(gpus.iter().map(|g| json!(g))).collect()
 }
 
 fn dataset(desk: &Desk, path: &str) -> Result<String, Fault> {

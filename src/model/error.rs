@@ -90,6 +90,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// True when a device had no room for a tensor.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Kernel(e) => e.is_out_of_memory(),
+            Self::Candle(e) => tallow_kernels::is_out_of_memory(e),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_path_buf(), source }
     }
@@ -115,6 +124,7 @@ impl Error {
             Self::Hub { .. } => "hub_unavailable",
             Self::Value(_) => "model_argument",
             Self::Kernel(tallow_kernels::Error::NoKernel { .. }) => "no_kernel_for_device",
+            e if e.is_out_of_memory() => "out_of_memory",
             Self::Kernel(_) | Self::Candle(_) => "kernel_failed",
         }
     }
@@ -129,6 +139,9 @@ impl Error {
             Self::Adapter { .. } => "an adapter only fits the base model that it was trained on",
             Self::TargetModule { .. } => "name modules by their last part, or use all-linear",
             Self::Hub { .. } => "check the id, the revision and HF_TOKEN; offline (HF_HUB_OFFLINE=1) only models in the cache can be used",
+            e if e.is_out_of_memory() => {
+                "another program may use the device too; else set gradient_checkpointing: true, a smaller max_seq_length or batch, or quantization: nf4"
+            }
             Self::Kernel(tallow_kernels::Error::NoKernel { .. }) => "run on the CPU, or use a build with kernels for this device",
             _ => return None,
         })

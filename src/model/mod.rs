@@ -28,8 +28,8 @@ pub mod spec;
 pub mod weights;
 
 pub use decoder::{
-    Decoder, LoadOptions, LoraConfig, LossOut, PassBytes, PassShape, Policy, Quantization, Resident, Sketch, StepOptions, Trainable,
-    check_names, open_source, stream_logits,
+    Decoder, Engine, LoadOptions, LoraConfig, LossOut, PassBytes, PassShape, Policy, Quantization, Resident, Sketch, StepOptions,
+    Trainable, check_names, open_source, stream_logits,
 };
 pub use error::{Error, Result};
 pub use params::{Grads, Param, ParamId, Params};

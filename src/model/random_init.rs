@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
+use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use safetensors::Dtype;
+use tallow_kernels::quant::{Absmax, Nf4, dynamic_map};
 
 use super::adapter::write_atomically;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::merge::{SHARD_BYTES, StagedFolder};
 use super::seed::{Random, derive, stream};
 use super::spec::{DecoderSpec, Role, TensorSpec};
-use super::weights::{PlannedTensor, ShardWriter};
+use super::weights::{PlannedTensor, ShardWriter, TensorSource};
 
 /// How weights are drawn.
 #[derive(Debug, Clone)]
@@ -70,4 +72,58 @@ pub fn write_random_model(out: &Path, config: &str, options: &RandomInit) -> Res
     write_atomically(&folder.path().join("config.json"), config.as_bytes())?;
     folder.commit()?;
     Ok(spec)
+}
+
+/// Tensors of random values made where they are to lie, for measuring models that need not exist as files. In NF4 the codes
+/// themselves are random: nothing is quantised.
+#[derive(Debug, Clone)]
+pub struct RandomSource {
+    tensors: Vec<TensorSpec>,
+    device: Device,
+    nf4: bool,
+}
+
+impl RandomSource {
+    /// The tensors of `spec`; the linear layers' matrices in NF4 where asked for.
+    pub fn new(spec: &DecoderSpec, device: Device, nf4: bool) -> Self {
+        Self { tensors: spec.tensors(), device, nf4 }
+    }
+
+    fn tensor(&self, name: &str) -> Result<&TensorSpec> {
+        self.tensors.iter().find(|t| t.name == name).ok_or_else(|| Error::Value(format!("the model has no tensor `{name}`")))
+    }
+
+    /// Bytes of every value.
+    fn bytes(&self, n: usize) -> Result<Tensor> {
+        Ok(Tensor::rand(0f32, 255.99, n, &self.device)?.to_dtype(DType::U8)?)
+    }
+}
+
+impl TensorSource for RandomSource {
+    fn float(&self, name: &str, dtype: DType) -> Result<Tensor> {
+        let t = self.tensor(name)?;
+        let shape = t.shape.as_slice();
+        Ok(match t.role {
+            Role::Norm => Tensor::ones(shape, dtype, &self.device)?,
+            Role::Bias => Tensor::zeros(shape, dtype, &self.device)?,
+            // Uniform, with the deviation of an initial weight.
+            Role::Embedding | Role::Head | Role::Linear => Tensor::rand(-0.035f32, 0.035, shape, &self.device)?.to_dtype(dtype)?,
+        })
+    }
+
+    fn is_nf4(&self, name: &str) -> bool {
+        self.nf4 && self.tensor(name).is_ok_and(|t| t.role == Role::Linear)
+    }
+
+    fn nf4(&self, name: &str, want: &[usize]) -> Result<Nf4> {
+        let &[out, inp] = want else { return Err(Error::Value(format!("`{name}` is not a matrix"))) };
+        let blocks = (out * inp).div_ceil(64);
+        let absmax = Absmax::Double {
+            codes: self.bytes(blocks)?,
+            nested_absmax: (Tensor::ones(blocks.div_ceil(256), DType::F32, &self.device)? * 0.01)?,
+            map: Tensor::new(&dynamic_map(true), &self.device)?,
+            offset: 0.05,
+        };
+        Ok(Nf4::from_parts(self.bytes((out * inp).div_ceil(2))?, absmax, out, inp)?)
+    }
 }

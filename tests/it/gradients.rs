@@ -191,7 +191,7 @@ fn every_policy_gives_the_same_gradients_with_dropout_and_quantised_weights() ->
             let want = with(Policy::KeepAll, Some(5))?;
             assert!(want.1.iter().flatten().all(|x| x.is_finite()), "{what}");
             assert!(with(Policy::KeepAll, Some(6))? != want && with(Policy::KeepAll, None)? != want, "{what}: dropout does nothing");
-            for policy in [Policy::Minimal, Policy::Recompute] {
+            for policy in [Policy::Minimal, Policy::Recompute, Policy::Mixed(1)] {
                 assert!(with(policy, Some(5))? == want, "{what}: under {policy:?}");
             }
         }

@@ -4,6 +4,7 @@ mod adapters;
 mod bad_input;
 mod bad_models;
 mod commands;
+mod cuda;
 mod data;
 mod documents;
 mod export;

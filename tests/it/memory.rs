@@ -133,6 +133,7 @@ fn request<'a>(case: &Case, spec: &'a DecoderSpec, trainable: &'a Trainable) -> 
         tokens_per_pass: None,
         policy: None,
         budget: Some(u64::MAX),
+        gpu: false,
         held: 0,
     }
 }
@@ -212,7 +213,7 @@ fn llama_q8(policy: Policy) -> Case {
 
 #[test]
 fn adapters_in_f32() {
-    for p in [Policy::KeepAll, Policy::Minimal, Policy::Recompute] {
+    for p in [Policy::KeepAll, Policy::Minimal, Policy::Mixed(2), Policy::Recompute] {
         check("llama f32 lora", &llama_f32(p));
     }
 }
@@ -260,7 +261,10 @@ fn the_fastest_plan_that_fits_is_chosen() {
     assert_eq!(chosen(of(Policy::KeepAll, 16384)), (Policy::KeepAll, 16384));
     assert_eq!(chosen(of(Policy::KeepAll, 16384) - (1 << 20)), (Policy::KeepAll, 8192), "a cut costs less than computing again");
     assert_eq!(chosen(of(Policy::KeepAll, 2048) - (1 << 20)), (Policy::Minimal, 2048));
-    assert_eq!(chosen(of(Policy::Minimal, 2048) - (1 << 20)).0, Policy::Recompute);
+    let Policy::Mixed(recomputed) = chosen(of(Policy::Minimal, 2048) - (1 << 20)).0 else { panic!("some layers before all") };
+    assert!(with(of(Policy::Mixed(recomputed), 2048)).is_ok_and(|p| p.policy == Policy::Mixed(recomputed)), "the fewest layers");
+    assert_eq!(recomputed, 1, "a mebibyte is one layer's");
+    assert_eq!(chosen(of(Policy::Mixed(4), 2048) - (1 << 20)).0, Policy::Recompute);
     assert_eq!(chosen(of(Policy::Recompute, 1024)).1, 1024, "shorter passes before refusing");
     assert!(with(of(Policy::Recompute, 1024) - (1 << 20)).is_err());
 }

@@ -9,19 +9,19 @@ pub mod reference;
 
 use candle_core::{DType, Tensor};
 
-use crate::view::{is_cpu, no_kernel};
+use crate::view::{on_device, on_known_device};
 use crate::{Error, Result};
 
 /// Shapes and options of one call.
 #[derive(Debug, Clone)]
-struct Call {
-    heads: usize,
-    kv_heads: usize,
-    dim: usize,
-    window: usize,
-    scale: f32,
+pub(crate) struct Call {
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) dim: usize,
+    pub(crate) window: usize,
+    pub(crate) scale: f32,
     /// (first query row, first key row, queries, keys) of each sequence; the queries are the last of the keys.
-    spans: Vec<(usize, usize, usize, usize)>,
+    pub(crate) spans: Vec<(usize, usize, usize, usize)>,
 }
 
 /// Bytes that forward and backward need beside their operands and results, for sequences up to `longest`.
@@ -39,9 +39,7 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(usize,
     if k.dtype() != q.dtype() || v.dtype() != q.dtype() {
         return Err(Error::Dtype { op, what: "k and v", got: k.dtype(), want: "the dtype of q" });
     }
-    if !is_cpu(q) {
-        return Err(no_kernel(op, q));
-    }
+    on_known_device(op, q)?;
     Ok((tq, tk, heads, kv_heads, dim))
 }
 
@@ -64,6 +62,7 @@ fn packed(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, cu_seqlens: &[u3
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, cu_seqlens: &[u32], window: Option<usize>, scale: f32) -> Result<(Tensor, Tensor)> {
     const OP: &str = "attention";
     let call = packed(OP, q, k, v, cu_seqlens, window, scale)?;
+    on_device!(q => crate::cuda::attention::forward(OP, q, k, v, &call));
     cpu::forward(OP, q, k, v, &call)
 }
 
@@ -92,6 +91,7 @@ pub fn attention_backward(
     if lse.dtype() != DType::F32 || lse.dims() != [call.heads, q.dims()[0]] {
         return Err(Error::Shape { op: OP, what: "lse", got: format!("{:?}", lse.dims()), want: "f32 [heads, tokens]".into() });
     }
+    on_device!(q => crate::cuda::attention::backward(OP, dout, q, k, v, o, lse, &call));
     cpu::backward(OP, dout, q, k, v, o, lse, &call)
 }
 
@@ -106,5 +106,6 @@ pub fn attention_cached(q: &Tensor, k_cache: &Tensor, v_cache: &Tensor, len: usi
         return Err(Error::Value { op: OP, message: format!("{n} queries at the end of {len} keys in a cache of {cap}") });
     }
     let call = Call { heads, kv_heads, dim, window: window.unwrap_or(usize::MAX), scale, spans: vec![(0, 0, n, len)] };
+    on_device!(q => crate::cuda::attention::cached(OP, q, k_cache, v_cache, len, &call));
     Ok(cpu::forward(OP, q, k_cache, v_cache, &call)?.0)
 }

@@ -134,11 +134,18 @@ pub(crate) fn reset_peak(device: &CudaDevice) -> Result<()> {
     unsafe { result::mem_pool::set_attribute(pool, high, std::ptr::from_mut(&mut zero).cast()) }.map_err(driver("device memory"))
 }
 
-/// The device's name and its compute capability.
-pub(crate) fn identity(ordinal: usize) -> Result<(String, (i32, i32))> {
+/// The device's name, compute capability and bytes of memory, without a context on it.
+pub(crate) fn identity(ordinal: usize) -> Result<(String, (i32, i32), u64)> {
+    use sys::CUdevice_attribute::{CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR};
     const OP: &str = "device name";
-    let context = CudaContext::new(ordinal).map_err(driver(OP))?;
-    Ok((context.name().map_err(driver(OP))?, context.compute_capability().map_err(driver(OP))?))
+    let ordinal = i32::try_from(ordinal).map_err(|e| fault(OP, e))?;
+    let device = result::device::get(ordinal).map_err(driver(OP))?;
+    // SAFETY: the driver gave this handle.
+    let attribute = |a| unsafe { result::device::get_attribute(device, a) }.map_err(driver(OP));
+    let capability = (attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?, attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?);
+    // SAFETY: as above.
+    let total = unsafe { result::device::total_mem(device) }.map_err(driver(OP))?;
+    Ok((result::device::get_name(device).map_err(driver(OP))?, capability, total as u64))
 }
 
 impl Gpu {

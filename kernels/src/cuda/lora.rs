@@ -110,8 +110,8 @@ pub(crate) fn backward(
         // SAFETY: as above; dx is apart from dh and the factor.
         return unsafe { back.launch(device, dhs, f.a, dxs) };
     };
-    let through = empty((tokens, inp), dtype, device)?;
-    let ts = side(op, "through", &through, dtype)?;
+    let through = empty((tokens, inp), DType::F32, device)?;
+    let ts = side(op, "through", &through, DType::F32)?;
     // SAFETY: as above; `through` is new.
     unsafe { Gemm { beta: 0.0, ..back }.launch(device, dhs, f.a, ts)? };
     add_dropped(op, dx, dxs.span, ts.span, d)

@@ -131,12 +131,11 @@ pub(crate) fn upload<T: crate::view::Element>(values: &[T], device: &Device) -> 
         // SAFETY: any element is plain bytes, and the slice lives as long as this borrow.
         let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
         let mut uploads = kept.uploads.lock().map_err(poisoned)?;
-        if let Some(at) = uploads.iter().position(|(b, t)| t.dtype() == T::DTYPE && b == bytes) {
-            if let Some(hit) = uploads.remove(at) {
-                let tensor = hit.1.clone();
-                uploads.push_front(hit);
-                return Ok(tensor);
-            }
+        let hit = uploads.iter().position(|(b, t)| t.dtype() == T::DTYPE && b == bytes).and_then(|at| uploads.remove(at));
+        if let Some(hit) = hit {
+            let tensor = hit.1.clone();
+            uploads.push_front(hit);
+            return Ok(tensor);
         }
         let tensor = Tensor::from_slice(values, values.len(), device)?;
         uploads.truncate(UPLOADS - 1);

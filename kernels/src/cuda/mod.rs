@@ -17,6 +17,8 @@ pub(crate) mod launch;
 pub(crate) mod memory;
 
 pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
 pub(crate) mod embedding;
 pub(crate) mod lora;

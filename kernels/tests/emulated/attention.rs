@@ -63,7 +63,7 @@ impl Case {
     }
     fn row_bytes(&self) -> usize {
         let chunks = self.dim / 8;
-        16 * if chunks % 8 == 0 { chunks } else { chunks | 1 }
+        16 * if chunks.is_multiple_of(8) { chunks } else { chunks | 1 }
     }
     /// q, k, v, dout in bf16.
     fn inputs(&self) -> [Vec<bf16>; 4] {

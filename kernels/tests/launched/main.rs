@@ -7,6 +7,8 @@
 
 #![cfg(any(emulator, feature = "cuda"))]
 
+mod attention;
+mod cross_entropy;
 mod layers;
 mod optim;
 mod place;

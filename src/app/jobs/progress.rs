@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::queue::{queue_dir, tickets};
 use super::record::{Reason, State, status};
+use crate::app::device::Chosen;
 use crate::base::error::Fault;
 use crate::runs::{self, Manifest, RunFolder};
 
@@ -87,7 +88,9 @@ pub fn progress(run: &RunFolder) -> Result<Progress, Fault> {
         peak_memory_bytes: last.and_then(|r| r["peak_rss_bytes"].as_u64()),
     };
     let left = (state != State::Completed).then(|| seconds_per_step(&rows)).flatten().map(|s| s * total.saturating_sub(done) as f64);
-    let ahead = |ticket: &str| tickets(&queue_dir("cpu")).iter().filter(|(_, p)| p.file_name().is_some_and(|n| *n < *ticket)).count();
+    // Where the device has gone meanwhile, nobody waits for it.
+    let queue = Chosen::of(&manifest.config).map_or_else(|_| "cpu".into(), Chosen::name);
+    let ahead = |ticket: &str| tickets(&queue_dir(&queue)).iter().filter(|(_, p)| p.file_name().is_some_and(|n| *n < *ticket)).count();
     let ticket = job.as_ref().and_then(|j| j.ticket.as_deref()).filter(|_| state == State::Queued);
     Ok(Progress {
         run_id: run.id(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::queue::{Ticket, queue_dir};
 use super::record::{JobRecord, Reason, State, own, wish};
 use super::start::Stop;
+use crate::app::device::Chosen;
 use crate::app::train::{Happening, TrainReport, TrainRequest, run as train};
 use crate::base::error::Fault;
 use crate::runs::{RunFolder, Status};
@@ -49,8 +50,7 @@ pub fn work(run: &Path, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Resul
 
 fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Result<State, Fault> {
     let manifest = run.manifest()?;
-    // Every device that this version can use is the CPU.
-    let ticket = Ticket::take(&queue_dir("cpu"))?;
+    let ticket = Ticket::take(&queue_dir(&Chosen::of(&manifest.config)?.name()))?;
     job.ticket = Some(ticket.name());
     if job.state == State::Queued {
         job.write(run)?;

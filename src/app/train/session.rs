@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use safetensors::Dtype;
 use serde::Serialize;
 use serde_json::json;
-use tallow_kernels::alloc;
+use tallow_kernels::device;
 
 use super::{Happening, TrainReport, TrainRequest};
 use crate::app::eval::{TOKENS_PER_PASS, held_out};
@@ -18,7 +19,7 @@ use crate::config::RunConfig;
 use crate::data::{Dataset, Sampler, SamplerOptions, TextTokenizer};
 use crate::model::merge::SHARD_BYTES;
 use crate::model::weights::weight_hash;
-use crate::model::{Decoder, Trainable};
+use crate::model::{Decoder, LoadOptions, Trainable};
 use crate::runs::{BaseModelRecord, Journal, Manifest, RunFolder, StageRecord, Status};
 use crate::train::{
     EarlyStopping, End, Evaluation, Event, MemoryPlan, Outcome, Resume, Sampled, Sft, TrainConfig, Trainer, checkpoint, evaluation_passes,
@@ -41,7 +42,7 @@ impl Materials {
         let data = prepare::data(config, &tokenizer)?;
         on(Happening::Data(&data.record));
         data.warnings.iter().for_each(|w| on(Happening::Warning(w)));
-        let plan = plan::for_run(config, &spec, data.train.counts.lengths.max as usize, None)?;
+        let plan = plan::for_run(config, &spec, data.train.counts.lengths.max as usize, plan::Room::Here)?;
         on(Happening::Plan(&plan));
         let revision = config.base_model.local_path.is_none().then(|| config.base_model.revision.clone());
         let base = BaseModelRecord {
@@ -78,8 +79,9 @@ pub(super) fn train(
     manifest.tokenizer_hash = Some(materials.tokenizer.sha256().to_owned());
     manifest.dataset = materials.data.record.clone();
     folder.write_manifest(&manifest)?;
-    let mut session = Session { request, config, folder, manifest, materials, on };
-    let result = session.stages();
+    let device = crate::app::device::Chosen::of(config)?.open()?;
+    let mut session = Session { request, config, folder, manifest, materials, device, on };
+    let result = session.stages().map_err(|fault| session.explained(fault));
     if let Err(fault) = &result {
         let status = if fault.code == "diverged" { Status::Diverged } else { Status::Failed };
         session.manifest.fail(status, fault);
@@ -95,13 +97,33 @@ struct Session<'a, 'b> {
     folder: &'a RunFolder,
     manifest: Manifest,
     materials: Materials,
+    device: Device,
     on: &'a mut (dyn FnMut(Happening) + 'b),
 }
 
 impl Session<'_, '_> {
+    /// An out-of-memory with what takes how much, and what the last checkpoint is good for.
+    fn explained(&self, fault: Fault) -> Fault {
+        if fault.code != "out_of_memory" {
+            return fault;
+        }
+        let plan = &self.materials.plan;
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        let parts: Vec<String> = plan.parts.iter().map(|p| format!("{} {}", p.name, mib(p.bytes))).collect();
+        let now = device::memory(&self.device).ok().flatten();
+        let now =
+            now.map(|m| format!("; this run holds {}, {} are free of {}", mib(m.used), mib(m.free), mib(m.total))).unwrap_or_default();
+        let message = format!("{}: the plan was {} ({}){now}", fault.message, mib(plan.peak_bytes), parts.join(", "));
+        let kept = self.manifest.stages.iter().any(|s| s.last_checkpoint.is_some());
+        let resume = format!("the last checkpoint is whole: `tallow train {} --resume {}`", shown(&self.request.config), self.folder.id());
+        let hint = fault.hint.unwrap_or_default();
+        Fault::new("out_of_memory", message).hint(if kept { format!("{hint}; {resume}") } else { hint })
+    }
+
     fn stages(&mut self) -> Result<TrainReport, Fault> {
         (self.on)(Happening::Doing("loading the base model"));
-        let mut model = Decoder::load(&self.materials.base.path, &prepare::load_options(self.config))?;
+        let options = LoadOptions { device: self.device.clone(), ..prepare::load_options(self.config) };
+        let mut model = Decoder::load(&self.materials.base.path, &options)?;
         check_vocabulary(&self.materials.tokenizer, &model)?;
         match self.config.training.method.as_str() {
             "full" => model.enable_full_finetuning()?,
@@ -177,7 +199,7 @@ impl Session<'_, '_> {
             desk.take(event);
             on(Happening::Event(event));
         };
-        alloc::reset_peak();
+        device::reset_peak(&self.device)?;
         let outcome = Trainer::new(model, &mut source, train_config, &mut observer)?.with_validation(validation).run();
         let trouble = desk.journal.failure();
         let outcome = outcome?;
@@ -200,7 +222,7 @@ impl Session<'_, '_> {
         record.wall_seconds = outcome.seconds;
         record.tokens = outcome.tokens;
         record.trained_tokens = outcome.trained_tokens;
-        record.peak_memory.measured_bytes = Some(alloc::peak_bytes());
+        record.peak_memory.measured_bytes = Some(device::peak_bytes(&self.device)?);
         record.peak_memory.peak_rss_bytes = Some(outcome.peak_rss);
         self.folder.write_manifest(&self.manifest)
     }

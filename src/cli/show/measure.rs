@@ -3,6 +3,7 @@
 use super::super::style::{Paint, bytes, count};
 use super::{Lines, policy, table};
 use crate::app::bench::{BenchTrainReport, PeakReport};
+use crate::app::bench_gpu::BenchGpuReport;
 use crate::app::doctor::DoctorReport;
 use crate::app::plan::PlanReport;
 
@@ -69,6 +70,26 @@ pub fn bench_train(r: &BenchTrainReport) -> String {
         ),
     );
     out.named(paint, "memory", format!("{} resident at most, {} allocated", bytes(r.peak_rss_bytes), bytes(r.peak_allocated_bytes)));
+    out.0
+}
+
+/// `tallow bench gpu`.
+pub fn bench_gpu(r: &BenchGpuReport) -> String {
+    let paint = Paint::for_stdout();
+    let mut out = Lines::default();
+    if let Some(why) = &r.skipped {
+        out.add(format!("no GPU to measure: {why}"));
+        return out.0;
+    }
+    let device = r.device.as_deref().unwrap_or_default();
+    out.add(format!("{}  {}", paint.bold(device), r.name.as_deref().unwrap_or_default()));
+    out.named(paint, "copy", format!("{:.0} GB/s read and written", r.copy_bytes / 1e9));
+    out.named(paint, "product", format!("{:.1} TFLOP/s in bf16", r.gemm_flops / 1e12));
+    for row in &r.rows {
+        let aim = row.aim.map(|a| format!("  (aim {:.0} %)", 100.0 * a)).unwrap_or_default();
+        let share = 100.0 * row.of_ceiling;
+        out.add(format!("  {:<40} {:>10.1} us {:>9.1} {:<8} {share:>5.1} %{aim}", row.name, row.microseconds, row.rate, row.unit));
+    }
     out.0
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 pub use data::{data_check, data_stats};
 pub use export::exported;
-pub use measure::{bench_train, ceilings, doctor, plan};
+pub use measure::{bench_gpu, bench_train, ceilings, doctor, plan};
 pub use model::{eval, generated, gradients, merged, random_model, recipe};
 pub use runs::{demo, init, run, runs, train};
 
@@ -19,11 +19,12 @@ use crate::model::Policy;
 use crate::train::Evaluation;
 
 /// A policy in words.
-pub fn policy(policy: Policy) -> &'static str {
+pub fn policy(policy: Policy) -> String {
     match policy {
-        Policy::KeepAll => "all activations are kept",
-        Policy::Minimal => "cheap activations are made again",
-        Policy::Recompute => "each layer is recomputed in the backward pass",
+        Policy::KeepAll => "all activations are kept".into(),
+        Policy::Minimal => "cheap activations are made again".into(),
+        Policy::Recompute => "each layer is recomputed in the backward pass".into(),
+        Policy::Mixed(n) => format!("the first {n} layers are recomputed in the backward pass, cheap activations of the others made again"),
     }
 }
 

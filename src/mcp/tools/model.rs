@@ -44,6 +44,17 @@ pub(super) struct CheckOut {
     ok: bool,
 }
 
+/// GPUs that can train. What is free on one is not known without opening it: the whole of it is given.
+fn gpus() -> Vec<DeviceOut> {
+    let out = |g: crate::app::device::Gpu| DeviceOut {
+        name: g.device,
+        description: format!("{}, compute capability {}", g.name, g.compute_capability),
+        memory_bytes: Some(g.memory_bytes),
+        free_bytes: g.memory_bytes,
+    };
+    crate::app::device::available().unwrap_or_default().into_iter().map(out).collect()
+}
+
 /// check_installation
 pub(super) struct Check;
 
@@ -74,7 +85,7 @@ impl Tool for Check {
         Ok(CheckOut {
             version: report.version.into(),
             commit: report.commit.map(str::to_owned),
-            devices: vec![cpu],
+            devices: std::iter::once(cpu).chain(gpus()).collect(),
             ok: report.findings.iter().all(|f| f.state != "problem"),
             findings: report.findings.iter().map(finding).collect(),
             roots: desk.roots.all().map(|r| r.display().to_string()).collect(),

@@ -355,7 +355,10 @@ impl From<&MemoryPlan> for PlanOut {
         Self {
             peak_bytes: p.peak_bytes,
             budget_bytes: p.budget,
-            policy: json!(p.policy).as_str().unwrap_or_default().to_owned(),
+            policy: match json!(p.policy) {
+                Value::String(word) => word,
+                mixed => mixed.to_string(),
+            },
             tokens_per_pass: p.tokens_per_pass as u64,
             parts: p.parts.iter().map(|part| (part.name.clone(), json!(part.bytes))).collect(),
         }
@@ -525,7 +528,7 @@ impl Tool for Plan {
     type Out = PlanTrainingOut;
 
     fn call(input: PlanIn, desk: &Desk, _: &Call) -> Result<PlanTrainingOut, Fault> {
-        let memory = input.memory.as_deref().map(plan::parse_size).transpose()?;
+        let room = input.memory.as_deref().map(plan::parse_size).transpose()?.map_or(plan::Room::Here, plan::Room::Bytes);
         let (report, rate) = if let Some(run_id) = &input.run_id {
             if input.override_params.is_some() {
                 return Err(
@@ -534,12 +537,12 @@ impl Tool for Plan {
             }
             let config = desk.roots.run(&input.project_path, run_id)?.manifest()?.config;
             desk.roots.settings(&config)?;
-            (plan::of_config(&config, memory)?, configure::rate(&desk.roots.project(&input.project_path)?.root, &config))
+            (plan::of_config(&config, room)?, configure::rate(&desk.roots.project(&input.project_path)?.root, &config))
         } else {
             let project = desk.roots.project(&input.project_path)?;
             let set = checked_overrides(desk, input.override_params.as_ref())?;
             let config = configure::settings(&project.config, &set, &|c| desk.roots.settings(c))?;
-            (plan::of_config(&config, memory)?, configure::rate(&project.root, &config))
+            (plan::of_config(&config, room)?, configure::rate(&project.root, &config))
         };
         Ok(PlanTrainingOut {
             model: report.model,

@@ -123,14 +123,15 @@ impl Loader<'_> {
         let name = format!("model.layers.{layer}.{}", kind.path());
         let key = format!("{name}.weight");
         let (out, inp) = self.spec.linear_shape(kind);
+        let device = &self.options.device;
         let weight = if self.shards.is_nf4(&key) {
-            Weight::Nf4(self.shards.nf4(&key, &[out, inp])?)
+            Weight::Nf4(self.shards.nf4(&key, &[out, inp])?).to_device(device)?
         } else {
             match self.options.quantization {
                 Quantization::None => Weight::Dense(self.dense(&key)?),
                 // One matrix at a time is widened: the peak is the quantised model and one matrix.
-                Quantization::Nf4 => Weight::Nf4(Nf4::quantize(&self.shards.float(&key, DType::F32)?, true)?),
-                Quantization::Q8 => Weight::Q8(Q8::quantize(&self.shards.float(&key, DType::F32)?)?),
+                Quantization::Nf4 => Weight::Nf4(Nf4::quantize(&self.shards.float(&key, DType::F32)?, true)?).to_device(device)?,
+                Quantization::Q8 => Weight::Q8(Q8::quantize(&self.shards.float(&key, DType::F32)?)?).to_device(device)?,
             }
         };
         let bias = self.spec.linear_bias(kind).then(|| self.small(&format!("{name}.bias"))).transpose()?;

@@ -18,7 +18,7 @@ use candle_core::{DType, Device, Tensor};
 use tallow_kernels::rope::RopeTable;
 use tallow_kernels::weight::Weight;
 
-pub use footprint::{PassBytes, PassShape, Resident, Sketch};
+pub use footprint::{Engine, PassBytes, PassShape, Resident, Sketch};
 use layer::Layer;
 pub use load::{LoadOptions, Quantization, check_names, open_source};
 pub use step::{LossOut, StepOptions};

@@ -1,7 +1,7 @@
 //! Passes over a packed batch: loss with gradients, loss alone, logits.
 
 use candle_core::{DType, Tensor};
-use tallow_kernels::cross_entropy::{CeOptions, CeOut, chunk_tokens, linear_cross_entropy};
+use tallow_kernels::cross_entropy::{CeOptions, CeOut, linear_cross_entropy};
 use tallow_kernels::embedding::{embedding, embedding_backward};
 use tallow_kernels::matmul::matmul;
 
@@ -60,8 +60,8 @@ impl Decoder {
         };
         let mut x = embedding(&self.embedding, &batch.input_ids, self.compute_dtype)?;
         let mut tapes: Vec<LayerTape> = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let (out, tape) = layer.forward(x, &pass, options.policy)?;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (out, tape) = layer.forward(x, &pass, options.policy.of_layer(i))?;
             tapes.push(tape);
             x = out;
         }
@@ -106,13 +106,7 @@ impl Decoder {
     /// As [`Self::loss_and_grads`].
     pub fn token_losses(&self, batch: &PackedBatch) -> Result<Vec<f32>> {
         let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
-        let options = CeOptions {
-            grad_scale: None,
-            token_weights: None,
-            dw: None,
-            want_token_losses: true,
-            chunk_tokens: chunk_tokens(self.spec.vocab_size),
-        };
+        let options = CeOptions { grad_scale: None, token_weights: None, dw: None, want_token_losses: true, chunk_tokens: 0 };
         let ce = linear_cross_entropy(&y, &self.head, &batch.targets, &options)?;
         ce.token_losses.ok_or_else(|| Error::Value("the loss kernel returned no token losses".into()))
     }
@@ -139,13 +133,8 @@ impl Decoder {
     }
 
     fn cross_entropy(&self, y: &Tensor, batch: &PackedBatch, grad_scale: Option<f32>, dw: Option<&Tensor>) -> Result<CeOut> {
-        let options = CeOptions {
-            grad_scale,
-            token_weights: batch.token_weights.as_deref(),
-            dw,
-            want_token_losses: false,
-            chunk_tokens: chunk_tokens(self.spec.vocab_size),
-        };
+        let options =
+            CeOptions { grad_scale, token_weights: batch.token_weights.as_deref(), dw, want_token_losses: false, chunk_tokens: 0 };
         Ok(linear_cross_entropy(y, &self.head, &batch.targets, &options)?)
     }
 

@@ -14,6 +14,19 @@ pub enum Policy {
     Minimal,
     /// Only the layer's input; its forward pass is run again.
     Recompute,
+    /// So many layers from the bottom as [`Self::Recompute`], the others as [`Self::Minimal`].
+    Mixed(usize),
+}
+
+impl Policy {
+    /// What one layer, counted from the bottom, does: never [`Self::Mixed`].
+    pub(super) fn of_layer(self, layer: usize) -> Self {
+        match self {
+            Self::Mixed(recomputed) if layer < recomputed => Self::Recompute,
+            Self::Mixed(_) => Self::Minimal,
+            all => all,
+        }
+    }
 }
 
 /// What one layer left behind.

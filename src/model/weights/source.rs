@@ -9,7 +9,7 @@ use crate::model::error::{Error, Result};
 
 /// Tensors by their Hugging Face names.
 pub trait TensorSource: Sync + std::fmt::Debug {
-    /// A floating-point tensor as f32 or bf16 on the CPU.
+    /// A floating-point tensor as f32 or bf16, on the CPU or where the model will be.
     ///
     /// # Errors
     /// When it is missing or damaged.

@@ -14,7 +14,7 @@ pub use available::available_memory;
 
 use super::error::{Result, TrainError};
 use super::optimiser::OptimizerKind;
-use crate::model::{DecoderSpec, PassShape, Policy, Quantization, Sketch, Trainable};
+use crate::model::{DecoderSpec, Engine, PassShape, Policy, Quantization, Sketch, Trainable};
 
 /// What a budget must leave beside the predicted peak, as parts of 100: pages that the allocator keeps.
 pub const HEADROOM: u64 = 5;
@@ -44,11 +44,17 @@ pub struct MemoryRequest<'a> {
     pub tokens_per_pass: Option<usize>,
     /// What is kept between forward and backward, where it is set; else the plan chooses.
     pub policy: Option<Policy>,
-    /// Bytes that the process may take in all; else what it holds and what is available.
+    /// Bytes that the process may take in all, or on the GPU; else what it holds and what is available to it on the CPU.
     pub budget: Option<u64>,
-    /// Bytes that it holds already: tokenizer, rows.
+    /// Bytes that it holds already: tokenizer, rows; on a GPU what is not tensors ([`GPU_HELD`]).
     pub held: u64,
+    /// Whether it runs on a GPU.
+    pub gpu: bool,
 }
+
+/// What a process takes on a GPU beside its tensors: context, machine code, the matrix library's workspace. An allowance,
+/// not a measurement.
+pub const GPU_HELD: u64 = 640 << 20;
 
 /// One part of the memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +92,8 @@ impl MemoryPlan {
 /// The fastest plan that fits.
 ///
 /// The policies are tried from the fastest on, each with the window in one pass and then in more, down to passes of
-/// 2048 tokens; when none fits, again with passes down to the longest sequence.
+/// 2048 tokens. Between making cheap activations again and recomputing every layer, in passes of that size, stand the mixtures:
+/// the fewest recomputed layers that fit. When nothing fits, all again with passes down to the longest sequence.
 ///
 /// # Errors
 /// [`TrainError::Memory`] with the settings that would fit, when no plan does.
@@ -106,7 +113,10 @@ pub fn plan(request: &MemoryRequest) -> Result<MemoryPlan> {
 fn best(request: &MemoryRequest) -> Result<MemoryPlan, Box<MemoryPlan>> {
     let mut least: Option<MemoryPlan> = None;
     for (policy, tokens) in candidates(request) {
-        let plan = predict(request, policy, tokens);
+        let plan = match policy {
+            Policy::Mixed(_) => mixed(request, tokens),
+            _ => predict(request, policy, tokens),
+        };
         if plan.fits {
             return Ok(plan);
         }
@@ -115,6 +125,17 @@ fn best(request: &MemoryRequest) -> Result<MemoryPlan, Box<MemoryPlan>> {
         }
     }
     Err(Box::new(least.unwrap_or_else(|| predict(request, Policy::Recompute, request.longest))))
+}
+
+/// The fewest recomputed layers with which it fits; all but one where it does not.
+fn mixed(r: &MemoryRequest, tokens: usize) -> MemoryPlan {
+    let (mut low, mut high) = (0, r.spec.num_layers.saturating_sub(1));
+    // More recomputed layers never keep more.
+    while low + 1 < high {
+        let middle = low.midpoint(high);
+        if predict(r, Policy::Mixed(middle), tokens).fits { high = middle } else { low = middle }
+    }
+    predict(r, Policy::Mixed(high), tokens)
 }
 
 fn candidates(r: &MemoryRequest) -> Vec<(Policy, usize)> {
@@ -132,25 +153,29 @@ fn candidates(r: &MemoryRequest) -> Vec<(Policy, usize)> {
         policies.iter().flat_map(|p| halved.iter().filter(|t| keep(t)).map(|t| (*p, *t))).collect()
     };
     let mut all = each(&efficient);
+    if let Some(shortest) = halved.iter().copied().filter(&efficient).min().filter(|_| r.policy.is_none() && r.spec.num_layers > 2) {
+        let recompute = all.iter().position(|c| c.0 == Policy::Recompute).unwrap_or(all.len());
+        all.insert(recompute, (Policy::Mixed(1), shortest));
+    }
     all.extend(each(&|t| !efficient(t)));
     all
 }
 
 /// What a run takes under this policy, with passes of so many tokens.
 pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> MemoryPlan {
-    let threads = rayon::current_num_threads();
+    let engine = if r.gpu { Engine::Gpu } else { Engine::Cpu { threads: rayon::current_num_threads() } };
     let (spec, quantization, compute_dtype, trainable) = (r.spec, r.quantization, r.compute_dtype, r.trainable);
-    let sketch = Sketch { spec, quantization, compute_dtype, trainable, threads };
+    let sketch = Sketch { spec, quantization, compute_dtype, trainable, engine };
     let resident = sketch.resident();
     let pass = sketch.pass(PassShape { tokens: tokens_per_pass, longest: r.longest.min(tokens_per_pass).max(1), policy });
     let elements = &resident.trained_elements;
     let gradients: u64 = elements.iter().map(|n| 4 * *n as u64).sum();
     let optimizer: u64 = elements.iter().map(|n| r.optimizer.bytes(*n)).sum();
-    // Ids, labels and lengths of the window, which wait for their pass.
-    let window = 16 * r.window_tokens as u64;
+    // Ids, labels and lengths of the window, which wait for their pass in host memory.
+    let window = if r.gpu { 0 } else { 16 * r.window_tokens as u64 };
     let fixed = resident.weights + resident.trained + gradients + optimizer + r.held + window;
     // The other moments of a step: values taken up into the weights; a checkpoint's largest tensor on its way to disk.
-    let largest = elements.iter().max().map_or(0, |n| 4 * *n as u64);
+    let largest = if r.gpu { 0 } else { elements.iter().max().map_or(0, |n| 4 * *n as u64) };
     let step_peak = fixed + pass.peak.max(resident.sync).max(largest);
     let peak_bytes = step_peak.max(resident.load_peak + r.held);
     let named = [
@@ -158,7 +183,7 @@ pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> Mem
         (if *trainable == Trainable::Full { "master weights" } else { "adapters" }, resident.trained),
         ("gradients", gradients),
         ("optimizer", optimizer),
-        ("process", r.held + window),
+        (if r.gpu { "driver" } else { "process" }, r.held + window),
         ("activations", pass.kept),
         ("logits", pass.logits),
     ];

@@ -1,12 +1,13 @@
 //! One block's forward and backward pass over sizes. Each function mirrors the one of its name in `layer` and `backward`.
 
+use candle_core::DType;
 use tallow_kernels::attention;
 use tallow_kernels::lora;
 
-use super::Sketch;
 use super::ledger::{Held, Ledger};
-use crate::model::decoder::Policy;
+use super::{Engine, Sketch};
 use crate::model::decoder::needs::{Needs, Trains};
+use crate::model::decoder::{Policy, Trainable};
 use crate::model::spec::LinearKind::{self, Down, Gate, K, O, Q, Up, V};
 use crate::model::spec::{NormKind, NormPlacement, QkNorm};
 
@@ -112,6 +113,9 @@ impl<'l> Walk<'l> {
 
     /// The gradient of the norm's input.
     pub(super) fn norm_backward(&self, width: usize, rows: usize, trains: bool) -> H<'l> {
+        if self.sketch.gpu() {
+            return self.rows(width);
+        }
         let groups = if trains { rows.div_ceil(64) } else { 0 };
         self.ledger.moment(4 * (groups * width) as u64 + 8 * rows as u64 + self.bytes(width));
         self.rows(width)
@@ -121,10 +125,23 @@ impl<'l> Walk<'l> {
         let rank = l.rank[kind as usize];
         let (out, inp) = self.sketch.spec.linear_shape(kind);
         (rank > 0).then(|| {
-            let h = self.ledger.hold(4 * (self.tokens * rank) as u64);
-            self.ledger.moment(lora::scratch_bytes(self.tokens, out, inp, rank, self.sketch.threads).0);
+            // On a GPU the inner activation has the dtype of the others.
+            let h = if self.sketch.gpu() { self.rows(rank) } else { self.ledger.hold(4 * (self.tokens * rank) as u64) };
+            self.ledger.moment(self.adapter_scratch(out, inp, rank).0);
             h
         })
+    }
+
+    /// What an adapter's forward and backward pass need for a moment.
+    fn adapter_scratch(&self, out: usize, inp: usize, rank: usize) -> (u64, u64) {
+        if !self.sketch.gpu() {
+            return lora::scratch_bytes(self.tokens, out, inp, rank, self.sketch.threads());
+        }
+        let cast = if self.sketch.compute_dtype == DType::F32 { 0 } else { 2 * (rank * (out + inp)) as u64 };
+        let drops = matches!(self.sketch.trainable, Trainable::Lora(c) if c.dropout > 0.0);
+        // The dropped input, and its gradient in f32.
+        let (dropped, through) = if drops { (self.bytes(inp), 4 * (self.tokens * inp) as u64) } else { (0, 0) };
+        (cast + dropped, cast + self.bytes(rank) + dropped.max(through))
     }
 
     fn linear(&self, l: &LayerSketch, kind: LinearKind) -> (H<'l>, Option<H<'l>>) {
@@ -137,7 +154,7 @@ impl<'l> Walk<'l> {
         let dx = if want { onto.or_else(|| Some(self.rows(inp))) } else { onto };
         let rank = l.rank[kind as usize];
         if rank > 0 {
-            self.ledger.moment(lora::scratch_bytes(self.tokens, out, inp, rank, self.sketch.threads).1);
+            self.ledger.moment(self.adapter_scratch(out, inp, rank).1);
         }
         self.ledger.moment(self.sketch.widened(self.tokens * (out + inp)));
         dx
@@ -264,7 +281,9 @@ impl<'l> Walk<'l> {
     fn attend(&self) -> (H<'l>, H<'l>) {
         let s = self.sketch.spec;
         let out = (self.rows(s.q_width()), self.ledger.hold(4 * (s.num_heads * self.tokens) as u64));
-        self.ledger.moment(attention::scratch_bytes(self.longest, s.head_dim, self.sketch.threads).0);
+        if !self.sketch.gpu() {
+            self.ledger.moment(attention::scratch_bytes(self.longest, s.head_dim, self.sketch.threads()).0);
+        }
         out
     }
 
@@ -385,7 +404,10 @@ impl<'l> Walk<'l> {
         }
         let qk = tape.qk.unwrap_or_else(|| self.rows(s.q_width() + s.kv_width()));
         let (mut dq, mut dk, mut dv) = (self.rows(s.q_width()), self.rows(s.kv_width()), self.rows(s.kv_width()));
-        self.ledger.moment(attention::scratch_bytes(self.longest, s.head_dim, self.sketch.threads).1);
+        self.ledger.moment(match self.sketch.engine {
+            Engine::Cpu { threads } => attention::scratch_bytes(self.longest, s.head_dim, threads).1,
+            Engine::Gpu => 4 * (s.num_heads * self.tokens) as u64,
+        });
         drop((qk, tape.v, tape.o, tape.lse, d_o));
         if let (Some(_before), Some((q_rows, k_rows))) = (tape.before, self.qk_rows()) {
             dq = self.norm_backward(s.q_width(), q_rows, l.trains.qk_norm);

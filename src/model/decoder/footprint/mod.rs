@@ -6,7 +6,7 @@ mod layer;
 mod ledger;
 
 use candle_core::DType;
-use tallow_kernels::cross_entropy::chunk_tokens;
+use tallow_kernels::cross_entropy::{chunk_tokens, gpu_chunk_tokens};
 use tallow_kernels::matmul::{pack_bytes, thread_bytes};
 
 use super::needs::{Needs, Trains};
@@ -26,8 +26,20 @@ pub struct Sketch<'a> {
     pub compute_dtype: DType,
     /// What trains.
     pub trainable: &'a Trainable,
-    /// Threads that the kernels use.
-    pub threads: usize,
+    /// What computes.
+    pub engine: Engine,
+}
+
+/// What computes; the engines need different memory beside what they keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// So many threads, each with buffers of its own.
+    Cpu {
+        /// The threads.
+        threads: usize,
+    },
+    /// A GPU: quantised weights are decoded into one buffer, and adapters are cast at each use.
+    Gpu,
 }
 
 /// What stays for the whole run, in bytes.
@@ -68,6 +80,24 @@ pub struct PassBytes {
 }
 
 impl Sketch<'_> {
+    fn gpu(&self) -> bool {
+        self.engine == Engine::Gpu
+    }
+
+    /// Threads with buffers of their own.
+    fn threads(&self) -> usize {
+        match self.engine {
+            Engine::Cpu { threads } => threads,
+            Engine::Gpu => 0,
+        }
+    }
+
+    /// Tokens whose logits exist at once.
+    fn loss_chunk(&self) -> usize {
+        let vocab = self.spec.vocab_size;
+        if self.gpu() { gpu_chunk_tokens(vocab) } else { chunk_tokens(vocab) }
+    }
+
     fn dtype_bytes(&self) -> u64 {
         self.compute_dtype.size_in_bytes() as u64
     }
@@ -103,7 +133,8 @@ impl Sketch<'_> {
         let mut r = Resident::default();
         for t in self.spec.tensors() {
             let (held, loading) = self.tensor_bytes(&t);
-            r.load_peak = r.load_peak.max(r.weights + loading);
+            // For a GPU, matrices are widened and quantised in host memory.
+            r.load_peak = r.load_peak.max(r.weights + if self.gpu() { held } else { loading });
             r.weights += held;
             let elements: usize = t.shape.iter().product();
             match self.trainable {
@@ -149,23 +180,28 @@ impl Sketch<'_> {
         out
     }
 
-    /// The buffers that the threads keep between products.
-    fn thread_buffers(&self, tokens: usize) -> u64 {
+    /// The buffers that are kept between products: each thread's, or a GPU's one for a decoded weight.
+    fn kept_buffers(&self, tokens: usize) -> u64 {
         let s = self.spec;
+        if self.gpu() {
+            let matrix = |k: &LinearKind| s.linear_shape(*k).0 * s.linear_shape(*k).1;
+            let largest = LinearKind::ALL.iter().map(matrix).max().unwrap_or(0) as u64 * self.dtype_bytes();
+            return if self.quantization == Quantization::None { 0 } else { largest.next_multiple_of(1 << 20) };
+        }
         let f32_weights = self.compute_dtype == DType::F32;
         let linear = |k: &LinearKind| {
             let (out, inp) = s.linear_shape(*k);
             thread_bytes(tokens, out, inp, self.compute_dtype, f32_weights && self.quantization == Quantization::None)
         };
-        let chunk = tokens.min(chunk_tokens(s.vocab_size));
+        let chunk = tokens.min(self.loss_chunk());
         let head = thread_bytes(chunk, s.vocab_size, s.hidden_size, self.compute_dtype, f32_weights);
         let most = LinearKind::ALL.iter().map(linear).fold(head, |a, b| [a[0].max(b[0]), a[1].max(b[1]), a[2].max(b[2])]);
-        self.threads as u64 * (most.iter().sum::<u64>() + pack_bytes())
+        self.threads() as u64 * (most.iter().sum::<u64>() + pack_bytes())
     }
 
     /// What the operands of a weight's gradient take as f32, where they are widened.
     fn widened(&self, elements: usize) -> u64 {
-        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && pack_bytes() > 0;
+        let needed = *self.trainable == Trainable::Full && self.compute_dtype != DType::F32 && pack_bytes() > 0 && !self.gpu();
         if needed { 4 * elements as u64 } else { 0 }
     }
 
@@ -177,12 +213,12 @@ impl Sketch<'_> {
         let walk = Walk { ledger: &ledger, sketch: self, tokens: shape.tokens, longest: shape.longest };
         let (tokens, hidden) = (shape.tokens as u64, s.hidden_size);
         let table = shape.longest.next_power_of_two().max(128) as u64 * s.head_dim as u64 * 4;
-        // The batch: ids, targets, positions; the rotation's table; the threads' buffers.
-        let base = ledger.hold(tokens * (4 + 8 + 4) + table + self.thread_buffers(shape.tokens));
+        // The batch: ids, targets, positions; the rotation's table; buffers that are kept.
+        let base = ledger.hold(tokens * (4 + 8 + 4) + table + self.kept_buffers(shape.tokens));
         let mut x = walk.rows(hidden);
         let mut tapes = Vec::with_capacity(layers.len());
-        for layer in &layers {
-            let (out, tape) = walk.forward(layer, x, shape.policy);
+        for (i, layer) in layers.iter().enumerate() {
+            let (out, tape) = walk.forward(layer, x, shape.policy.of_layer(i));
             tapes.push(tape);
             x = out;
         }
@@ -214,7 +250,7 @@ impl Sketch<'_> {
         let tokens = walk.tokens as u64;
         let _rows_and_losses = walk.ledger.hold(8 * tokens);
         let dx = walk.rows(self.spec.hidden_size);
-        let chunk = tokens.min(chunk_tokens(self.spec.vocab_size) as u64);
+        let chunk = tokens.min(self.loss_chunk() as u64);
         let _gathered = walk.ledger.hold(chunk * hidden * e);
         let logits = walk.ledger.hold(chunk * vocab * e);
         let part = walk.ledger.hold(chunk * hidden * e);

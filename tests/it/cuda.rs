@@ -1,0 +1,185 @@
+//! Whole models on the CUDA kernels, on the emulator and, where `TALLOW_TEST_DEVICE=cuda:0` names one, on a GPU: gradients as the
+//! CPU makes them, the same under every policy, and the memory that was planned.
+
+use std::path::Path;
+use std::process::Command;
+
+use candle_core::{DType, Device};
+use serde_json::json;
+use tallow::data::PackedBatch;
+use tallow::model::random_init::{RandomInit, write_random_model};
+use tallow::model::{Decoder, LoadOptions, LoraConfig, Policy, Quantization, StepOptions, Trainable};
+use tallow::train::{MemoryRequest, Optimizer, OptimizerConfig, OptimizerKind, Sft, StepSettings, predict, train_step};
+use tallow_kernels::{alloc, emulated};
+
+use crate::golden::{Golden, Outcome, families, values};
+
+/// Somewhere a model runs.
+#[derive(Clone)]
+enum Place {
+    Cpu,
+    Emulator,
+    Gpu(Device),
+}
+
+impl Place {
+    fn device(&self) -> Device {
+        if let Self::Gpu(d) = self { d.clone() } else { Device::Cpu }
+    }
+
+    /// `None` where there is no emulator.
+    fn run<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        if matches!(self, Self::Emulator) { emulated(1, f) } else { Some(f()) }
+    }
+}
+
+fn gpu() -> Option<Device> {
+    let name = std::env::var("TALLOW_TEST_DEVICE").ok()?;
+    let ordinal = name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).expect("TALLOW_TEST_DEVICE is cuda:N");
+    Some(tallow_kernels::device::cuda(ordinal).expect("the device opens"))
+}
+
+fn places() -> Vec<Place> {
+    std::iter::once(Place::Emulator).chain(gpu().map(Place::Gpu)).collect()
+}
+
+/// Loss and gradients of a fresh but stirred adapter with dropout.
+fn gradients(
+    g: &Golden,
+    quantization: Quantization,
+    compute_dtype: DType,
+    policy: Policy,
+    place: &Place,
+) -> anyhow::Result<(f64, Vec<Vec<f32>>)> {
+    let options = LoadOptions { quantization, compute_dtype, device: place.device() };
+    let mut model = Decoder::load(&g.dir.join("model"), &options)?;
+    let target_modules = vec!["all-linear".to_owned()];
+    model.add_lora(&LoraConfig { rank: 4, alpha: 8.0, dropout: 0.2, use_rslora: false, target_modules }, 1)?;
+    for p in model.params_mut().iter_mut() {
+        let fresh: Vec<f32> = (0..p.tensor.elem_count()).map(|i| ((i * 37 % 101) as f32 / 101.0 - 0.5) * 0.4).collect();
+        p.tensor = candle_core::Tensor::from_vec(fresh, p.tensor.shape(), p.tensor.device())?;
+    }
+    model.sync_params()?;
+    let batch = g.rows(&[0, 1])?;
+    let mut grads = model.zero_grads()?;
+    let loss = model.loss_and_grads(&batch, &StepOptions { grad_scale: 0.03, dropout_seed: Some(3), policy }, &mut grads)?;
+    let cpu = |t: &candle_core::Tensor| values(&t.to_device(&Device::Cpu)?);
+    Ok((loss.loss_sum, grads.tensors.iter().map(cpu).collect::<anyhow::Result<_>>()?))
+}
+
+/// |a - b| / |b| over all gradients together.
+fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    let squares =
+        |f: &dyn Fn(f64, f64) -> f64| a.iter().flatten().zip(b.iter().flatten()).map(|(x, y)| f(f64::from(*x), f64::from(*y))).sum::<f64>();
+    (squares(&|x, y| (x - y) * (x - y)) / squares(&|_, y| y * y)).sqrt()
+}
+
+#[test]
+fn gradients_are_the_cpus() -> Outcome {
+    for g in families()? {
+        for quantization in [Quantization::None, Quantization::Nf4] {
+            let run = |dtype, policy, place: &Place| place.run(|| gradients(&g, quantization, dtype, policy, place)).transpose();
+            let (Some(exact), Some(plain)) =
+                (run(DType::F32, Policy::KeepAll, &Place::Cpu)?, run(DType::BF16, Policy::KeepAll, &Place::Cpu)?)
+            else {
+                continue;
+            };
+            for place in places() {
+                let what = format!("{} {quantization:?}", g.name);
+                let Some(single) = run(DType::F32, Policy::KeepAll, &place)? else { return Ok(()) };
+                let off = distance(&single.1, &exact.1);
+                assert!(off < 1e-4 && (single.0 / exact.0 - 1.0).abs() < 1e-5, "{what} f32: gradients {off:.2e} apart");
+                let Some(half) = run(DType::BF16, Policy::KeepAll, &place)? else { return Ok(()) };
+                let (off, allowed) = (distance(&half.1, &exact.1), 2.0 * distance(&plain.1, &exact.1));
+                assert!(off <= allowed, "{what} bf16: gradients {off:.2e} from f32, the CPU's twice {allowed:.2e}");
+                for policy in [Policy::Minimal, Policy::Recompute] {
+                    let Some(again) = run(DType::BF16, policy, &place)? else { return Ok(()) };
+                    assert!(again == half, "{what}: other gradients under {policy:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the child finds its case.
+const CHILD: &str = "TALLOW_TEST_CUDA_MEMORY";
+
+const POLICIES: [(&str, Policy); 3] = [("keep", Policy::KeepAll), ("minimal", Policy::Minimal), ("recompute", Policy::Recompute)];
+
+fn adapters() -> LoraConfig {
+    LoraConfig { rank: 8, alpha: 16.0, dropout: 0.1, use_rslora: false, target_modules: vec!["all-linear".into()] }
+}
+
+fn batch() -> PackedBatch {
+    let ids: Vec<u32> = (0..160).map(|i| i * 7 % 500).collect();
+    let targets = ids.iter().skip(1).map(|id| i64::from(*id)).chain([-100]).collect();
+    PackedBatch { input_ids: ids, targets, cu_seqlens: vec![0, 96, 160], token_weights: None }
+}
+
+/// One step on the emulator; the most bytes that its tensors took.
+fn emulated_peak(model: &Path, policy: Policy) -> anyhow::Result<Option<(u64, u64)>> {
+    let held = alloc::live_bytes();
+    let options = LoadOptions { quantization: Quantization::Nf4, compute_dtype: DType::BF16, device: Device::Cpu };
+    let mut model = Decoder::load(model, &options)?;
+    model.add_lora(&adapters(), 1)?;
+    let mut step = || -> anyhow::Result<u64> {
+        let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
+        let mut grads = model.zero_grads()?;
+        let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy, dropout_seed: Some(7) };
+        alloc::reset_peak();
+        let out = train_step(&mut model, &mut optimizer, &Sft, &[batch()], &mut grads, &settings)?;
+        anyhow::ensure!(out.symptom.is_none(), "{out:?}");
+        Ok(alloc::peak_bytes())
+    };
+    emulated(0, &mut step).transpose().map(|peak| peak.map(|p| (held, p)))
+}
+
+/// Does nothing, unless a parent asks for a measurement.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(CHILD) else { return };
+    let dir = Path::new(&dir);
+    let policy = std::fs::read_to_string(dir.join("policy")).unwrap();
+    let policy = POLICIES.iter().find(|p| p.0 == policy).unwrap().1;
+    let peak = emulated_peak(&dir.join("model"), policy).unwrap();
+    std::fs::write(dir.join("peak.json"), serde_json::to_vec(&peak).unwrap()).unwrap();
+}
+
+/// Tensors on the emulator are this process's allocations, so its allocator says what a GPU's tensors would take.
+#[test]
+fn the_plan_of_a_gpu_is_what_a_step_takes() {
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 192, "intermediate_size": 512,
+        "num_hidden_layers": 3, "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 64, "vocab_size": 512,
+        "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "tie_word_embeddings": false,
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let spec = write_random_model(&dir.path().join("model"), &config.to_string(), &RandomInit::default()).unwrap();
+    let trainable = Trainable::Lora(adapters());
+    for (name, policy) in POLICIES {
+        std::fs::write(dir.path().join("policy"), name).unwrap();
+        let me = std::env::current_exe().unwrap();
+        let out = Command::new(me).args(["--exact", "cuda::child", "--test-threads=1"]).env(CHILD, dir.path()).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+        let peak: Option<(u64, u64)> = serde_json::from_slice(&std::fs::read(dir.path().join("peak.json")).unwrap()).unwrap();
+        let Some((held, peak)) = peak else { return };
+        let request = MemoryRequest {
+            spec: &spec,
+            quantization: Quantization::Nf4,
+            compute_dtype: DType::BF16,
+            trainable: &trainable,
+            optimizer: OptimizerKind::AdamW,
+            window_tokens: 160,
+            longest: 96,
+            tokens_per_pass: None,
+            policy: None,
+            budget: Some(u64::MAX),
+            held,
+            gpu: true,
+        };
+        let plan = predict(&request, policy, 160);
+        let off = plan.peak_bytes as f64 / peak as f64 - 1.0;
+        assert!(off.abs() < 0.05, "{name}: predicted {} measured {peak} ({off:+.3}); {:?}", plan.peak_bytes, plan.parts);
+    }
+}
