@@ -148,6 +148,11 @@ pub(crate) fn identity(ordinal: usize) -> Result<(String, (i32, i32), u64)> {
     Ok((result::device::get_name(device).map_err(driver(OP))?, capability, total as u64))
 }
 
+/// The device's compute capability, as (9, 0).
+pub(crate) fn capability(device: &CudaDevice) -> Result<(i32, i32)> {
+    device.cuda_stream().context().compute_capability().map_err(driver("compute capability"))
+}
+
 impl Gpu {
     fn function(&self, k: &Kernel) -> Result<CudaFunction> {
         let mut functions = self.functions.lock().map_err(poisoned)?;
