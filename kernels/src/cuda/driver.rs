@@ -150,6 +150,11 @@ pub(crate) fn identity(ordinal: usize) -> Result<(String, (i32, i32), u64)> {
     Ok((result::device::get_name(device).map_err(driver(OP))?, capability, total as u64))
 }
 
+/// The device's compute capability, as (9, 0).
+pub(crate) fn capability(device: &CudaDevice) -> Result<(i32, i32)> {
+    device.cuda_stream().context().compute_capability().map_err(driver("compute capability"))
+}
+
 impl Gpu {
     fn function(&self, k: &Kernel) -> Result<CudaFunction> {
         // Loading a module and setting attributes work on this thread's context.
