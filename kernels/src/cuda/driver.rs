@@ -25,11 +25,13 @@ include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
 pub(crate) struct Gpu {
     pub(crate) device: CudaDevice,
     pub(crate) kept: Kept,
+    /// The way of tensors to host memory, once one was sent there.
+    pub(crate) lane: Mutex<Option<Arc<crate::offload::Lane>>>,
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
 }
 
-fn fault(op: &'static str, e: impl std::fmt::Display) -> Error {
+pub(super) fn fault(op: &'static str, e: impl std::fmt::Display) -> Error {
     Error::Cuda { op, message: e.to_string() }
 }
 
@@ -91,7 +93,8 @@ pub(crate) fn open(ordinal: usize) -> Result<Arc<Gpu>> {
     if set != blas::cublasStatus_t::CUBLAS_STATUS_SUCCESS {
         return Err(fault(OP, format!("cublasSetMathMode: {set:?}")));
     }
-    let gpu = Arc::new(Gpu { kept: Kept::default(), modules: Mutex::default(), functions: Mutex::default(), device });
+    let gpu =
+        Arc::new(Gpu { kept: Kept::default(), lane: Mutex::default(), modules: Mutex::default(), functions: Mutex::default(), device });
     by_id().lock().map_err(poisoned)?.insert(gpu.device.id(), gpu.clone());
     all.insert(ordinal, gpu.clone());
     Ok(gpu)

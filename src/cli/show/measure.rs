@@ -25,8 +25,24 @@ pub fn plan(report: &PlanReport, paint: Paint) -> String {
         format!("{} tokens at most, {} in one pass", count(report.window_tokens as u64), count(report.plan.tokens_per_pass as u64)),
     );
     out.named(paint, "policy", policy(report.plan.policy));
+    if report.plan.host_bytes > 0 {
+        let size = bytes(report.plan.host_bytes);
+        out.named(paint, "offload", format!("layers {}: {size} of pinned host memory", ranges(&report.plan.offloaded_layers)));
+    }
     out.named(paint, "budget", format!("{}; {}", bytes(report.plan.budget), paint.green("fits")));
     out.0
+}
+
+/// Numbers in ascending order, neighbours as one: `0-3, 5`.
+fn ranges(numbers: &[usize]) -> String {
+    let mut all: Vec<(usize, usize)> = Vec::new();
+    for n in numbers {
+        match all.last_mut() {
+            Some(last) if last.1 + 1 == *n => last.1 = *n,
+            _ => all.push((*n, *n)),
+        }
+    }
+    all.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") }).collect::<Vec<_>>().join(", ")
 }
 
 /// `tallow doctor`.
