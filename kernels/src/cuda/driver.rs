@@ -43,6 +43,14 @@ fn driver(op: &'static str) -> impl Fn(DriverError) -> Error {
     }
 }
 
+/// The same, with what was tried in the message.
+fn named(op: &'static str, what: String) -> impl FnOnce(DriverError) -> Error {
+    move |e| match e.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { op },
+        _ => fault(op, format!("{what}: {e}")),
+    }
+}
+
 /// Devices that [`open`] made, by ordinal: a device is opened once, since tensors of two handles cannot meet.
 fn opened() -> &'static Mutex<HashMap<usize, Arc<Gpu>>> {
     static OPENED: OnceLock<Mutex<HashMap<usize, Arc<Gpu>>>> = OnceLock::new();
@@ -113,6 +121,14 @@ fn pool(device: &CudaDevice) -> Result<sys::CUmemoryPool> {
     unsafe { result::device::get_default_mem_pool(context.cu_device()) }.map_err(driver("memory pool"))
 }
 
+/// Gives the driver back what the pool holds unused.
+fn release(device: &CudaDevice) -> Result<()> {
+    let pool = pool(device)?;
+    synchronize(device)?;
+    // SAFETY: the pool is the device's own, and stays.
+    unsafe { result::mem_pool::trim_to(pool, 0) }.map_err(driver("memory pool"))
+}
+
 /// (free, total, used by this process's pool, most used since the last reset), in bytes.
 pub(crate) fn memory(device: &CudaDevice) -> Result<[u64; 4]> {
     const OP: &str = "device memory";
@@ -174,14 +190,15 @@ impl Gpu {
                     return Err(fault(k.op, format!("no machine code of {}.cu in this build", k.file)));
                 };
                 let context = self.device.cuda_stream().context().clone();
-                let module = context.load_module(Ptx::from_binary(code.to_vec())).map_err(driver(k.op))?;
+                let loaded = context.load_module(Ptx::from_binary(code.to_vec()));
+                let module = loaded.map_err(named(k.op, format!("machine code of {}.cu", k.file)))?;
                 modules.insert(file, module.clone());
                 module
             }
         };
-        let function = module.load_function(&k.name).map_err(|e| fault(k.op, format!("{}: {e}", k.name)))?;
+        let function = module.load_function(&k.name).map_err(named(k.op, k.name.clone()))?;
         if k.shared > 48 << 10 {
-            // Above 48 KiB a kernel has to be told; its sizes differ by head width, so the most that the device has.
+            // Above 48 KiB a kernel has to be told, once: every launch of it has the same size.
             let context = self.device.cuda_stream().context().clone();
             let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
             let most = context.attribute(attribute).map_err(driver(k.op))?;
@@ -217,8 +234,12 @@ pub(super) unsafe fn launch(k: &Kernel, device: &CudaDevice, args: &[Arg]) -> Re
     stream.context().bind_to_thread().map_err(driver(k.op))?;
     let of = |d: [u32; 3]| -> (c_uint, c_uint, c_uint) { (d[0], d[1], d[2]) };
     // SAFETY: the function and stream are alive; the arguments are the caller's promise.
-    unsafe { result::launch_kernel(function.cu_function(), of(k.grid), of(k.block), k.shared, stream.cu_stream(), &mut pointers) }
-        .map_err(driver(k.op))
+    let launched =
+        unsafe { result::launch_kernel(function.cu_function(), of(k.grid), of(k.block), k.shared, stream.cu_stream(), &mut pointers) };
+    // An error of earlier work comes up here too, and then this kernel is only the next.
+    launched.map_err(|e| {
+        named(k.op, format!("{} on a grid of {:?} blocks of {:?} threads, {} bytes shared", k.name, k.grid, k.block, k.shared))(e)
+    })
 }
 
 /// The address of a storage's first element. All use is on the device's one stream, so no event is waited for.
@@ -239,7 +260,16 @@ pub(super) fn empty(shape: Shape, dtype: DType, device: &CudaDevice) -> Result<T
     fn storage<T: CudaDType + candle_core::cuda_backend::cudarc::driver::DeviceRepr>(n: usize, device: &CudaDevice) -> Result<CudaStorage> {
         // A slice without elements has no address to give.
         // SAFETY: a kernel writes every element before anything reads it.
-        let slice = unsafe { device.cuda_stream().alloc::<T>(n.max(1)) }.map_err(driver("allocation"))?;
+        let take = || unsafe { device.cuda_stream().alloc::<T>(n.max(1)) };
+        let slice = match take() {
+            Err(e) if e.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                // The pool may hold enough in pieces that are too small: they go back to the driver, once nothing runs.
+                release(device)?;
+                take()
+            }
+            other => other,
+        };
+        let slice = slice.map_err(driver("allocation"))?;
         Ok(CudaStorage::wrap_cuda_slice(slice, device.clone()))
     }
     let n = shape.elem_count();

@@ -71,7 +71,15 @@ pub fn doctor(report: &DoctorReport, paint: Paint) -> String {
 pub fn bench_train(r: &BenchTrainReport) -> String {
     let paint = Paint::for_stdout();
     let mut out = Lines::default();
-    out.add(format!("{}  {} batch {} x {}, rank {}, {}", paint.bold(&r.model), r.dtype, r.batch, r.seq, r.rank, policy(r.policy)));
+    out.add(format!(
+        "{}  {} batch {} of at most {} tokens, rank {}, {}",
+        paint.bold(&r.model),
+        r.dtype,
+        r.batch,
+        r.seq,
+        r.rank,
+        policy(r.policy)
+    ));
     let (least, most) = r.step_seconds.iter().fold((f64::MAX, 0f64), |(a, b), s| (a.min(*s), b.max(*s)));
     out.named(paint, "speed", format!("{:.1} tokens/s (steps of {least:.3} to {most:.3} s, {} threads)", r.tokens_per_second, r.threads));
     out.named(
@@ -85,6 +93,9 @@ pub fn bench_train(r: &BenchTrainReport) -> String {
         ),
     );
     out.named(paint, "memory", format!("{} resident at most, {} allocated", bytes(r.peak_rss_bytes), bytes(r.peak_allocated_bytes)));
+    if r.host_bytes > 0 {
+        out.named(paint, "offload", format!("{} of host memory", bytes(r.host_bytes)));
+    }
     out.0
 }
 
