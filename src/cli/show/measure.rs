@@ -5,6 +5,7 @@ use super::{Lines, policy, table};
 use crate::app::bench::{BenchGenerateReport, BenchGpuReport, BenchTrainReport, PeakReport};
 use crate::app::doctor::DoctorReport;
 use crate::app::plan::PlanReport;
+use crate::train::memory::OPERATIONS_PER_BYTE;
 
 /// `tallow plan`.
 pub fn plan(report: &PlanReport, paint: Paint) -> String {
@@ -111,6 +112,14 @@ pub fn bench_gpu(r: &BenchGpuReport) -> String {
     out.add(format!("{}  {}", paint.bold(device), r.name.as_deref().unwrap_or_default()));
     out.named(paint, "copy", format!("{:.0} GB/s read and written", r.copy_bytes / 1e9));
     out.named(paint, "product", format!("{:.1} TFLOP/s in bf16", r.gemm_flops / 1e12));
+    let (link, operations) = (r.link_bytes / 1e9, r.gemm_flops / r.link_bytes.max(1.0));
+    out.named(
+        paint,
+        "host memory",
+        format!(
+            "{link:.1} GB/s each way: {operations:.0} operations in the time of a byte (the memory plan takes {OPERATIONS_PER_BYTE:.0})"
+        ),
+    );
     for row in &r.rows {
         let aim = row.aim.map(|a| format!("  (aim {:.0} %)", 100.0 * a)).unwrap_or_default();
         let share = 100.0 * row.of_ceiling;

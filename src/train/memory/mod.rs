@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use available::available_memory;
 
+pub use search::OPERATIONS_PER_BYTE;
 use search::best;
 
 use super::error::{Result, TrainError};

@@ -11,7 +11,7 @@ const EFFICIENT_TOKENS: usize = 2048;
 /// Operations that a GPU makes while one byte crosses to host memory or back. An assumption for the GPUs that compute most for
 /// what their link carries: 450 TFLOP/s beside 50 GB/s (an H100 on PCIe 5.0 x16), 220 beside 24 (an A100 on PCIe 4.0 x16).
 /// Cards of 24 GiB make fewer (a 4090 some 5000, a 3090 some 2500), so there more would fit beside the computing than is planned.
-const OPERATIONS_PER_BYTE: f64 = 9000.0;
+pub const OPERATIONS_PER_BYTE: f64 = 9000.0;
 
 /// What is tried.
 #[derive(Clone, Copy, PartialEq)]
