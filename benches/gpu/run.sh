@@ -1,24 +1,27 @@
 #!/usr/bin/env bash
 # Everything there is to know about this program on this machine's GPU, in one go: correct first, then fast.
 #
-#   benches/gpu/run.sh [--quick] [--device cuda:0]
+#   benches/gpu/run.sh [--quick] [--long] [--device cuda:0]
 #
 # 1. every operation on the GPU against the CPU's kernels (two-times rule, odd shapes, inputs in the middle of their storage)
 # 2. whole models: gradients as the CPU makes them, the same under every policy; a run that is stopped and resumed
 # 3. kernels beside the device's own copy and product
-# 4. training steps at the shapes of Llama 3.2 1B, 3B and 3.1 8B, with random weights made on the device
+# 4. training steps at the shapes of Llama 3.2 1B, 3B and 3.1 8B, with random weights made on the device: full rows, short rows,
+#    activations in host memory, the longest row that 24 GiB have room for (with --long: 80 GiB too)
+# 5. on compute capability 9.0: attention by warpgroups, tested and measured the same way (results in a file of their own)
 #
 # Needs Rust, a driver and nvcc (see docs/cuda.md). Results: benches/results/gpu-NAME-DATE.jsonl, one JSON line a measurement.
 # Without a GPU it says so and ends with 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-device=cuda:0 quick=
+device=cuda:0 quick='' long=''
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=1 ;;
+        --long) long=1 ;;
         --device) device=$2; shift ;;
-        *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
+        *) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift
 done
@@ -68,22 +71,45 @@ echo "== kernels"
 echo >> "$results"
 
 echo "== training steps"
-steps() { # shape dtype batch seq recompute
+steps() { # a shape, a dtype, and what differs from five steps with adapters of rank 32
     echo "-- $*"
-    "$tallow" bench train --device "$device" --model "random:$1" --dtype "$2" --batch "$3" --seq "$4" --recompute "$5" --rank 32 --steps 5 \
-        --json > "$work/step.json" || { echo "   (did not run)"; return 0; }
-    grep -E '"(tokens_per_second|model_flops_utilisation|peak_allocated_bytes)"' "$work/step.json"
+    "$tallow" bench train --device "$device" --model "random:$1" --dtype "$2" --rank 32 --json "${@:3}" > "$work/step.json" || { echo "   (did not run)"; return 0; }
+    grep -E '"(seq|tokens_per_second|model_flops_utilisation|peak_allocated_bytes|host_bytes)"' "$work/step.json"
     tr -d '\n' < "$work/step.json" >> "$results"
     echo >> "$results"
 }
-steps 1b bf16 8 2048 none
+short=(--lengths benches/peers/lengths.txt --batch 109)
+steps 1b bf16 --batch 8 --seq 2048 --recompute none
 if [ -z "$quick" ]; then
-    steps 3b nf4 8 2048 off
+    steps 3b nf4 --batch 8 --seq 2048
     # Batch 2 x 2048 with four steps of accumulation, which are one pass here.
-    steps 8b nf4 8 2048 none
-    steps 8b nf4 8 2048 off
-    steps 8b nf4 8 2048 on
-    # Short rows packed: as many tokens in rows of 150.
-    steps 8b nf4 109 150 none
+    steps 8b nf4 --batch 8 --seq 2048 --recompute none
+    steps 8b nf4 --batch 8 --seq 2048
+    steps 8b nf4 --batch 8 --seq 2048 --recompute on
+    # The same with what half of the layers keep in host memory, then with all layers' inputs there.
+    steps 8b nf4 --batch 8 --seq 2048 --offload 16
+    steps 8b nf4 --batch 8 --seq 2048 --recompute on --offload 32
+    # Short rows, packed: about as many tokens.
+    steps 8b nf4 "${short[@]}" --recompute none
+    steps 8b nf4 --fit 24GiB --steps 1
+    if [ -n "$long" ]; then steps 8b nf4 --fit 80GiB --steps 1; fi
 fi
-echo "results are in $results"
+
+if [ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)" = 9.0 ]; then
+    echo "== attention by warpgroups"
+    export TALLOW_HOPPER_ATTENTION=1
+    results=${results%.jsonl}-warpgroups.jsonl
+    # What it computes wrong is reported, and does not hide what was measured before.
+    if TALLOW_TEST_DEVICE=$device cargo test --release --locked -p tallow-kernels --features cuda --test launched attention; then
+        "$tallow" bench gpu --device "$device" --json | tr -d '\n' >> "$results"
+        echo >> "$results"
+        "$tallow" bench gpu --device "$device" | grep attention
+        if [ -z "$quick" ]; then
+            steps 8b nf4 --batch 8 --seq 2048 --recompute none
+            steps 8b nf4 "${short[@]}" --recompute none
+        fi
+    else
+        echo "attention by warpgroups does not agree with the CPU's: leave TALLOW_HOPPER_ATTENTION unset"
+    fi
+fi
+echo "results are in benches/results/"

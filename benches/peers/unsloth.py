@@ -3,7 +3,14 @@
 
     python benches/peers/unsloth.py --engine unsloth --shape 8b --batch 2 --seq 2048 --accumulation 4
     python benches/peers/unsloth.py --engine peft    --shape 8b --batch 2 --seq 2048 --accumulation 4
-    python benches/peers/unsloth.py --engine unsloth --shape 8b --rows 218 --mean-length 150     # short rows, packed
+    python benches/peers/unsloth.py --engine unsloth --shape 8b --lengths benches/peers/lengths.txt --rows 109
+    python benches/peers/unsloth.py --engine unsloth --shape 8b --lengths benches/peers/lengths.txt --rows 109 --padded
+    python benches/peers/unsloth.py --engine peft    --shape 8b --lengths benches/peers/lengths.txt --rows 109
+
+Short rows: a step has the first --rows lengths of the file, as Tallow's `--lengths FILE --batch ROWS`. Unsloth packs them end to end
+into sequences of --batch x --seq tokens at most, with its own packing (boundaries in `packed_seq_lengths`, attention does not
+cross them); PEFT, and Unsloth with --padded, take them sorted by length, --micro rows at a time, padded to the longest. Tokens a
+second count no padding.
 
 Needs a CUDA build of torch, transformers, peft, bitsandbytes, accelerate and, for its engine, unsloth and trl. Weights are
 random and made on the GPU, so nothing is downloaded: a config is written to a temporary folder and the model is quantised
@@ -13,8 +20,13 @@ as it is loaded. Run it right before or after Tallow on the same machine, and co
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
+from pathlib import Path
+
+# This file has the name of a package that it imports, and Python looks into a script's own folder first.
+sys.path = [p for p in sys.path if Path(p).resolve() != Path(__file__).resolve().parent]
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--engine", choices=["unsloth", "peft"], required=True)
@@ -22,8 +34,10 @@ parser.add_argument("--shape", choices=["1b", "3b", "8b"], default="8b")
 parser.add_argument("--batch", type=int, default=2)
 parser.add_argument("--seq", type=int, default=2048)
 parser.add_argument("--accumulation", type=int, default=4)
-parser.add_argument("--rows", type=int, default=0, help="short rows a step, packed into sequences of --seq where the engine can")
-parser.add_argument("--mean-length", type=int, default=150)
+parser.add_argument("--lengths", help="a file of row lengths, one a line")
+parser.add_argument("--rows", type=int, default=109, help="with --lengths: rows a step")
+parser.add_argument("--padded", action="store_true", help="with --lengths: pad, do not pack")
+parser.add_argument("--micro", type=int, default=8, help="padded rows at a time")
 parser.add_argument("--rank", type=int, default=32)
 parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--checkpointing", choices=["unsloth", "on", "off"], default="unsloth")
@@ -31,6 +45,8 @@ args = parser.parse_args()
 
 if args.engine == "unsloth":
     import unsloth  # noqa: F401  (before transformers: it replaces parts of it)
+else:
+    args.padded = True
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, PreTrainedTokenizerFast
@@ -79,7 +95,7 @@ def load(folder):
     if args.engine == "unsloth":
         from unsloth import FastLanguageModel
 
-        model, _ = FastLanguageModel.from_pretrained(folder, max_seq_length=args.seq, load_in_4bit=True, dtype=torch.bfloat16)
+        model, _ = FastLanguageModel.from_pretrained(folder, max_seq_length=args.batch * args.seq, load_in_4bit=True, dtype=torch.bfloat16)
         checkpointing = {"unsloth": "unsloth", "on": True, "off": False}[args.checkpointing]
         return FastLanguageModel.get_peft_model(
             model, r=args.rank, lora_alpha=2 * args.rank, lora_dropout=0, bias="none", target_modules=LINEARS,
@@ -97,18 +113,41 @@ def load(folder):
     return get_peft_model(model, LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=LINEARS, task_type="CAUSAL_LM"))
 
 
+def packs(lengths, most):
+    """The lengths in order, as many together as `most` tokens hold."""
+    pack = []
+    for n in lengths:
+        if pack and sum(pack) + n > most:
+            yield pack
+            pack = []
+        pack.append(n)
+    yield pack
+
+
 def batches():
-    """The batches of one step: (input_ids, labels, attention_mask or None)."""
-    if not args.rows:
+    """The batches of one step, as arguments of the model, each with its tokens that are no padding."""
+    if not args.lengths:
         for _ in range(args.accumulation):
             ids = torch.randint(0, VOCABULARY, (args.batch, args.seq), device="cuda")
-            yield ids, ids, None
+            yield {"input_ids": ids, "labels": ids}, ids.numel()
         return
-    # Rows of one length, padded to it: what an engine without packing does with sorted rows at best.
-    per = -(-args.rows // args.accumulation)
-    for _ in range(args.accumulation):
-        ids = torch.randint(0, VOCABULARY, (per, args.mean_length), device="cuda")
-        yield ids, ids, torch.ones_like(ids)
+    lengths = [int(line) for line in open(args.lengths)][: args.rows]
+    assert len(lengths) == args.rows, "the file has fewer lengths"
+    if args.padded:
+        lengths.sort()
+        for i in range(0, len(lengths), args.micro):
+            some = torch.tensor(lengths[i : i + args.micro], device="cuda")
+            mask = torch.arange(int(some.max()), device="cuda")[None] < some[:, None]
+            ids = torch.randint(0, VOCABULARY, mask.shape, device="cuda")
+            yield {"input_ids": ids, "labels": ids.masked_fill(~mask, -100), "attention_mask": mask.long()}, int(some.sum())
+        return
+    for pack in packs(lengths, args.batch * args.seq):
+        ids = torch.randint(0, VOCABULARY, (1, sum(pack)), device="cuda")
+        labels, positions = ids.clone(), torch.cat([torch.arange(n, device="cuda") for n in pack])[None]
+        # The first token of a row is nobody's target.
+        labels[positions == 0] = -100
+        ends = torch.tensor(pack, dtype=torch.int32, device="cuda")
+        yield {"input_ids": ids, "labels": labels, "position_ids": positions, "packed_seq_lengths": ends}, sum(pack)
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -121,12 +160,13 @@ with tempfile.TemporaryDirectory() as folder:
     seconds, losses, tokens = [], [], 0
     for step in range(args.steps + 2):
         data = list(batches())
-        tokens = sum(ids.numel() for ids, _, _ in data)
+        tokens = sum(count for _, count in data)
         torch.cuda.synchronize()
         start = time.perf_counter()
         total = 0.0
-        for ids, labels, mask in data:
-            loss = model(input_ids=ids, labels=labels, attention_mask=mask).loss / len(data)
+        for inputs, count in data:
+            # By tokens, as a mean over the whole step.
+            loss = model(**inputs).loss * (count / tokens)
             loss.backward()
             total = total + loss.detach()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -140,7 +180,8 @@ with tempfile.TemporaryDirectory() as folder:
 
 print(json.dumps({
     "engine": args.engine, "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "shape": args.shape, "rank": args.rank,
-    "batch": args.batch, "seq": args.seq, "accumulation": args.accumulation, "rows": args.rows, "mean_length": args.mean_length,
-    "checkpointing": args.checkpointing, "tokens_per_second": tokens / statistics.median(seconds), "step_seconds": seconds, "losses": losses,
+    "batch": args.batch, "seq": args.seq, "accumulation": args.accumulation, "tokens": tokens, "lengths": args.lengths,
+    "rows": args.rows if args.lengths else args.batch * args.accumulation, "padded": args.padded, "checkpointing": args.checkpointing,
+    "tokens_per_second": tokens / statistics.median(seconds), "step_seconds": seconds, "losses": losses,
     "peak_allocated_bytes": torch.cuda.max_memory_allocated(), "peak_reserved_bytes": torch.cuda.max_memory_reserved(),
 }))

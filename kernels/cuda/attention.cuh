@@ -74,4 +74,68 @@ template <int N> __device__ __forceinline__ void clear(float (&x)[N][4]) {
         for (int j = 0; j < 4; j++) x[i][j] = 0.f;
 }
 
+// The running softmax of a warp's 16 rows: two rows a thread.
+struct Softmax {
+    float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0.f, 0.f};
+
+    // Scores become e^(c (s - max)); sums [D/8] shrink to the new maximum. `sum` is this thread's share until `finish`.
+    template <int NT, int DT> __device__ __forceinline__ void step(float (&s)[NT][4], float (&sums)[DT][4], float c) {
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            float m = max[r];
+#pragma unroll
+            for (int n = 0; n < NT; n++) m = fmaxf(m, fmaxf(s[n][2 * r], s[n][2 * r + 1]));
+            m = fmaxf(m, __shfl_xor_sync(ALL, m, 1));
+            m = fmaxf(m, __shfl_xor_sync(ALL, m, 2));
+            // A row that has seen nothing yet keeps zeros, not NaN.
+            const float base = m == -INFINITY ? 0.f : m * c;
+            const float shrink = exp2_fast(max[r] * c - base);
+            max[r] = m;
+            float part = 0.f;
+#pragma unroll
+            for (int n = 0; n < NT; n++) {
+                s[n][2 * r] = exp2_fast(s[n][2 * r] * c - base);
+                s[n][2 * r + 1] = exp2_fast(s[n][2 * r + 1] * c - base);
+                part += s[n][2 * r] + s[n][2 * r + 1];
+            }
+            sum[r] = sum[r] * shrink + part;
+#pragma unroll
+            for (int n = 0; n < DT; n++) sums[n][2 * r] *= shrink, sums[n][2 * r + 1] *= shrink;
+        }
+    }
+
+    __device__ __forceinline__ void finish() {
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            sum[r] += __shfl_xor_sync(ALL, sum[r], 1);
+            sum[r] += __shfl_xor_sync(ALL, sum[r], 2);
+        }
+    }
+};
+
+template <int NT> __device__ __forceinline__ void mask(float (&s)[NT][4], int query, int key, int window) {
+    const int l = threadIdx.x % WARP, g = l / 4, t = l % 4;
+#pragma unroll
+    for (int n = 0; n < NT; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            if (!seen(query + g + e / 2 * 8, key + 8 * n + 2 * t + e % 2, window)) s[n][e] = -INFINITY;
+}
+
+// Sum over D of do * o for this warp's 16 rows, from memory; rows l / 2 go to lanes 2 row and 2 row + 1.
+template <int D> __device__ __forceinline__ float row_delta(const bf16* dout, const bf16* o, bool valid) {
+    float sum = 0.f;
+    if (valid) {
+#pragma unroll 2
+        for (int c = threadIdx.x % 2; c < D / 8; c += 2) {
+            float a[8], b[8];
+            load(dout + c * 8, a);
+            load(o + c * 8, b);
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum += a[i] * b[i];
+        }
+    }
+    return sum + __shfl_xor_sync(ALL, sum, 1);
+}
+
 } // namespace tallow

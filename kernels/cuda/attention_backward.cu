@@ -35,22 +35,6 @@ template <int D, bool RESIDENT> struct Rows {
     }
 };
 
-// Sum over D of do * o for this warp's 16 rows, from memory; rows l / 2 go to lanes 2 row and 2 row + 1.
-template <int D> __device__ __forceinline__ float row_delta(const bf16* dout, const bf16* o, bool valid) {
-    float sum = 0.f;
-    if (valid) {
-#pragma unroll 2
-        for (int c = threadIdx.x % 2; c < D / 8; c += 2) {
-            float a[8], b[8];
-            load(dout + c * 8, a);
-            load(o + c * 8, b);
-#pragma unroll
-            for (int i = 0; i < 8; i++) sum += a[i] * b[i];
-        }
-    }
-    return sum + __shfl_xor_sync(ALL, sum, 1);
-}
-
 template <int D, int BN, int SUB, bool RESIDENT>
 __device__ __forceinline__ void attention_dq(const bf16* q, const bf16* k, const bf16* v, const bf16* o, const bf16* dout, const float* lse,
                                              float* delta, bf16* dq, const u32* spans, const u32* tiles, int heads, int kv_heads, u32 rows,

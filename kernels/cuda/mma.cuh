@@ -9,7 +9,7 @@
 #ifndef TALLOW_EMULATE
 // Dynamic shared memory: `T* name` at its start.
 #define TALLOW_DYNAMIC_SHARED(T, name)                           \
-    extern __shared__ __align__(128) unsigned char tallow_bytes[]; \
+    extern __shared__ __align__(1024) unsigned char tallow_bytes[]; \
     T* name = reinterpret_cast<T*>(tallow_bytes)
 #endif
 

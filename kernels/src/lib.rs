@@ -18,6 +18,7 @@ pub mod lora;
 pub mod map;
 pub mod matmul;
 pub mod norm;
+pub mod offload;
 pub mod optim;
 pub mod peak;
 pub mod quant;

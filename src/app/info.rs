@@ -107,6 +107,7 @@ fn needs(spec: &DecoderSpec) -> Vec<Need> {
             budget: Some(u64::MAX),
             held: 0,
             gpu: false,
+            host_budget: None,
         };
         Need { method, quantization, train_bytes: predict(&request, Policy::Recompute, ROW_TOKENS).peak_bytes }
     };

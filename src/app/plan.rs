@@ -98,7 +98,7 @@ pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, ro
         AutoBool::Fixed(false) => Some(Policy::KeepAll),
         AutoBool::Auto(_) => None,
     };
-    let (gpu, budget, held) = budget(config, room)?;
+    let Space { gpu, budget, held, host } = space(config, room)?;
     let request = MemoryRequest {
         spec,
         quantization: load.quantization,
@@ -112,24 +112,40 @@ pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, ro
         budget,
         held,
         gpu,
+        host_budget: host,
     };
     Ok(plan(&request)?)
 }
 
-/// (on a GPU, bytes that may be taken, bytes that are held already).
-fn budget(config: &RunConfig, room: Room) -> Result<(bool, Option<u64>, u64), Fault> {
+/// A GPU that need not be here is taken to stand in a machine with so many times its memory to spare for activations.
+const HOST_OF_GPU: u64 = 2;
+
+/// Where a run has room.
+struct Space {
+    gpu: bool,
+    /// Bytes that may be taken; `None`: what there is.
+    budget: Option<u64>,
+    /// Bytes that are held already.
+    held: u64,
+    /// Host memory for a GPU's activations; `None`: what there is.
+    host: Option<u64>,
+}
+
+fn space(config: &RunConfig, room: Room) -> Result<Space, Fault> {
+    let on_gpu = |bytes: u64, held, host| Space { gpu: true, budget: Some(bytes), held, host };
     let device = match room {
-        Room::Gpu(bytes) => return Ok((true, Some(bytes), GPU_HELD)),
+        Room::Gpu(bytes) => return Ok(on_gpu(bytes, GPU_HELD, Some(HOST_OF_GPU.saturating_mul(bytes)))),
         Room::Here | Room::Bytes(_) => Chosen::of(config)?,
     };
+    let on_cpu = |budget| Space { gpu: false, budget, held: alloc::live_bytes(), host: None };
     match (device, room) {
-        (Chosen::Cpu, Room::Bytes(bytes)) => Ok((false, Some(bytes), alloc::live_bytes())),
-        (Chosen::Cpu, _) => Ok((false, None, alloc::live_bytes())),
-        (Chosen::Cuda(_), Room::Bytes(bytes)) => Ok((true, Some(bytes), GPU_HELD)),
+        (Chosen::Cpu, Room::Bytes(bytes)) => Ok(on_cpu(Some(bytes))),
+        (Chosen::Cpu, _) => Ok(on_cpu(None)),
+        (Chosen::Cuda(_), Room::Bytes(bytes)) => Ok(on_gpu(bytes, GPU_HELD, None)),
         (Chosen::Cuda(_), _) => {
             // With the context made, what is free is free for tensors, but for the matrix library's workspace.
             let free = tallow_kernels::device::memory(&device.open()?)?.map_or(0, |m| m.free);
-            Ok((true, Some(free), GPU_HELD / 4))
+            Ok(on_gpu(free, GPU_HELD / 4, None))
         }
     }
 }

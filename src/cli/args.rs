@@ -524,6 +524,13 @@ pub struct BenchTrainArgs {
     /// Tokens a sequence.
     #[arg(long, default_value_t = 512)]
     pub seq: usize,
+    /// A file of row lengths, one a line; a step has the first --batch of them instead of rows of --seq.
+    #[arg(long, conflicts_with = "seq")]
+    pub lengths: Option<PathBuf>,
+    /// One row instead, as long as this much memory has room for by the memory plan (of a GPU or of this process), with the
+    /// policy that makes it so: for example 24GiB.
+    #[arg(long, conflicts_with_all = ["batch", "seq", "lengths", "recompute", "offload"])]
+    pub fit: Option<String>,
     /// Timed steps, after one that warms up.
     #[arg(long, default_value_t = 5)]
     pub steps: usize,
@@ -537,6 +544,9 @@ pub struct BenchTrainArgs {
     /// nothing.
     #[arg(long, default_value = "off", value_parser = ["on", "off", "none"])]
     pub recompute: String,
+    /// So many layers leave what they keep in host memory until the backward pass; under `--recompute on` any number means all.
+    #[arg(long, default_value_t = 0)]
+    pub offload: usize,
 }
 
 /// `tallow debug ...`.

@@ -259,16 +259,21 @@ impl Desk {
 
     fn bench(&self, a: BenchCommand) -> Result<u8, Fault> {
         match a {
-            BenchCommand::Train(BenchTrainArgs { model, device, batch, seq, steps, dtype, rank, recompute }) => {
+            BenchCommand::Train(BenchTrainArgs { model, device, batch, seq, lengths, fit, steps, dtype, rank, recompute, offload }) => {
                 if [batch, seq, steps, rank].contains(&0) {
                     return Err(Fault::new("usage", "--batch, --seq, --steps and --rank must be at least 1"));
                 }
-                let policy = match recompute.as_str() {
-                    "on" => Policy::Recompute,
-                    "none" => Policy::KeepAll,
-                    _ => Policy::Minimal,
+                let policy = match (recompute.as_str(), offload) {
+                    ("on", 0) => Policy::Recompute,
+                    ("on", _) => Policy::HostInputs,
+                    ("none", 0) => Policy::KeepAll,
+                    ("none", _) => return Err(Fault::new("usage", "--offload goes with --recompute off or on")),
+                    (_, 0) => Policy::Minimal,
+                    (_, offloaded) => Policy::Mixed { recomputed: 0, offloaded },
                 };
-                let report = bench::train(&bench::BenchTrainRequest { model, device, batch, seq, steps, dtype, rank, policy })?;
+                let fit = fit.as_deref().map(plan::parse_size).transpose()?;
+                let request = bench::BenchTrainRequest { model, device, batch, seq, lengths, fit, steps, dtype, rank, policy };
+                let report = bench::train(&request)?;
                 self.give(&report, || show::bench_train(&report))
             }
             BenchCommand::Generate(BenchGenerateArgs { model, prompt, new, rounds, dtype }) => {

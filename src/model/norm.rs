@@ -18,6 +18,10 @@ impl Stats {
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.mean.iter().chain(Some(&self.rstd))
     }
+
+    pub(crate) fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.mean.iter_mut().chain(Some(&mut self.rstd))
+    }
 }
 
 #[derive(Debug)]

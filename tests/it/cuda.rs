@@ -18,7 +18,8 @@ use crate::golden::{Golden, Outcome, families, values};
 #[derive(Clone)]
 enum Place {
     Cpu,
-    Emulator,
+    /// With an order of threads; under even ones copies to host memory and back are made as late as may be.
+    Emulator(u32),
     Gpu(Device),
 }
 
@@ -29,7 +30,7 @@ impl Place {
 
     /// `None` where there is no emulator.
     fn run<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        if matches!(self, Self::Emulator) { emulated(1, f) } else { Some(f()) }
+        if let Self::Emulator(order) = self { emulated(*order, f) } else { Some(f()) }
     }
 }
 
@@ -40,7 +41,7 @@ fn gpu() -> Option<Device> {
 }
 
 fn places() -> Vec<Place> {
-    std::iter::once(Place::Emulator).chain(gpu().map(Place::Gpu)).collect()
+    std::iter::once(Place::Emulator(1)).chain(gpu().map(Place::Gpu)).collect()
 }
 
 /// Loss and gradients of a fresh but stirred adapter with dropout.
@@ -92,7 +93,8 @@ fn gradients_are_the_cpus() -> Outcome {
                 let Some(half) = run(DType::BF16, Policy::KeepAll, &place)? else { return Ok(()) };
                 let (off, allowed) = (distance(&half.1, &exact.1), 2.0 * distance(&plain.1, &exact.1));
                 assert!(off <= allowed, "{what} bf16: gradients {off:.2e} from f32, the CPU's twice {allowed:.2e}");
-                for policy in [Policy::Minimal, Policy::Recompute] {
+                let place = if matches!(place, Place::Emulator(_)) { Place::Emulator(0) } else { place };
+                for policy in [Policy::Minimal, Policy::Recompute, OFFLOAD, Policy::HostInputs] {
                     let Some(again) = run(DType::BF16, policy, &place)? else { return Ok(()) };
                     assert!(again == half, "{what}: other gradients under {policy:?}");
                 }
@@ -105,7 +107,15 @@ fn gradients_are_the_cpus() -> Outcome {
 /// Where the child finds its case.
 const CHILD: &str = "TALLOW_TEST_CUDA_MEMORY";
 
-const POLICIES: [(&str, Policy); 3] = [("keep", Policy::KeepAll), ("minimal", Policy::Minimal), ("recompute", Policy::Recompute)];
+const OFFLOAD: Policy = Policy::Mixed { recomputed: 0, offloaded: usize::MAX };
+
+const POLICIES: [(&str, Policy); 5] = [
+    ("keep", Policy::KeepAll),
+    ("minimal", Policy::Minimal),
+    ("recompute", Policy::Recompute),
+    ("offload", OFFLOAD),
+    ("inputs in host memory", Policy::HostInputs),
+];
 
 fn adapters() -> LoraConfig {
     LoraConfig { rank: 8, alpha: 16.0, dropout: 0.1, use_rslora: false, target_modules: vec!["all-linear".into()] }
@@ -177,6 +187,7 @@ fn the_plan_of_a_gpu_is_what_a_step_takes() {
             budget: Some(u64::MAX),
             held,
             gpu: true,
+            host_budget: None,
         };
         let plan = predict(&request, policy, 160);
         let off = plan.peak_bytes as f64 / peak as f64 - 1.0;

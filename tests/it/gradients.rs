@@ -165,6 +165,10 @@ fn adapters_on_quantised_weights() -> Outcome {
     Ok(())
 }
 
+fn mixed(recomputed: usize, offloaded: usize) -> Policy {
+    Policy::Mixed { recomputed, offloaded }
+}
+
 /// Keeping less means computing again, never something else: in each dtype, on each kind of weight, with dropout.
 #[test]
 fn every_policy_gives_the_same_gradients_with_dropout_and_quantised_weights() -> Outcome {
@@ -191,7 +195,7 @@ fn every_policy_gives_the_same_gradients_with_dropout_and_quantised_weights() ->
             let want = with(Policy::KeepAll, Some(5))?;
             assert!(want.1.iter().flatten().all(|x| x.is_finite()), "{what}");
             assert!(with(Policy::KeepAll, Some(6))? != want && with(Policy::KeepAll, None)? != want, "{what}: dropout does nothing");
-            for policy in [Policy::Minimal, Policy::Recompute, Policy::Mixed(1)] {
+            for policy in [Policy::Minimal, Policy::Recompute, mixed(1, 0), mixed(0, 1), mixed(1, 1), mixed(0, 2), Policy::HostInputs] {
                 assert!(with(policy, Some(5))? == want, "{what}: under {policy:?}");
             }
         }

@@ -139,6 +139,14 @@ fn from_a_project_to_an_exported_model() {
     assert_eq!(client.until(run_id.as_str().unwrap(), &["not_started"])["progress_percentage"], 0.0);
     let plan = client.call("plan_training", at(&run_id));
     assert!(plan["memory"]["peak_bytes"].as_u64() > Some(0), "{plan}");
+    // For a GPU that is not here.
+    let gpu = client.call("plan_training", with(at(&run_id), json!({"gpu_memory": "2GiB"})));
+    assert_eq!(gpu["memory"]["budget_bytes"].as_u64(), Some(2 << 30), "{gpu}");
+    assert!(gpu["memory"]["parts"]["driver"].as_u64() > Some(0) && gpu["memory"]["host_bytes"] == 0, "{gpu}");
+    let small = client.try_call("plan_training", with(at(&run_id), json!({"gpu_memory": "512MiB"}))).unwrap_err();
+    assert_eq!(small["code"], "out_of_memory_plan", "{small}");
+    let both = client.try_call("plan_training", with(at(&run_id), json!({"gpu_memory": "2GiB", "memory": "2GiB"}))).unwrap_err();
+    assert_eq!(both["code"], "invalid_arguments", "{both}");
 
     // Waiting, with progress that only goes up.
     let meta =

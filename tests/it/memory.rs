@@ -14,7 +14,7 @@ use tallow::model::random_init::{RandomInit, write_random_model};
 use tallow::model::{Decoder, DecoderSpec, LoadOptions, LoraConfig, Policy, Quantization, Trainable};
 use tallow::train::memory::{MemoryRequest, plan, predict};
 use tallow::train::{Optimizer, OptimizerConfig, OptimizerKind, Sft, StepSettings, TrainError, train_step};
-use tallow_kernels::alloc;
+use tallow_kernels::{alloc, offload};
 
 const CASE: &str = "TALLOW_MEMORY_CASE";
 
@@ -37,6 +37,7 @@ struct Measured {
     kept: u64,
     peak: u64,
     rss: u64,
+    host: u64,
 }
 
 fn config(family: &str, hidden: usize, inter: usize, layers: usize, vocab: usize) -> serde_json::Value {
@@ -76,6 +77,10 @@ impl Case {
     }
 }
 
+fn mixed(recomputed: usize, offloaded: usize) -> Policy {
+    Policy::Mixed { recomputed, offloaded }
+}
+
 fn lora(targets: &[String]) -> LoraConfig {
     LoraConfig { rank: 8, alpha: 16.0, dropout: 0.05, use_rslora: false, target_modules: targets.to_vec() }
 }
@@ -98,7 +103,15 @@ fn measure(case: &Case, dir: &Path) -> Measured {
     let options = tallow::model::StepOptions { grad_scale: 1.0, dropout_seed: None, policy: case.policy };
     let (_, kept) = model.loss_and_grads_measured(&passes[0], &options, &mut grads).unwrap();
     let peak = alloc::peak_bytes();
-    Measured { held, weights: model.weight_bytes(), optimizer: optimizer.bytes(), kept, peak, rss: alloc::peak_rss_bytes() }
+    Measured {
+        held,
+        weights: model.weight_bytes(),
+        optimizer: optimizer.bytes(),
+        kept,
+        peak,
+        rss: alloc::peak_rss_bytes(),
+        host: offload::host_peak_bytes(),
+    }
 }
 
 /// Does nothing, unless a parent asks for a measurement.
@@ -134,6 +147,7 @@ fn request<'a>(case: &Case, spec: &'a DecoderSpec, trainable: &'a Trainable) -> 
         policy: None,
         budget: Some(u64::MAX),
         gpu: false,
+        host_budget: None,
         held: 0,
     }
 }
@@ -160,8 +174,15 @@ fn check(name: &str, case: &Case) {
     assert_eq!(p.part("weights"), m.weights, "{name}: weights");
     assert_eq!(p.part("optimizer"), m.optimizer, "{name}: optimizer");
     assert_eq!(p.parts.iter().map(|p| p.bytes).sum::<u64>(), p.peak_bytes, "{name}: parts");
-    assert!((p.part("activations") as f64 / m.kept as f64 - 1.0).abs() < 0.02, "{name}: activations {} {}", p.part("activations"), m.kept);
+    assert!(
+        ((p.part("activations") + 1) as f64 / (m.kept + 1) as f64 - 1.0).abs() < 0.02,
+        "{name}: activations {} {}",
+        p.part("activations"),
+        m.kept
+    );
     assert!(off.abs() < 0.05, "{name}: predicted {} measured {} ({off:+.3})", p.peak_bytes, m.peak);
+    let off = (p.host_bytes as f64 + 1.0) / (m.host as f64 + 1.0) - 1.0;
+    assert!(off.abs() < 0.01, "{name}: predicted {} in host memory, measured {}", p.host_bytes, m.host);
 }
 
 fn llama_f32(policy: Policy) -> Case {
@@ -213,9 +234,19 @@ fn llama_q8(policy: Policy) -> Case {
 
 #[test]
 fn adapters_in_f32() {
-    for p in [Policy::KeepAll, Policy::Minimal, Policy::Mixed(2), Policy::Recompute] {
+    for p in [Policy::KeepAll, Policy::Minimal, mixed(2, 0), Policy::Recompute] {
         check("llama f32 lora", &llama_f32(p));
     }
+}
+
+/// The memory that tensors wait in is not the allocator's.
+#[test]
+fn activations_in_host_memory() {
+    for p in [mixed(0, 3), mixed(1, 4), mixed(0, 5), Policy::HostInputs] {
+        check("llama f32 lora", &llama_f32(p));
+        check("qwen3 nf4 bf16 lora", &qwen_nf4_bf16(p));
+    }
+    check("olmo2 bf16 full", &olmo_full_bf16(mixed(0, 3)));
 }
 
 #[test]
@@ -261,12 +292,56 @@ fn the_fastest_plan_that_fits_is_chosen() {
     assert_eq!(chosen(of(Policy::KeepAll, 16384)), (Policy::KeepAll, 16384));
     assert_eq!(chosen(of(Policy::KeepAll, 16384) - (1 << 20)), (Policy::KeepAll, 8192), "a cut costs less than computing again");
     assert_eq!(chosen(of(Policy::KeepAll, 2048) - (1 << 20)), (Policy::Minimal, 2048));
-    let Policy::Mixed(recomputed) = chosen(of(Policy::Minimal, 2048) - (1 << 20)).0 else { panic!("some layers before all") };
-    assert!(with(of(Policy::Mixed(recomputed), 2048)).is_ok_and(|p| p.policy == Policy::Mixed(recomputed)), "the fewest layers");
-    assert_eq!(recomputed, 1, "a mebibyte is one layer's");
-    assert_eq!(chosen(of(Policy::Mixed(4), 2048) - (1 << 20)).0, Policy::Recompute);
+    assert_eq!(chosen(of(Policy::Minimal, 2048) - (1 << 20)).0, mixed(1, 0), "a mebibyte is one layer's");
+    assert_eq!(chosen(of(mixed(3, 0), 2048)).0, mixed(3, 0), "the fewest layers");
+    assert_eq!(chosen(of(mixed(4, 0), 2048) - (1 << 20)).0, Policy::Recompute);
     assert_eq!(chosen(of(Policy::Recompute, 1024)).1, 1024, "shorter passes before refusing");
     assert!(with(of(Policy::Recompute, 1024) - (1 << 20)).is_err());
+}
+
+/// On a GPU copies beside the computing come before recomputing, and inputs in host memory after it.
+#[test]
+fn a_gpu_sends_activations_away_before_it_recomputes() {
+    let case = qwen_nf4_bf16(Policy::KeepAll);
+    // Wide and deep, as models are that do not fit.
+    let mut config = config("llama", 4096, 14336, 32, 32000);
+    config["head_dim"] = json!(128);
+    let (spec, trainable) = (spec_of(&config), case.trainable());
+    let free = Some(1 << 50);
+    let r =
+        MemoryRequest { window_tokens: 4096, longest: 2048, gpu: true, held: 0, host_budget: free, ..request(&case, &spec, &trainable) };
+    let of = |policy| predict(&r, policy, 2048);
+    let chosen =
+        |peak: u64, host| plan(&MemoryRequest { budget: Some(peak + peak / 100 * 5 + 100), host_budget: host, ..r.clone() }).unwrap();
+    let step = 64 << 20;
+    let offloaded = |policy| if let Policy::Mixed { recomputed: 0, offloaded } = policy { offloaded } else { 0 };
+    let few = chosen(of(Policy::Minimal).peak_bytes - step, free);
+    let count = offloaded(few.policy);
+    assert!(count > 0 && few.offloaded_layers.len() == count && few.host_bytes > 0, "{few:?}");
+    assert_eq!(few.host_bytes, count as u64 * of(mixed(0, 1)).host_bytes, "every layer takes as much");
+    assert!(few.peak_bytes < of(Policy::Minimal).peak_bytes && of(mixed(0, count - 1)).peak_bytes > few.peak_bytes, "the fewest layers");
+    // As many as leave without waiting: then layers are recomputed beside them.
+    let most = (1..=32).rev().find(|n| offloaded(chosen(of(mixed(0, *n)).peak_bytes, free).policy) == *n);
+    let most = most.expect("some number is the most");
+    assert!((10..24).contains(&most), "{most}: about half a layer leaves while one is computed");
+    let beyond = chosen(of(mixed(0, most)).peak_bytes - step, free);
+    let Policy::Mixed { recomputed, offloaded } = beyond.policy else { panic!("{beyond:?}") };
+    assert!(recomputed > 0 && offloaded > 0 && recomputed + offloaded <= 32, "{beyond:?}");
+    // Without host memory nothing leaves.
+    let none = chosen(of(Policy::Minimal).peak_bytes - step, Some(0));
+    assert!(matches!(none.policy, Policy::Mixed { recomputed: 1.., offloaded: 0 }) && none.host_bytes == 0, "{none:?}");
+    // The last that fits is the one whose inputs wait in host memory.
+    let last = chosen(of(Policy::Recompute).peak_bytes - step, free);
+    assert_eq!((last.policy, last.offloaded_layers.len()), (Policy::HostInputs, 32));
+    assert_eq!(last.host_bytes, 32 * last.tokens_per_pass as u64 * 4096 * 2);
+    // And it makes rows possible that are too long otherwise.
+    let budget = Some(6 << 30);
+    let longest = |host| {
+        let fits = |n: &usize| plan(&MemoryRequest { window_tokens: *n, longest: *n, budget, host_budget: host, ..r.clone() }).is_ok();
+        (1..64).map(|n| n * 2048).take_while(fits).last().unwrap()
+    };
+    let (with, without) = (longest(free), longest(Some(0)));
+    assert!(with > without * 3 / 2, "{with} tokens with host memory, {without} without");
 }
 
 #[test]

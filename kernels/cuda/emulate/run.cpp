@@ -237,6 +237,7 @@ void run_block(unsigned block, unsigned count) {
     memset(shared_memory->at, POISON, shared_memory->bytes);
     m.live = m.count = count;
     m.warps.assign((count + 31) / 32, {});
+    warpgroup_reset();
     for (Barrier& b : m.barriers) b = Barrier{};
     for (unsigned i = 0; i < count; i++) {
         Thread& t = *m.threads[i];
@@ -308,6 +309,8 @@ void fail(const char* what) {
     siglongjmp(machine().escape, 1);
 }
 
+unsigned warp() { return machine().now->number / 32; }
+bool late() { return machine().seed % 2 == 0; }
 unsigned lane() { return machine().now->number % 32; }
 
 void collective(Op op, unsigned mask, const void* in, void* out, Compute compute, const void* common) {
@@ -366,7 +369,7 @@ int barrier_vote(int predicate, int kind) { return wait_at(0, 0, predicate, kind
 void copy_async(void* to, const void* from, unsigned bytes, unsigned valid) {
     if (reinterpret_cast<uintptr_t>(to) % bytes || (valid && reinterpret_cast<uintptr_t>(from) % bytes)) fail("cp.async: an address is not aligned");
     const Copy c{to, from, bytes, valid};
-    if (machine().seed % 2) perform(c);
+    if (!late()) perform(c);
     else machine().now->open.push_back(c);
 }
 

@@ -96,6 +96,21 @@ void load_matrix(unsigned* registers, const void* row, unsigned count, bool tran
 // mma.m16n8k16, row x column, bf16 inputs, f32 accumulators: d = a b + d in PTX's fragment layout.
 void mma_bf16(float* d, const unsigned* a, const unsigned* b);
 
+// wgmma.m64nNk16 over bf16: d [64, N] = a b (+ d). A warp's 16 rows of a are fragments in registers, or lie in shared memory;
+// matrices there are named by descriptors (128-byte swizzle only). Sums appear, and operands are read, at any time between
+// the call and the wait that ends its group: at once under odd seeds, as late as allowed under even ones.
+void warpgroup_product(float* d, unsigned n, const unsigned* a, unsigned long long a_descriptor, unsigned long long b_descriptor,
+                       bool b_transposed, bool keep);
+void warpgroup_commit();
+void warpgroup_wait(unsigned still_pending);
+// Forgets what an earlier block left.
+void warpgroup_reset();
+// The number of the warp that runs, and whether asynchronous work is done as late as allowed.
+unsigned warp();
+bool late();
+// A place in dynamic shared memory as a shared address, which must be aligned as the matrices are.
+unsigned shared_offset(const void* p);
+
 }  // namespace emulate
 
 inline void __syncthreads() { emulate::barrier(0, 0); }

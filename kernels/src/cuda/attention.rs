@@ -87,6 +87,26 @@ fn shape(call: &Call, rows: usize, with_dim: bool) -> Vec<Arg> {
     args
 }
 
+/// Rows of a tile, threads and bytes of shared memory of the kernels for compute capability 9.0; dkv has some bytes more.
+const HOPPER_TILE: usize = 128;
+const HOPPER_THREADS: u32 = 256;
+const HOPPER_STATISTICS: usize = 2048;
+
+fn hopper_shared(dim: usize) -> usize {
+    2 * 640 * dim
+}
+
+/// Whether a call goes to the kernels for compute capability 9.0. They have not run on a GPU yet: only where
+/// `TALLOW_HOPPER_ATTENTION` is set.
+fn on_hopper(call: &Call, device: &Device) -> bool {
+    let capable = match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(d) => super::driver::capability(d).is_ok_and(|c| c == (9, 0)),
+        _ => cfg!(emulator),
+    };
+    matches!(call.dim, 64 | 128) && capable && std::env::var_os("TALLOW_HOPPER_ATTENTION").is_some()
+}
+
 /// The greatest head dim of the plain kernels.
 const GREATEST: usize = 256;
 
@@ -122,12 +142,17 @@ pub(crate) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, call
         span(op, "spans", &table, DType::U32)?.into(),
     ];
     if has_tensor_cores(call, &[q, k, v]) {
-        let (tile, shared) = forward_shape(call.dim);
+        let hopper = on_hopper(call, device);
+        let (tile, shared) = if hopper { (HOPPER_TILE, hopper_shared(call.dim)) } else { forward_shape(call.dim) };
         let seen = |s: usize, first: usize| (call.spans[s].3 - call.spans[s].2 + first + tile).min(call.window.saturating_add(tile));
         let list = upload(&tiles(call.spans.iter().map(|s| s.2), tile, seen), device)?;
         args.push(span(op, "tiles", &list, DType::U32)?.into());
         args.extend(shape(call, rows, false));
-        let kernel = Kernel::new(op, "attention", format!("attention_forward_d{}", call.dim), call.heads, THREADS);
+        let kernel = if hopper {
+            Kernel::new(op, "attention_hopper", format!("attention_hopper_d{}", call.dim), 1, HOPPER_THREADS)
+        } else {
+            Kernel::new(op, "attention", format!("attention_forward_d{}", call.dim), 1, THREADS)
+        };
         let grid = [call.heads as u32, tile_count(op, &list)?, 1];
         // SAFETY: the spans lie within q and k, which the caller has checked; tiles within their sequences.
         unsafe { Kernel { grid, shared: shared as u32, ..kernel }.launch(device, &args)? };
@@ -168,21 +193,29 @@ pub(crate) fn backward(
     let mut for_q: Vec<Arg> = [&qkv[..], &[o_at, dout_at, lse, delta, at("dq", &dq)?, table]].concat();
     let mut for_kv: Vec<Arg> = [&qkv[..], &[dout_at, lse, delta, at("dk", &dk)?, at("dv", &dv)?, table]].concat();
     if has_tensor_cores(call, &[q, k, v, o, dout]) {
-        let (q_shared, kv_shared) = backward_shared(call.dim);
+        let hopper = on_hopper(call, device);
+        let (rows_of_tile, (q_shared, kv_shared)) = if hopper {
+            (HOPPER_TILE, (hopper_shared(call.dim), hopper_shared(call.dim) + HOPPER_STATISTICS))
+        } else {
+            (TILE, backward_shared(call.dim))
+        };
         let lengths = || call.spans.iter().map(|s| s.2);
-        let q_tiles = upload(&tiles(lengths(), TILE, |_, first| (first + TILE).min(call.window.saturating_add(TILE))), device)?;
-        let left = |s: usize, first: usize| (call.spans[s].2 - first).min(call.window.saturating_add(TILE));
-        let kv_tiles = upload(&tiles(lengths(), TILE, left), device)?;
+        let most = call.window.saturating_add(rows_of_tile);
+        let q_tiles = upload(&tiles(lengths(), rows_of_tile, |_, first| (first + rows_of_tile).min(most)), device)?;
+        let kv_tiles = upload(&tiles(lengths(), rows_of_tile, |s, first| (call.spans[s].2 - first).min(most)), device)?;
         let (q_count, kv_count) = (tile_count(op, &q_tiles)?, tile_count(op, &kv_tiles)?);
         for_q.push(span(op, "tiles", &q_tiles, DType::U32)?.into());
         for_q.extend(shape(call, rows, false));
         for_kv.push(span(op, "tiles", &kv_tiles, DType::U32)?.into());
         for_kv.extend(shape(call, rows, false));
-        let kernel = |name: &str| Kernel::new(op, "attention_backward", format!("{name}_d{}", call.dim), 1, THREADS);
-        let q_kernel = Kernel { grid: [call.heads as u32, q_count, 1], shared: q_shared as u32, ..kernel("attention_dq") };
+        let kernel = |name: &str| match hopper {
+            true => Kernel::new(op, "attention_hopper_backward", format!("attention_hopper_{name}_d{}", call.dim), 1, HOPPER_THREADS),
+            false => Kernel::new(op, "attention_backward", format!("attention_{name}_d{}", call.dim), 1, THREADS),
+        };
+        let q_kernel = Kernel { grid: [call.heads as u32, q_count, 1], shared: q_shared as u32, ..kernel("dq") };
         // With a head dim of 256 the gradients of keys and of values are made by blocks of their own.
         let apart = if call.dim == 256 { 2 } else { 1 };
-        let kv_kernel = Kernel { grid: [call.kv_heads as u32, kv_count, apart], shared: kv_shared as u32, ..kernel("attention_dkv") };
+        let kv_kernel = Kernel { grid: [call.kv_heads as u32, kv_count, apart], shared: kv_shared as u32, ..kernel("dkv") };
         // SAFETY: the spans lie within q and k, tiles within their sequences; delta is written before it is read.
         unsafe {
             q_kernel.launch(device, &for_q)?;

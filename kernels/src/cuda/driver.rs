@@ -25,11 +25,13 @@ include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
 pub(crate) struct Gpu {
     pub(crate) device: CudaDevice,
     pub(crate) kept: Kept,
+    /// The way of tensors to host memory, once one was sent there.
+    pub(crate) lane: Mutex<Option<Arc<crate::offload::Lane>>>,
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
     functions: Mutex<HashMap<String, CudaFunction>>,
 }
 
-fn fault(op: &'static str, e: impl std::fmt::Display) -> Error {
+pub(super) fn fault(op: &'static str, e: impl std::fmt::Display) -> Error {
     Error::Cuda { op, message: e.to_string() }
 }
 
@@ -38,6 +40,14 @@ fn driver(op: &'static str) -> impl Fn(DriverError) -> Error {
         sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { op },
         sys::CUresult::CUDA_ERROR_NO_DEVICE => fault(op, "there is no NVIDIA GPU, or no driver for it"),
         _ => fault(op, e),
+    }
+}
+
+/// The same, with what was tried in the message.
+fn named(op: &'static str, what: String) -> impl FnOnce(DriverError) -> Error {
+    move |e| match e.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => Error::OutOfMemory { op },
+        _ => fault(op, format!("{what}: {e}")),
     }
 }
 
@@ -91,7 +101,8 @@ pub(crate) fn open(ordinal: usize) -> Result<Arc<Gpu>> {
     if set != blas::cublasStatus_t::CUBLAS_STATUS_SUCCESS {
         return Err(fault(OP, format!("cublasSetMathMode: {set:?}")));
     }
-    let gpu = Arc::new(Gpu { kept: Kept::default(), modules: Mutex::default(), functions: Mutex::default(), device });
+    let gpu =
+        Arc::new(Gpu { kept: Kept::default(), lane: Mutex::default(), modules: Mutex::default(), functions: Mutex::default(), device });
     by_id().lock().map_err(poisoned)?.insert(gpu.device.id(), gpu.clone());
     all.insert(ordinal, gpu.clone());
     Ok(gpu)
@@ -108,6 +119,14 @@ fn pool(device: &CudaDevice) -> Result<sys::CUmemoryPool> {
     context.bind_to_thread().map_err(driver("memory pool"))?;
     // SAFETY: the context is alive, and its device with it.
     unsafe { result::device::get_default_mem_pool(context.cu_device()) }.map_err(driver("memory pool"))
+}
+
+/// Gives the driver back what the pool holds unused.
+fn release(device: &CudaDevice) -> Result<()> {
+    let pool = pool(device)?;
+    synchronize(device)?;
+    // SAFETY: the pool is the device's own, and stays.
+    unsafe { result::mem_pool::trim_to(pool, 0) }.map_err(driver("memory pool"))
 }
 
 /// (free, total, used by this process's pool, most used since the last reset), in bytes.
@@ -150,6 +169,11 @@ pub(crate) fn identity(ordinal: usize) -> Result<(String, (i32, i32), u64)> {
     Ok((result::device::get_name(device).map_err(driver(OP))?, capability, total as u64))
 }
 
+/// The device's compute capability, as (9, 0).
+pub(crate) fn capability(device: &CudaDevice) -> Result<(i32, i32)> {
+    device.cuda_stream().context().compute_capability().map_err(driver("compute capability"))
+}
+
 impl Gpu {
     fn function(&self, k: &Kernel) -> Result<CudaFunction> {
         // Loading a module and setting attributes work on this thread's context.
@@ -166,14 +190,15 @@ impl Gpu {
                     return Err(fault(k.op, format!("no machine code of {}.cu in this build", k.file)));
                 };
                 let context = self.device.cuda_stream().context().clone();
-                let module = context.load_module(Ptx::from_binary(code.to_vec())).map_err(driver(k.op))?;
+                let loaded = context.load_module(Ptx::from_binary(code.to_vec()));
+                let module = loaded.map_err(named(k.op, format!("machine code of {}.cu", k.file)))?;
                 modules.insert(file, module.clone());
                 module
             }
         };
-        let function = module.load_function(&k.name).map_err(|e| fault(k.op, format!("{}: {e}", k.name)))?;
+        let function = module.load_function(&k.name).map_err(named(k.op, k.name.clone()))?;
         if k.shared > 48 << 10 {
-            // Above 48 KiB a kernel has to be told; its sizes differ by head width, so the most that the device has.
+            // Above 48 KiB a kernel has to be told, once: every launch of it has the same size.
             let context = self.device.cuda_stream().context().clone();
             let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
             let most = context.attribute(attribute).map_err(driver(k.op))?;
@@ -209,8 +234,12 @@ pub(super) unsafe fn launch(k: &Kernel, device: &CudaDevice, args: &[Arg]) -> Re
     stream.context().bind_to_thread().map_err(driver(k.op))?;
     let of = |d: [u32; 3]| -> (c_uint, c_uint, c_uint) { (d[0], d[1], d[2]) };
     // SAFETY: the function and stream are alive; the arguments are the caller's promise.
-    unsafe { result::launch_kernel(function.cu_function(), of(k.grid), of(k.block), k.shared, stream.cu_stream(), &mut pointers) }
-        .map_err(driver(k.op))
+    let launched =
+        unsafe { result::launch_kernel(function.cu_function(), of(k.grid), of(k.block), k.shared, stream.cu_stream(), &mut pointers) };
+    // An error of earlier work comes up here too, and then this kernel is only the next.
+    launched.map_err(|e| {
+        named(k.op, format!("{} on a grid of {:?} blocks of {:?} threads, {} bytes shared", k.name, k.grid, k.block, k.shared))(e)
+    })
 }
 
 /// The address of a storage's first element. All use is on the device's one stream, so no event is waited for.
@@ -231,7 +260,16 @@ pub(super) fn empty(shape: Shape, dtype: DType, device: &CudaDevice) -> Result<T
     fn storage<T: CudaDType + candle_core::cuda_backend::cudarc::driver::DeviceRepr>(n: usize, device: &CudaDevice) -> Result<CudaStorage> {
         // A slice without elements has no address to give.
         // SAFETY: a kernel writes every element before anything reads it.
-        let slice = unsafe { device.cuda_stream().alloc::<T>(n.max(1)) }.map_err(driver("allocation"))?;
+        let take = || unsafe { device.cuda_stream().alloc::<T>(n.max(1)) };
+        let slice = match take() {
+            Err(e) if e.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+                // The pool may hold enough in pieces that are too small: they go back to the driver, once nothing runs.
+                release(device)?;
+                take()
+            }
+            other => other,
+        };
+        let slice = slice.map_err(driver("allocation"))?;
         Ok(CudaStorage::wrap_cuda_slice(slice, device.clone()))
     }
     let n = shape.elem_count();

@@ -88,6 +88,11 @@ thread_local! {
     static ORDER: Cell<u32> = const { Cell::new(0) };
 }
 
+/// The order that [`emulated`] was given.
+pub(crate) fn order() -> u32 {
+    ORDER.get()
+}
+
 pub(super) fn kept() -> &'static Kept {
     static KEPT: OnceLock<Kept> = OnceLock::new();
     KEPT.get_or_init(Kept::default)

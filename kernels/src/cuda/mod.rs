@@ -5,16 +5,21 @@
 //! through [`launch::Kernel`] and [`gemm::Gemm`], which have two executors: the driver's stream, and the emulator of
 //! `kernels/cuda/emulate` (feature `emulate`), on which grids, arguments and kernels are tested without a GPU.
 //!
-//! One stream does everything in order, so no launch waits for another and scratch memory can be used again at once.
+//! One stream does everything in order, so no launch waits for another and scratch memory can be used again at once. Only
+//! copies to host memory and back ([`side`](crate::offload)) run on a second one.
 //! One host thread at a time works with a device.
 
 #[cfg(feature = "cuda")]
 pub(crate) mod driver;
 #[cfg(emulator)]
+pub(crate) mod emulated_side;
+#[cfg(emulator)]
 pub mod emulator;
 pub(crate) mod gemm;
 pub(crate) mod launch;
 pub(crate) mod memory;
+#[cfg(feature = "cuda")]
+pub(crate) mod side;
 
 pub(crate) mod activation;
 pub(crate) mod attention;

@@ -27,13 +27,21 @@ struct Case {
     window: Option<usize>,
 }
 
-const CASES: [Case; 6] = [
+const AMPERE: [Case; 6] = [
     Case { lengths: &[130, 1, 63], heads: 4, kv_heads: 2, dim: 64, window: None },
     Case { lengths: &[65, 70], heads: 2, kv_heads: 2, dim: 80, window: Some(40) },
     Case { lengths: &[129, 0, 33], heads: 3, kv_heads: 1, dim: 96, window: Some(1) },
     Case { lengths: &[200, 5], heads: 2, kv_heads: 1, dim: 128, window: None },
     Case { lengths: &[150], heads: 1, kv_heads: 1, dim: 128, window: Some(70) },
     Case { lengths: &[97, 2], heads: 2, kv_heads: 1, dim: 256, window: None },
+];
+
+/// Dims that have kernels for sm_90a, and what makes a warpgroup sit out a tile: a diagonal, windows, shared heads.
+const HOPPER: [Case; 4] = [
+    Case { lengths: &[130, 1, 63], heads: 4, kv_heads: 2, dim: 64, window: None },
+    Case { lengths: &[200, 0, 129], heads: 3, kv_heads: 1, dim: 64, window: Some(128) },
+    Case { lengths: &[300, 33], heads: 2, kv_heads: 1, dim: 128, window: None },
+    Case { lengths: &[257], heads: 1, kv_heads: 1, dim: 128, window: Some(70) },
 ];
 
 impl Case {
@@ -64,8 +72,8 @@ impl Case {
             .map(|(heads, seed)| random(n * heads, seed).into_iter().map(bf16::from_f32).collect())
     }
 
-    /// o, lse, dq, dk, dv as the kernels make them, in f32.
-    fn run(&self, m: &Machine) -> [Vec<f32>; 5] {
+    /// o, lse, dq, dk, dv as the kernels make them, in f32; `hopper`: those for sm_90a.
+    fn run(&self, m: &Machine, hopper: bool) -> [Vec<f32>; 5] {
         let (d, tokens) = (self.dim, self.tokens());
         let [q, k, v, dout] = self.inputs().map(|x| m.buffer(&x));
         let ends = self.ends();
@@ -83,8 +91,16 @@ impl Case {
             args.extend([Arg::Buf(&spans), Arg::Buf(&tiles), Arg::I32(self.heads as i32), Arg::I32(self.kv_heads as i32)]);
             let window = self.window.map_or(i32::MAX, |w| w as i32);
             args.extend([Arg::U32(tokens as u32), Arg::I32(window), Arg::F32(self.scale())]);
-            m.launch(&format!("attention_{name}_d{d}"), grid, [128, 1, 1], shared, &args);
+            m.launch(&format!("attention_{name}_d{d}"), grid, [if hopper { 256 } else { 128 }, 1, 1], shared, &args);
         };
+        let wide = |b: &Buffer| b.read::<bf16>().into_iter().map(bf16::to_f32).collect();
+        if hopper {
+            let shared = 2 * 640 * d;
+            launch("hopper", self.heads, 128, 1, shared, &[&q, &k, &v, &o, &lse]);
+            launch("hopper_dq", self.heads, 128, 1, shared, &[&q, &k, &v, &o, &dout, &lse, &delta, &dq]);
+            launch("hopper_dkv", self.kv_heads, 128, 1, shared + 2048, &[&q, &k, &v, &dout, &lse, &delta, &dk, &dv]);
+            return [wide(&o), lse.read::<f32>(), wide(&dq), wide(&dk), wide(&dv)];
+        }
         let queries = if d == 256 { 64 } else { 128 };
         let keys = if d == 128 { 32 } else { 64 };
         launch("forward", self.heads, queries, 1, (queries + 2 * keys) * self.row_bytes(), &[&q, &k, &v, &o, &lse]);
@@ -93,7 +109,6 @@ impl Case {
         let shared = held * self.row_bytes();
         launch("dq", self.heads, 64, 1, shared, &[&q, &k, &v, &o, &dout, &lse, &delta, &dq]);
         launch("dkv", self.kv_heads, 64, parts, shared + stages * 8 * other, &[&q, &k, &v, &dout, &lse, &delta, &dk, &dv]);
-        let wide = |b: &Buffer| b.read::<bf16>().into_iter().map(bf16::to_f32).collect();
         [wide(&o), lse.read::<f32>(), wide(&dq), wide(&dk), wide(&dv)]
     }
 
@@ -112,14 +127,13 @@ fn error(got: impl Iterator<Item = f64>, want: &[f64]) -> f64 {
     (off / want.iter().map(|b| b * b).sum::<f64>().max(1e-30)).sqrt()
 }
 
-#[test]
-fn forward_and_backward_on_tensor_cores() {
+fn check(cases: &[Case], hopper: bool) {
     let m = Machine::take();
     // Those that another test made on purpose.
     m.bank_conflicts();
-    for c in CASES {
+    for c in cases {
         let name = format!("{:?} {}/{} x {} window {:?}", c.lengths, c.heads, c.kv_heads, c.dim, c.window);
-        let got = m.in_every_order(&name, || c.run(&m).into_iter().flatten().map(f32::to_bits).collect());
+        let got = m.in_every_order(&name, || c.run(&m, hopper).into_iter().flatten().map(f32::to_bits).collect());
         assert_eq!(m.bank_conflicts(), 0, "{name}");
         let [q, k, v, dout] = c.inputs();
         let heads = [c.heads, c.kv_heads, c.kv_heads, c.heads];
@@ -146,4 +160,14 @@ fn forward_and_backward_on_tensor_cores() {
             assert!(e <= allowed, "{name}, result {i}: error {e:.2e}, twice the CPU's {allowed:.2e}");
         }
     }
+}
+
+#[test]
+fn tensor_cores() {
+    check(&AMPERE, false);
+}
+
+#[test]
+fn warpgroups() {
+    check(&HOPPER, true);
 }

@@ -10,6 +10,7 @@
 mod attention;
 mod cross_entropy;
 mod layers;
+mod offload;
 mod optim;
 mod place;
 mod products;

@@ -15,6 +15,7 @@ use tallow_kernels::elementwise::{add_inplace, write_rows};
 use tallow_kernels::lora::{Lora, lora_backward, lora_forward};
 use tallow_kernels::matmul::{matmul, matmul_backward_input};
 use tallow_kernels::norm::{add_rms_norm, rms_norm, rms_norm_backward};
+use tallow_kernels::offload::Offload;
 use tallow_kernels::optim::{Adam8State, AdamW, adamw8_step_all, global_norm};
 use tallow_kernels::quant::{Absmax, Nf4, dynamic_map};
 use tallow_kernels::rope::{RopeScaling, RopeTable, rope};
@@ -66,6 +67,8 @@ pub struct BenchGpuReport {
     pub copy_bytes: f64,
     /// Operations a second of a large product in bf16.
     pub gemm_flops: f64,
+    /// Bytes a second of a copy to host memory or back, one after the other, as activations take them.
+    pub link_bytes: f64,
     /// The kernels.
     pub rows: Vec<KernelRow>,
 }
@@ -112,6 +115,18 @@ fn copy_bytes(device: &Device) -> Result<f64, Fault> {
     Ok(2.0 * n as f64 / time)
 }
 
+/// Bytes a second of activations on their way to host memory and back, 256 MiB of them (8 MiB on the CPU).
+fn link_bytes(device: &Device) -> Result<f64, Fault> {
+    let n: usize = if matches!(device, Device::Cpu) { 8 << 20 } else { 256 << 20 };
+    let offload = Offload::new(device)?;
+    let mut tensors = vec![random(&[n / 2], DType::BF16, device)?];
+    let time = seconds(device, 5, |_| {
+        tensors = offload.send(std::mem::take(&mut tensors))?.settle()?.fetch()?.arrive()?;
+        Ok(())
+    })?;
+    Ok(2.0 * n as f64 / time)
+}
+
 /// Measures; without a GPU the report says why there is nothing in it.
 ///
 /// # Errors
@@ -121,7 +136,15 @@ pub fn gpu(request: &BenchGpuRequest) -> Result<BenchGpuReport, Fault> {
     let chosen = Chosen::named(&request.device)?;
     if chosen == Chosen::Cpu && request.device != "cpu" {
         let why = gpus.err().unwrap_or_else(|| "there is no GPU of compute capability 8.0 or later".into());
-        let none = BenchGpuReport { device: None, name: None, skipped: Some(why), copy_bytes: 0.0, gemm_flops: 0.0, rows: Vec::new() };
+        let none = BenchGpuReport {
+            device: None,
+            name: None,
+            skipped: Some(why),
+            copy_bytes: 0.0,
+            gemm_flops: 0.0,
+            link_bytes: 0.0,
+            rows: Vec::new(),
+        };
         return Ok(none);
     }
     let device = chosen.open()?;
@@ -144,6 +167,7 @@ pub fn gpu(request: &BenchGpuRequest) -> Result<BenchGpuReport, Fault> {
         skipped: None,
         copy_bytes: table.copy,
         gemm_flops: table.gemm,
+        link_bytes: link_bytes(&device)?,
         rows: table.rows,
     })
 }

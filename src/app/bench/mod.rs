@@ -1,5 +1,6 @@
 //! Speed on random token ids, beside what this machine can do at most.
 
+mod fit;
 mod generate;
 mod gpu;
 mod train;

@@ -1,11 +1,13 @@
 //! Whole training steps on random token ids.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::{DType, Device};
 use serde::Serialize;
 use tallow_kernels::{alloc, peak};
 
+use super::fit::longest_row;
 use super::{median, random_decoder};
 use crate::app::device::Chosen;
 use crate::app::models;
@@ -25,6 +27,10 @@ pub struct BenchTrainRequest {
     pub batch: usize,
     /// Tokens a sequence.
     pub seq: usize,
+    /// A file of lengths, one a line, of which the first `batch` are a step's sequences; instead of `seq`.
+    pub lengths: Option<PathBuf>,
+    /// One sequence instead, as long as so many bytes of memory have room for, and whatever policy makes it so.
+    pub fit: Option<u64>,
     /// Timed steps, after one that warms up.
     pub steps: usize,
     /// `f32`, `bf16` or `nf4` (bf16 over a 4-bit base).
@@ -46,8 +52,10 @@ pub struct BenchTrainReport {
     pub dtype: String,
     /// Sequences a step.
     pub batch: usize,
-    /// Tokens a sequence.
+    /// Tokens of the longest sequence.
     pub seq: usize,
+    /// Tokens a step.
+    pub tokens: usize,
     /// LoRA rank.
     pub rank: usize,
     /// What the forward pass kept.
@@ -64,6 +72,8 @@ pub struct BenchTrainReport {
     pub peak_rss_bytes: u64,
     /// Most bytes that were allocated at once while stepping.
     pub peak_allocated_bytes: u64,
+    /// Host memory in which activations waited, in bytes.
+    pub host_bytes: u64,
     /// Operations that the step's mathematics needs (recomputation not counted).
     pub model_flops_per_step: f64,
     /// The ceiling that they are compared with, measured here and now.
@@ -105,10 +115,18 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         target_modules: vec!["all-linear".into()],
     };
     model.add_lora(&lora, 1)?;
-    let batch = random_batch(model.spec().vocab_size, request.batch, request.seq);
+    let (lengths, policy) = match (request.fit, &request.lengths) {
+        (Some(room), _) => {
+            let (tokens, policy) = longest_row(&model, room, !matches!(device, Device::Cpu))?;
+            (vec![tokens], policy)
+        }
+        (None, Some(file)) => (read_lengths(file, request.batch)?, request.policy),
+        (None, None) => (vec![request.seq; request.batch], request.policy),
+    };
+    let batch = random_batch(model.spec().vocab_size, &lengths);
     let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
     let mut grads = model.zero_grads()?;
-    let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy: request.policy, dropout_seed: None };
+    let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy, dropout_seed: None };
     let (mut step_seconds, mut losses) = (Vec::new(), Vec::new());
     tallow_kernels::device::reset_peak(&device)?;
     for i in 0..=request.steps {
@@ -120,44 +138,89 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         }
     }
     let median = median(&step_seconds);
-    let tokens = (request.batch * request.seq) as f64;
-    let flops = model_flops(model.spec(), request.batch, request.seq, request.rank);
+    let tokens: usize = lengths.iter().sum();
+    let flops = model_flops(model.spec(), &lengths, request.rank);
     Ok(BenchTrainReport {
         model: request.model.clone(),
         device: chosen.name(),
         dtype: request.dtype.clone(),
-        batch: request.batch,
-        seq: request.seq,
+        batch: lengths.len(),
+        seq: lengths.iter().copied().max().unwrap_or(0),
+        tokens,
         rank: request.rank,
-        policy: request.policy,
+        policy,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
-        tokens_per_second: tokens / median,
+        tokens_per_second: tokens as f64 / median,
         step_seconds,
         losses,
         peak_rss_bytes: alloc::peak_rss_bytes(),
         peak_allocated_bytes: tallow_kernels::device::peak_bytes(&device)?,
+        host_bytes: tallow_kernels::offload::host_peak_bytes(),
         model_flops_per_step: flops,
         peak_flops,
         model_flops_utilisation: flops / median / peak_flops,
     })
 }
 
-fn random_batch(vocab: usize, batch: usize, seq: usize) -> PackedBatch {
+/// The first `rows` lengths of a file.
+fn read_lengths(file: &Path, rows: usize) -> Result<Vec<usize>, Fault> {
+    let text = std::fs::read_to_string(file).map_err(|e| Fault::io("read", file, &e))?;
+    let bad = |line: usize, what: &str| Fault::new("bad_lengths", format!("{}:{line}: {what}", file.display()));
+    let mut all = Vec::with_capacity(rows);
+    for (i, line) in text.lines().enumerate().take(rows) {
+        match line.trim().parse::<usize>() {
+            Ok(n) if n > 0 => all.push(n),
+            _ => return Err(bad(i + 1, &format!("`{line}` is no length")).hint("one number of tokens a line, 1 or more")),
+        }
+    }
+    if all.len() < rows {
+        return Err(bad(all.len() + 1, &format!("the file ends, and the step has {rows} rows")).hint("give a smaller --batch"));
+    }
+    Ok(all)
+}
+
+fn random_batch(vocab: usize, lengths: &[usize]) -> PackedBatch {
     let mut random = Rng::for_parts(&[7]);
-    let input_ids: Vec<u32> = (0..batch * seq).map(|_| random.below(vocab as u64) as u32).collect();
-    let targets = input_ids.chunks(seq).flat_map(|row| row[1..].iter().map(|id| i64::from(*id)).chain([-100])).collect();
-    PackedBatch { input_ids, targets, cu_seqlens: (0..=batch).map(|i| (i * seq) as u32).collect(), token_weights: None }
+    let mut b = PackedBatch { cu_seqlens: vec![0], ..PackedBatch::default() };
+    for n in lengths {
+        let row: Vec<u32> = (0..*n).map(|_| random.below(vocab as u64) as u32).collect();
+        b.targets.extend(row[1..].iter().map(|id| i64::from(*id)).chain([-100]));
+        b.input_ids.extend(row);
+        b.cu_seqlens.push(b.input_ids.len() as u32);
+    }
+    b
 }
 
 /// Operations of one step with a frozen base: a forward and an input-gradient product for each weight, three for each
 /// adapter, and causal attention (two products forward, five backward, half of each masked away).
-fn model_flops(spec: &DecoderSpec, batch: usize, seq: usize, rank: usize) -> f64 {
-    let tokens = (batch * seq) as f64;
+fn model_flops(spec: &DecoderSpec, lengths: &[usize], rank: usize) -> f64 {
+    let tokens = lengths.iter().sum::<usize>() as f64;
+    let pairs: usize = lengths.iter().map(|n| n * n).sum();
     let linears = crate::model::spec::LinearKind::ALL.map(|k| spec.linear_shape(k));
     let base: usize = linears.iter().map(|(o, i)| o * i).sum();
     let adapters: usize = linears.iter().map(|(o, i)| (o + i) * rank).sum();
     let head = spec.vocab_size * spec.hidden_size;
-    let attention = 7.0 * 2.0 * 0.5 * (batch * seq * seq * spec.q_width()) as f64;
+    let attention = 7.0 * 2.0 * 0.5 * (pairs * spec.q_width()) as f64;
     let per_layer = 4.0 * base as f64 * tokens + 6.0 * adapters as f64 * tokens + attention;
     spec.num_layers as f64 * per_layer + 4.0 * head as f64 * tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lengths.txt");
+        std::fs::write(&file, "3\n 1 \n5\n").unwrap();
+        let rows = read_lengths(&file, 2).unwrap();
+        assert_eq!(rows, [3, 1]);
+        let batch = random_batch(10, &rows);
+        assert_eq!((batch.cu_seqlens, batch.input_ids.len()), (vec![0, 3, 4], 4));
+        assert_eq!((batch.targets[2], batch.targets[3]), (-100, -100));
+        assert!(read_lengths(&file, 4).unwrap_err().to_string().contains("lengths.txt:4"));
+        std::fs::write(&file, "3\nlong\n").unwrap();
+        assert!(read_lengths(&file, 2).unwrap_err().to_string().contains("lengths.txt:2"));
+    }
 }

@@ -5,6 +5,7 @@ use super::{Lines, policy, table};
 use crate::app::bench::{BenchGenerateReport, BenchGpuReport, BenchTrainReport, PeakReport};
 use crate::app::doctor::DoctorReport;
 use crate::app::plan::PlanReport;
+use crate::train::memory::OPERATIONS_PER_BYTE;
 
 /// `tallow plan`.
 pub fn plan(report: &PlanReport, paint: Paint) -> String {
@@ -25,8 +26,24 @@ pub fn plan(report: &PlanReport, paint: Paint) -> String {
         format!("{} tokens at most, {} in one pass", count(report.window_tokens as u64), count(report.plan.tokens_per_pass as u64)),
     );
     out.named(paint, "policy", policy(report.plan.policy));
+    if report.plan.host_bytes > 0 {
+        let size = bytes(report.plan.host_bytes);
+        out.named(paint, "offload", format!("layers {}: {size} of pinned host memory", ranges(&report.plan.offloaded_layers)));
+    }
     out.named(paint, "budget", format!("{}; {}", bytes(report.plan.budget), paint.green("fits")));
     out.0
+}
+
+/// Numbers in ascending order, neighbours as one: `0-3, 5`.
+fn ranges(numbers: &[usize]) -> String {
+    let mut all: Vec<(usize, usize)> = Vec::new();
+    for n in numbers {
+        match all.last_mut() {
+            Some(last) if last.1 + 1 == *n => last.1 = *n,
+            _ => all.push((*n, *n)),
+        }
+    }
+    all.iter().map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") }).collect::<Vec<_>>().join(", ")
 }
 
 /// `tallow doctor`.
@@ -55,7 +72,15 @@ pub fn doctor(report: &DoctorReport, paint: Paint) -> String {
 pub fn bench_train(r: &BenchTrainReport) -> String {
     let paint = Paint::for_stdout();
     let mut out = Lines::default();
-    out.add(format!("{}  {} batch {} x {}, rank {}, {}", paint.bold(&r.model), r.dtype, r.batch, r.seq, r.rank, policy(r.policy)));
+    out.add(format!(
+        "{}  {} batch {} of at most {} tokens, rank {}, {}",
+        paint.bold(&r.model),
+        r.dtype,
+        r.batch,
+        r.seq,
+        r.rank,
+        policy(r.policy)
+    ));
     let (least, most) = r.step_seconds.iter().fold((f64::MAX, 0f64), |(a, b), s| (a.min(*s), b.max(*s)));
     out.named(paint, "speed", format!("{:.1} tokens/s (steps of {least:.3} to {most:.3} s, {} threads)", r.tokens_per_second, r.threads));
     out.named(
@@ -69,6 +94,9 @@ pub fn bench_train(r: &BenchTrainReport) -> String {
         ),
     );
     out.named(paint, "memory", format!("{} resident at most, {} allocated", bytes(r.peak_rss_bytes), bytes(r.peak_allocated_bytes)));
+    if r.host_bytes > 0 {
+        out.named(paint, "offload", format!("{} of host memory", bytes(r.host_bytes)));
+    }
     out.0
 }
 
@@ -84,6 +112,14 @@ pub fn bench_gpu(r: &BenchGpuReport) -> String {
     out.add(format!("{}  {}", paint.bold(device), r.name.as_deref().unwrap_or_default()));
     out.named(paint, "copy", format!("{:.0} GB/s read and written", r.copy_bytes / 1e9));
     out.named(paint, "product", format!("{:.1} TFLOP/s in bf16", r.gemm_flops / 1e12));
+    let (link, operations) = (r.link_bytes / 1e9, r.gemm_flops / r.link_bytes.max(1.0));
+    out.named(
+        paint,
+        "host memory",
+        format!(
+            "{link:.1} GB/s each way: {operations:.0} operations in the time of a byte (the memory plan takes {OPERATIONS_PER_BYTE:.0})"
+        ),
+    );
     for row in &r.rows {
         let aim = row.aim.map(|a| format!("  (aim {:.0} %)", 100.0 * a)).unwrap_or_default();
         let share = 100.0 * row.of_ceiling;

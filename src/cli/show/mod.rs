@@ -26,7 +26,14 @@ pub fn policy(policy: Policy) -> String {
         Policy::KeepAll => "all activations are kept".into(),
         Policy::Minimal => "cheap activations are made again".into(),
         Policy::Recompute => "each layer is recomputed in the backward pass".into(),
-        Policy::Mixed(n) => format!("the first {n} layers are recomputed in the backward pass, cheap activations of the others made again"),
+        Policy::Mixed { recomputed, offloaded } => {
+            let layers = |n: usize| if n == 1 { "1 layer".to_owned() } else { format!("{n} layers") };
+            let first = |n: usize| if n == 1 { "the first layer is".to_owned() } else { format!("the first {n} layers are") };
+            let again = if recomputed > 0 { format!("{} recomputed in the backward pass, ", first(recomputed)) } else { String::new() };
+            let away = if offloaded > 0 { format!("activations of {} wait in host memory, ", layers(offloaded)) } else { String::new() };
+            format!("{again}{away}cheap activations{} made again", if recomputed > 0 { " of the others" } else { "" })
+        }
+        Policy::HostInputs => "each layer is recomputed in the backward pass from its input, which waits in host memory".into(),
     }
 }
 

@@ -24,6 +24,10 @@ pub(super) struct PlanOut {
     tokens_per_pass: u64,
     /// What the peak consists of, in bytes.
     parts: Map<String, Value>,
+    /// Layers, counted from the bottom, whose activations wait in host memory.
+    offloaded_layers: Vec<usize>,
+    /// Bytes of host memory that they take there.
+    host_bytes: u64,
 }
 
 impl From<&MemoryPlan> for PlanOut {
@@ -37,6 +41,8 @@ impl From<&MemoryPlan> for PlanOut {
             },
             tokens_per_pass: p.tokens_per_pass as u64,
             parts: p.parts.iter().map(|part| (part.name.clone(), json!(part.bytes))).collect(),
+            offloaded_layers: p.offloaded_layers.clone(),
+            host_bytes: p.host_bytes,
         }
     }
 }
@@ -52,6 +58,8 @@ pub(super) struct PlanIn {
     override_params: Option<Map<String, Value>>,
     /// Plan for this much memory instead of what is free, for example 24GiB.
     memory: Option<String>,
+    /// Plan for a GPU with this much memory in all, for example 24GiB. It need not be here. Not with memory.
+    gpu_memory: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -83,7 +91,16 @@ impl Tool for Plan {
     type Out = PlanTrainingOut;
 
     fn call(input: PlanIn, desk: &Desk, _: &Call) -> Result<PlanTrainingOut, Fault> {
-        let room = input.memory.as_deref().map(plan::parse_size).transpose()?.map_or(plan::Room::Here, plan::Room::Bytes);
+        let room = match (&input.memory, &input.gpu_memory) {
+            (None, None) => plan::Room::Here,
+            (Some(size), None) => plan::Room::Bytes(plan::parse_size(size)?),
+            (None, Some(size)) => plan::Room::Gpu(plan::parse_size(size)?),
+            (Some(_), Some(_)) => {
+                return Err(
+                    Fault::new("invalid_arguments", "memory and gpu_memory name two rooms for one run").hint("leave out one of them")
+                );
+            }
+        };
         let (report, rate) = if let Some(run_id) = &input.run_id {
             if input.override_params.is_some() {
                 return Err(

@@ -9,6 +9,7 @@ mod needs;
 mod step;
 mod stream;
 mod tape;
+mod tapes;
 mod trainable;
 
 use std::path::{Path, PathBuf};

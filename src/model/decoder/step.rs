@@ -6,7 +6,8 @@ use tallow_kernels::embedding::{embedding, embedding_backward};
 use tallow_kernels::matmul::matmul;
 
 use super::layer::Pass;
-use super::tape::{LayerTape, Policy};
+use super::tape::Policy;
+use super::tapes::Tapes;
 use super::{Decoder, Error, Grads, Result};
 use crate::base::cancel::Token;
 use crate::data::PackedBatch;
@@ -42,7 +43,7 @@ impl Decoder {
         self.loss_and_grads_measured(batch, options, grads).map(|(loss, _)| loss)
     }
 
-    /// The same, and the bytes of activations that were kept for the backward pass.
+    /// The same, and the bytes of activations that were kept on the device for the backward pass.
     ///
     /// # Errors
     /// As [`Self::loss_and_grads`].
@@ -74,13 +75,15 @@ impl Decoder {
             dropout_seed: options.dropout_seed,
         };
         let mut x = embedding(&self.embedding, &batch.input_ids, self.compute_dtype)?;
-        let mut tapes: Vec<LayerTape> = Vec::with_capacity(self.layers.len());
+        let count = self.layers.len();
+        let mut tapes = Tapes::new(&self.device);
         for (i, layer) in self.layers.iter().enumerate() {
-            let (out, tape) = layer.forward(x, &pass, options.policy.of_layer(i))?;
-            tapes.push(tape);
+            let (policy, waits) = options.policy.of_layer(i, count);
+            let (out, tape) = layer.forward(x, &pass, policy)?;
+            tapes.push(tape, waits)?;
             x = out;
         }
-        let kept_bytes = tapes.iter().map(LayerTape::bytes).sum();
+        let kept_bytes = tapes.settle()?;
         let (y, stats) = self.final_norm.forward(&x)?;
         let trains_below = self.embedding_param.is_some() || self.layers.last().is_some_and(|l| l.needs.any);
         let head_grad = match self.spec.tie_word_embeddings {
@@ -93,8 +96,8 @@ impl Decoder {
         let (true, Some(dy)) = (trains_below || self.final_norm.trains(), ce.dx) else { return Ok((loss, kept_bytes)) };
         let mut dx = self.final_norm.backward(&dy, &x, &stats, None, grads)?;
         drop((dy, x, stats));
-        for (layer, tape) in self.layers.iter().zip(tapes).rev() {
-            match layer.backward(dx, tape, &pass, grads)? {
+        for layer in self.layers.iter().rev() {
+            match layer.backward(dx, tapes.pop()?, &pass, grads)? {
                 Some(below) => dx = below,
                 None => return Ok((loss, kept_bytes)),
             }

@@ -14,18 +14,44 @@ pub enum Policy {
     Minimal,
     /// Only the layer's input; its forward pass is run again.
     Recompute,
-    /// So many layers from the bottom as [`Self::Recompute`], the others as [`Self::Minimal`].
-    Mixed(usize),
+    /// Some layers keep less on the device than [`Self::Minimal`].
+    Mixed {
+        /// So many layers from the bottom as [`Self::Recompute`].
+        recomputed: usize,
+        /// So many of the others, or all, spread evenly among them, with what they keep in host memory.
+        offloaded: usize,
+    },
+    /// As [`Self::Recompute`], with the layers' inputs in host memory.
+    HostInputs,
+}
+
+/// Where a layer's tape waits for the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    OnDevice,
+    InHostMemory,
 }
 
 impl Policy {
-    /// What one layer, counted from the bottom, does: never [`Self::Mixed`].
-    pub(super) fn of_layer(self, layer: usize) -> Self {
+    /// What one of `layers` layers, counted from the bottom, does: [`Self::KeepAll`], [`Self::Minimal`] or
+    /// [`Self::Recompute`], and where that waits.
+    pub(super) fn of_layer(self, layer: usize, layers: usize) -> (Self, Waits) {
         match self {
-            Self::Mixed(recomputed) if layer < recomputed => Self::Recompute,
-            Self::Mixed(_) => Self::Minimal,
-            all => all,
+            Self::Mixed { recomputed, .. } if layer < recomputed => (Self::Recompute, Waits::OnDevice),
+            Self::Mixed { recomputed, offloaded } => {
+                // Every so many-th from the lowest on. The highest go last: their copies would be wanted back at once.
+                let (at, of) = (layer - recomputed, layers.saturating_sub(recomputed));
+                let leaves = (at * offloaded.min(of)) % of.max(1) < offloaded;
+                (Self::Minimal, if leaves { Waits::InHostMemory } else { Waits::OnDevice })
+            }
+            Self::HostInputs => (Self::Recompute, Waits::InHostMemory),
+            all => (all, Waits::OnDevice),
         }
+    }
+
+    /// The layers, counted from the bottom, whose activations wait in host memory in a model of `layers` layers.
+    pub fn offloaded_layers(self, layers: usize) -> Vec<usize> {
+        (0..layers).filter(|i| self.of_layer(*i, layers).1 == Waits::InHostMemory).collect()
     }
 }
 
@@ -106,9 +132,35 @@ impl LayerTape {
             Self::Kept(tape) => tape.bytes(),
         }
     }
+
+    /// All tensors, in an order of their own.
+    pub(super) fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Input(x) => vec![x],
+            Self::Kept(tape) => tape.tensors_mut(),
+        }
+    }
 }
 
 impl Tape {
+    fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
+        let (a, m) = (&mut self.attention, &mut self.mlp);
+        let before = a.before.iter_mut().flat_map(|p| {
+            let stats = p.q_stats.tensors_mut().chain(p.k_stats.tensors_mut());
+            [&mut p.q, &mut p.k].into_iter().chain(stats)
+        });
+        let own = [&mut self.x, &mut self.mid, &mut self.block1, &mut self.block2].into_iter().flatten();
+        own.chain([&mut self.stats1, &mut self.stats2].into_iter().flatten().flat_map(Stats::tensors_mut))
+            .chain([&mut a.input, &mut a.v, &mut a.o, &mut a.lse, &mut a.hq, &mut a.hk, &mut a.hv, &mut a.ho].into_iter().flatten())
+            .chain(a.qk.iter_mut().flat_map(|(q, k)| [q, k]))
+            .chain(before)
+            .chain(a.unclipped.iter_mut().flatten())
+            .chain([&mut m.input, &mut m.act, &mut m.hg, &mut m.hu, &mut m.hd].into_iter().flatten())
+            .chain(m.gate_up.iter_mut().flat_map(|(g, u)| [g, u]))
+            .collect()
+    }
+
     fn bytes(&self) -> u64 {
         let (a, m) = (&self.attention, &self.mlp);
         let own = bytes([&self.x, &self.mid, &self.block1, &self.block2].into_iter().flatten());
@@ -119,5 +171,24 @@ impl Tape {
         let masks = a.unclipped.iter().map(|m| bytes(m.iter())).sum::<u64>();
         let mlp = bytes([&m.input, &m.act, &m.hg, &m.hu, &m.hd].into_iter().flatten());
         own + stats + attention + rotated + before + masks + mlp + m.gate_up.iter().map(|(g, u)| bytes([g, u])).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_leave_are_spread() {
+        let of = |recomputed, offloaded| Policy::Mixed { recomputed, offloaded }.offloaded_layers(8);
+        assert_eq!(of(0, 2), [0, 4]);
+        assert_eq!(of(0, 3), [0, 3, 6]);
+        assert_eq!(of(2, 3), [2, 4, 6]);
+        for n in 0..=8 {
+            assert_eq!(of(0, n).len(), n);
+        }
+        assert_eq!(of(3, usize::MAX), [3, 4, 5, 6, 7]);
+        assert_eq!(of(9, 1), [] as [usize; 0]);
+        assert_eq!(Policy::HostInputs.offloaded_layers(3), [0, 1, 2]);
     }
 }

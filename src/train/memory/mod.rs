@@ -5,6 +5,7 @@
 //! process lies a little above, by the program itself and by pages that the allocator keeps: [`HEADROOM`] stands for that.
 
 mod available;
+mod search;
 mod suggest;
 
 use candle_core::DType;
@@ -12,16 +13,15 @@ use serde::{Deserialize, Serialize};
 
 pub use available::available_memory;
 
+pub use search::OPERATIONS_PER_BYTE;
+use search::best;
+
 use super::error::{Result, TrainError};
 use super::optimiser::OptimizerKind;
 use crate::model::{DecoderSpec, Engine, PassShape, Policy, Quantization, Sketch, Trainable};
 
 /// What a budget must leave beside the predicted peak, as parts of 100: pages that the allocator keeps.
 pub const HEADROOM: u64 = 5;
-
-/// A pass of so many tokens keeps the kernels as busy as a longer one, so cutting a window into such passes costs less than
-/// computing anything again.
-const EFFICIENT_TOKENS: usize = 2048;
 
 /// What a run is to be.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct MemoryRequest<'a> {
     pub held: u64,
     /// Whether it runs on a GPU.
     pub gpu: bool,
+    /// Bytes of host memory that activations of a GPU may wait in; else half of what is available.
+    pub host_budget: Option<u64>,
 }
 
 /// What a process takes on a GPU beside its tensors: context, machine code, the matrix library's workspace. An allowance,
@@ -78,8 +80,14 @@ pub struct MemoryPlan {
     pub peak_bytes: u64,
     /// The bytes that there are.
     pub budget: u64,
-    /// Whether the peak and its headroom lie within the budget.
+    /// Whether the peak and its headroom lie within the budget, and what waits in host memory within that for it.
     pub fits: bool,
+    /// Layers, counted from the bottom, whose activations wait in host memory between forward and backward.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offloaded_layers: Vec<usize>,
+    /// The most that they take there, beside the peak.
+    #[serde(default)]
+    pub host_bytes: u64,
 }
 
 impl MemoryPlan {
@@ -93,7 +101,9 @@ impl MemoryPlan {
 ///
 /// The policies are tried from the fastest on, each with the window in one pass and then in more, down to passes of
 /// 2048 tokens. Between making cheap activations again and recomputing every layer, in passes of that size, stand the mixtures:
-/// the fewest recomputed layers that fit. When nothing fits, all again with passes down to the longest sequence.
+/// the fewest layers that fit with their activations in host memory (on a GPU, as long as the copies can be made beside the
+/// computing), and then the fewest recomputed layers. On a GPU the last policy recomputes every layer from an input in host
+/// memory. When nothing fits, all again with passes down to the longest sequence.
 ///
 /// # Errors
 /// [`TrainError::Memory`] with the settings that would fit, when no plan does.
@@ -107,58 +117,6 @@ pub fn plan(request: &MemoryRequest) -> Result<MemoryPlan> {
             fits: suggest::fits(request),
         }),
     }
-}
-
-/// The first plan that fits, or else the smallest.
-fn best(request: &MemoryRequest) -> Result<MemoryPlan, Box<MemoryPlan>> {
-    let mut least: Option<MemoryPlan> = None;
-    for (policy, tokens) in candidates(request) {
-        let plan = match policy {
-            Policy::Mixed(_) => mixed(request, tokens),
-            _ => predict(request, policy, tokens),
-        };
-        if plan.fits {
-            return Ok(plan);
-        }
-        if least.as_ref().is_none_or(|l| plan.peak_bytes < l.peak_bytes) {
-            least = Some(plan);
-        }
-    }
-    Err(Box::new(least.unwrap_or_else(|| predict(request, Policy::Recompute, request.longest))))
-}
-
-/// The fewest recomputed layers with which it fits; all but one where it does not.
-fn mixed(r: &MemoryRequest, tokens: usize) -> MemoryPlan {
-    let (mut low, mut high) = (0, r.spec.num_layers.saturating_sub(1));
-    // More recomputed layers never keep more.
-    while low + 1 < high {
-        let middle = low.midpoint(high);
-        if predict(r, Policy::Mixed(middle), tokens).fits { high = middle } else { low = middle }
-    }
-    predict(r, Policy::Mixed(high), tokens)
-}
-
-fn candidates(r: &MemoryRequest) -> Vec<(Policy, usize)> {
-    let fastest_first = [Policy::KeepAll, Policy::Minimal, Policy::Recompute];
-    let policies: Vec<Policy> = fastest_first.into_iter().filter(|p| r.policy.is_none_or(|only| only == *p)).collect();
-    let longest = r.longest.max(1);
-    if let Some(tokens) = r.tokens_per_pass.filter(|t| *t > 0) {
-        return policies.into_iter().map(|p| (p, tokens.clamp(longest, r.window_tokens.max(longest)))).collect();
-    }
-    let halved: Vec<usize> =
-        std::iter::successors(Some(r.window_tokens.max(longest)), |t| (*t > longest).then(|| t.div_ceil(2).max(longest))).collect();
-    let whole = halved[0];
-    let efficient = |t: &usize| *t == whole || *t >= EFFICIENT_TOKENS;
-    let each = |keep: &dyn Fn(&usize) -> bool| -> Vec<(Policy, usize)> {
-        policies.iter().flat_map(|p| halved.iter().filter(|t| keep(t)).map(|t| (*p, *t))).collect()
-    };
-    let mut all = each(&efficient);
-    if let Some(shortest) = halved.iter().copied().filter(&efficient).min().filter(|_| r.policy.is_none() && r.spec.num_layers > 2) {
-        let recompute = all.iter().position(|c| c.0 == Policy::Recompute).unwrap_or(all.len());
-        all.insert(recompute, (Policy::Mixed(1), shortest));
-    }
-    all.extend(each(&|t| !efficient(t)));
-    all
 }
 
 /// What a run takes under this policy, with passes of so many tokens.
@@ -191,7 +149,13 @@ pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> Mem
     let rest = ("workspace", peak_bytes.saturating_sub(known));
     let parts = named.into_iter().chain([rest]).filter(|p| p.1 > 0).map(|(name, bytes)| Part { name: name.to_owned(), bytes }).collect();
     let budget = r.budget.unwrap_or_else(|| available_memory().saturating_add(r.held));
-    MemoryPlan { policy, tokens_per_pass, parts, peak_bytes, budget, fits: needed(peak_bytes) <= budget }
+    let fits = needed(peak_bytes) <= budget && (pass.host == 0 || pass.host <= host_budget(r));
+    let offloaded_layers = if pass.host == 0 { Vec::new() } else { policy.offloaded_layers(spec.num_layers) };
+    MemoryPlan { policy, tokens_per_pass, parts, peak_bytes, budget, fits, offloaded_layers, host_bytes: pass.host }
+}
+
+fn host_budget(r: &MemoryRequest) -> u64 {
+    r.host_budget.unwrap_or_else(|| available_memory() / 2)
 }
 
 /// A peak with its headroom.

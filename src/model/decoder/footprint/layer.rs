@@ -48,6 +48,23 @@ pub(super) enum LayerTape<'l> {
     Kept(Box<Tape<'l>>),
 }
 
+impl<'l> LayerTape<'l> {
+    /// All that it holds.
+    pub(super) fn held(&self) -> Vec<&H<'l>> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Input(x) => vec![x],
+            Self::Kept(t) => {
+                let (a, m) = (&t.attention, &t.mlp);
+                let own = [&t.x, &t.mid, &t.stats1, &t.stats2, &t.block1, &t.block2];
+                let attention = [&a.input, &a.before, &a.unclipped, &a.qk, &a.v, &a.o, &a.lse];
+                let inner = a.h.iter().chain(&m.h).chain([&m.input, &m.act, &m.hd]);
+                own.into_iter().chain(attention).chain(inner).flatten().chain(m.gate_up.iter().flatten()).collect()
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Tape<'l> {
     x: Option<H<'l>>,

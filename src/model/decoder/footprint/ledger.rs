@@ -13,11 +13,12 @@ pub(super) struct Ledger {
 pub(super) struct Held<'l> {
     ledger: &'l Ledger,
     bytes: u64,
+    away: Cell<bool>,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.ledger.live.set(self.ledger.live.get() - self.bytes);
+        self.leave();
     }
 }
 
@@ -25,13 +26,27 @@ impl Held<'_> {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Does not count until [`Self::come`].
+    pub(super) fn leave(&self) {
+        if !self.away.replace(true) {
+            self.ledger.live.set(self.ledger.live.get() - self.bytes);
+        }
+    }
+
+    pub(super) fn come(&self) {
+        if self.away.replace(false) {
+            self.ledger.live.set(self.ledger.live.get() + self.bytes);
+            self.ledger.moment(0);
+        }
+    }
 }
 
 impl Ledger {
     pub(super) fn hold(&self, bytes: u64) -> Held<'_> {
         self.live.set(self.live.get() + bytes);
         self.moment(0);
-        Held { ledger: self, bytes }
+        Held { ledger: self, bytes, away: Cell::new(false) }
     }
 
     /// So many bytes more for a moment.
@@ -60,7 +75,13 @@ mod tests {
         let b = ledger.hold(3);
         ledger.moment(1);
         assert_eq!((ledger.live(), ledger.peak()), (13, 15));
-        drop((a, b));
-        assert_eq!((ledger.live(), ledger.peak()), (0, 15));
+        a.leave();
+        assert_eq!((ledger.live(), ledger.peak()), (3, 15));
+        let c = ledger.hold(8);
+        a.come();
+        assert_eq!((ledger.live(), ledger.peak()), (21, 21));
+        a.leave();
+        drop((a, b, c));
+        assert_eq!((ledger.live(), ledger.peak()), (0, 21));
     }
 }

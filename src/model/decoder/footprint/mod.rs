@@ -4,6 +4,7 @@
 
 mod layer;
 mod ledger;
+mod tapes;
 
 use candle_core::DType;
 use tallow_kernels::cross_entropy::{chunk_tokens, gpu_chunk_tokens};
@@ -14,6 +15,7 @@ use super::{Policy, Quantization, Trainable};
 use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Role, TensorSpec};
 use layer::{LayerSketch, Walk};
 use ledger::Ledger;
+use tapes::Tapes;
 
 /// A model that need not be loaded.
 #[derive(Debug, Clone, Copy)]
@@ -71,8 +73,10 @@ pub struct PassShape {
 /// What a pass takes on top of [`Resident`] and the gradients, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PassBytes {
-    /// Kept between forward and backward.
+    /// Kept on the device between forward and backward.
     pub kept: u64,
+    /// Kept in host memory between forward and backward; in none of the others.
+    pub host: u64,
     /// One chunk of logits, when the peak falls into the loss.
     pub logits: u64,
     /// The most at once, all included.
@@ -216,12 +220,14 @@ impl Sketch<'_> {
         // The batch: ids, targets, positions; the rotation's table; buffers that are kept.
         let base = ledger.hold(tokens * (4 + 8 + 4) + table + self.kept_buffers(shape.tokens));
         let mut x = walk.rows(hidden);
-        let mut tapes = Vec::with_capacity(layers.len());
+        let mut tapes = Tapes::default();
         for (i, layer) in layers.iter().enumerate() {
-            let (out, tape) = walk.forward(layer, x, shape.policy.of_layer(i));
-            tapes.push(tape);
+            let (policy, waits) = shape.policy.of_layer(i, layers.len());
+            let (out, tape) = walk.forward(layer, x, policy);
+            tapes.push(tape, waits);
             x = out;
         }
+        tapes.land();
         let kept = ledger.live() - base.bytes() - x.bytes();
         let (y, stats) = walk.norm_forward(hidden, shape.tokens);
         let before_loss = ledger.peak();
@@ -231,7 +237,9 @@ impl Sketch<'_> {
         let loss_peak = ledger.peak();
         let mut dx = walk.norm_backward(hidden, shape.tokens, *self.trainable == Trainable::Full && s.norm == NormKind::Rms);
         drop((dy, x, stats));
-        for (layer, tape) in layers.iter().zip(tapes).rev() {
+        let host = tapes.host;
+        for layer in layers.iter().rev() {
+            let Some(tape) = tapes.pop() else { break };
             match walk.backward(layer, dx, tape) {
                 Some(below) => dx = below,
                 None => break,
@@ -241,7 +249,7 @@ impl Sketch<'_> {
             ledger.moment(8 * tokens);
         }
         let logits = if in_loss && ledger.peak() == loss_peak { logits } else { 0 };
-        PassBytes { kept, logits, peak: ledger.peak() }
+        PassBytes { kept, host, logits, peak: ledger.peak() }
     }
 
     /// The loss over chunks: the gradient of its input, and the bytes of one chunk of logits.
