@@ -4,7 +4,8 @@
   python mlx_lm_peer.py --tallow target/release/tallow --models DIR --want WANT
 needs: pip install mlx mlx-cpu mlx-lm numpy
 
-Columns: largest difference of a logit with the adapter beside the base, with the merged model as dense as the base, and with the merged model
+Columns: largest difference of a logit with the adapter beside the base (its own MLX export: mlx-lm does not read the
+`rope_parameters` that transformers 5 writes), with the merged model as dense as the base, and with the merged model
 in groups of 8, 4 and 2 bits, where that is the rounding of the weights. In brackets the difference to mlx-lm's own dense model
 with the matrices that `mlx.core.dequantize` makes of the same file.
 """
@@ -46,9 +47,9 @@ def main():
             name = folder.name.removesuffix("-adapter")
             model, want = Path(a.models) / name, np.load(Path(a.want) / f"{name}.npy")
 
-            def export(form, *more):
-                made = Path(scratch) / f"{name}-{form}{''.join(more[1:])}"
-                arguments = [a.tallow, "export", "--model", model, "--adapter", folder, "--format", form, "--out", made, "--json", *more]
+            def export(form, *more, beside=("--adapter", folder)):
+                made = Path(scratch) / f"{name}-{form}{''.join(more[1:])}{len(beside)}"
+                arguments = [a.tallow, "export", "--model", model, *beside, "--format", form, "--out", made, "--json", *more]
                 done = json.loads(subprocess.run([str(x) for x in arguments], capture_output=True, text=True).stdout)
                 return (made, None) if "error" not in done else (None, done["error"]["message"])
 
@@ -58,7 +59,9 @@ def main():
                     return f"refused: {refused}"
                 try:
                     if form == "mlx-adapter":
-                        return f"{np.abs(logits(load(str(model), adapter_path=str(made))[0]) - want).max():.1e}"
+                        base, why = export("mlx", beside=())
+                        assert base, why
+                        return f"{np.abs(logits(load(str(base), adapter_path=str(made))[0]) - want).max():.1e}"
                     got = logits(load(str(made))[0])
                     beside = f" ({np.abs(got - logits(spread_out(made, dense[0]))).max():.0e})" if dense else ""
                     dense.append(made)

@@ -166,6 +166,34 @@ fn every_processor_makes_the_same_file() {
 }
 
 #[test]
+fn a_tokenizer_that_llama_cpp_would_follow_otherwise_is_refused_or_noted() {
+    let desk = Desk::new();
+    random_model(&desk);
+    let pieces = ["<unk>", "<s>", "</s>"].map(str::to_owned).into_iter().chain((0..256).map(|i| format!("<0x{i:02X}>")));
+    let pieces = pieces.chain(["a", "b", "c", "ab", "bc", "abc", "\u{2581}"].map(str::to_owned));
+    let vocab: serde_json::Map<String, Value> = pieces.enumerate().map(|(id, piece)| (piece, id.into())).collect();
+    let export = |merges: &[[&str; 2]], metaspace: bool, out: &str| {
+        let before = serde_json::json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": false});
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "post_processor": null, "decoder": null,
+            "normalizer": if metaspace { Value::Null } else { serde_json::json!({"type": "Prepend", "prepend": "\u{2581}"}) },
+            "pre_tokenizer": if metaspace { before } else { Value::Null },
+            "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "vocab": vocab, "merges": merges},
+        });
+        desk.write("model/tokenizer.json", &tokenizer.to_string());
+        desk.run(&["export", "--model", "model", "--format", "gguf", "--out", out, "--json"])
+    };
+    // `abc` can be joined from `a` and `bc`: llama.cpp would, this tokenizer never does.
+    let some = [["a", "b"], ["b", "c"], ["ab", "c"]];
+    let said = export(&some, false, "some.gguf");
+    assert!(said.code != 0 && said.out.contains("export_tokenizer"), "{}", said.out);
+    let all = [["a", "b"], ["b", "c"], ["ab", "c"], ["a", "bc"]];
+    let (plain, metaspace) = (export(&all, false, "all.gguf"), export(&all, true, "space.gguf"));
+    assert!(plain.code == 0 && !plain.out.contains("puts a space"), "{}", plain.out);
+    assert!(metaspace.code == 0 && metaspace.out.contains("puts a space"), "{}", metaspace.out);
+}
+
+#[test]
 fn a_card_states_energy_only_where_it_was_measured() -> Outcome {
     let desk = Desk::new();
     random_model(&desk);
