@@ -12,6 +12,8 @@ pub(crate) trait Real: Element + Plain {
     fn down(x: f32) -> Self;
     /// Elements as rows of a product's operand.
     fn rows(x: &[Self]) -> Rows<'_>;
+    /// The same elements, if they are bf16.
+    fn bf16s(x: &mut [Self]) -> Option<&mut [bf16]>;
 }
 
 impl Real for f32 {
@@ -25,6 +27,10 @@ impl Real for f32 {
     }
     fn rows(x: &[Self]) -> Rows<'_> {
         Rows::F32(x)
+    }
+    #[inline(always)]
+    fn bf16s(_: &mut [Self]) -> Option<&mut [bf16]> {
+        None
     }
 }
 
@@ -43,6 +49,10 @@ impl Real for bf16 {
     }
     fn rows(x: &[Self]) -> Rows<'_> {
         Rows::Bf16(x)
+    }
+    #[inline(always)]
+    fn bf16s(x: &mut [Self]) -> Option<&mut [bf16]> {
+        Some(x)
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use tallow_kernels::activation::{swiglu, swiglu_backward, swiglu_backward_inplace};
 use tallow_kernels::attention::{attention, attention_backward, attention_cached, reference};
 use tallow_kernels::cross_entropy::{CeOptions, linear_cross_entropy};
-use tallow_kernels::lora::{Dropout, Lora, lora_backward, lora_forward};
+use tallow_kernels::lora::{Dropout, InputGradient, Lora, lora_backward, lora_forward, lora_inner, lora_matmul, lora_matmul_backward};
 use tallow_kernels::matmul::{self, matmul, matmul_backward_input, matmul_backward_input_add, matmul_backward_weight};
 use tallow_kernels::norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 use tallow_kernels::quant::{Nf4, Q8};
@@ -142,6 +142,62 @@ fn lora_against_autograd() -> Outcome {
             close("da", &da, grads.get(&a).unwrap(), 4e-6);
             close("db", &db, grads.get(&b).unwrap(), 4e-6);
             close("dx", &dx, grads.get(&x).unwrap(), 4e-6);
+        }
+    }
+    Ok(())
+}
+
+/// Base and adapter in one against the slow product and the adapter alone, over stored forms, shapes that fill no tile and
+/// reductions of several depth blocks.
+#[test]
+fn linear_with_lora_in_one() -> Outcome {
+    for (tokens, inp, out, r) in
+        [(3, 64, 64, 4), (5, 64, 33, 2), (530, 70, 21, 5), (301, 1664, 96, 16), (97, 128, 1700, 64), (40, 64, 64, 65)]
+    {
+        for dtype in [DType::F32, DType::BF16] {
+            for dropout in [None, Some(Dropout { p: 0.3, seed: 9 })] {
+                let cast = |t: Tensor| t.to_dtype(dtype);
+                let (x, dy, w) = (cast(random((tokens, inp), 1))?, cast(random((tokens, out), 4))?, random((out, inp), 5));
+                let (a, b, old) = (random((r, inp), 2), random((out, r), 3), cast(random((tokens, inp), 6))?);
+                let l = Lora { a: &a, b: &b, scale: 0.75, dropout };
+                let mut weights = vec![Weight::Dense(cast(w.clone())?), Weight::Q8(Q8::quantize(&w)?)];
+                if inp % 64 == 0 {
+                    weights.push(Weight::Nf4(Nf4::quantize(&w, true)?));
+                }
+                for w in weights {
+                    let name = format!("{tokens} x {inp} -> {out} rank {r} {dtype:?} {} {dropout:?}", w.dtype_name());
+                    // In f64, on the same stored values.
+                    let f64s = |t: &Tensor| t.to_dtype(DType::F64);
+                    let mask: Vec<f64> = (0..tokens * inp).map(|i| dropout.map_or(1.0, |d| f64::from(d.factor(i)))).collect();
+                    let mask = Tensor::from_vec(mask, (tokens, inp), &Device::Cpu)?;
+                    let (xd, a64, b64, dy64) = ((f64s(&x)? * &mask)?, f64s(&a)?, f64s(&b)?, f64s(&dy)?);
+                    let want_h = xd.matmul(&a64.t()?)?;
+                    let want_y = (matmul::reference::matmul(&x, &w)?.to_dtype(DType::F64)? + (want_h.matmul(&b64.t()?)? * 0.75)?)?;
+                    let want_dh = (dy64.matmul(&b64)? * 0.75)?;
+                    let base = matmul::reference::matmul_backward_input(&dy, &w)?.to_dtype(DType::F64)?;
+                    let want_dx = (base + (want_dh.matmul(&a64)? * &mask)?)?;
+
+                    let limit = tolerance(dtype) * 2.0;
+                    let (y, h) = lora_matmul(&x, &w, &l)?;
+                    close(&format!("{name} y"), &y, &want_y, limit);
+                    close(&format!("{name} h"), &h, &want_h, limit);
+                    close(&format!("{name} h alone"), &lora_inner(&x, &l)?, &want_h, limit);
+                    for onto in [None, Some(old.copy()?)] {
+                        let (da, db) = (a.zeros_like()?, b.zeros_like()?);
+                        let wanted = onto.as_ref().map_or(InputGradient::New, InputGradient::Onto);
+                        let made = lora_matmul_backward(&dy, &x, &h, &w, &l, wanted, &da, &db)?;
+                        match &onto {
+                            None => close(&format!("{name} dx"), &made.unwrap(), &want_dx, limit),
+                            Some(dx) => close(&format!("{name} dx added"), dx, &(&want_dx + f64s(&old)?)?, limit),
+                        }
+                        close(&format!("{name} da"), &da, &want_dh.t()?.matmul(&xd)?, limit);
+                        close(&format!("{name} db"), &db, &(dy64.t()?.matmul(&want_h)? * 0.75)?, limit);
+                    }
+                    let (da, db) = (a.zeros_like()?, b.zeros_like()?);
+                    assert!(lora_matmul_backward(&dy, &x, &h, &w, &l, InputGradient::No, &da, &db)?.is_none());
+                    close(&format!("{name} da alone"), &da, &want_dh.t()?.matmul(&xd)?, limit);
+                }
+            }
         }
     }
     Ok(())

@@ -39,6 +39,18 @@ impl Token {
         Self(ASKED.with_borrow(Clone::clone))
     }
 
+    /// Does work on this thread as part of the work that the token is of.
+    pub fn lend<R>(self, work: impl FnOnce() -> R) -> R {
+        struct Back(Option<Asked>);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                ASKED.set(self.0.take());
+            }
+        }
+        let _back = Back(ASKED.replace(self.0));
+        work()
+    }
+
     /// Ends the work here, where that was asked for.
     pub fn checkpoint(&self) {
         // A panic under way goes on as what it is.
@@ -107,6 +119,21 @@ mod tests {
             },
         );
         assert_eq!(result.unwrap_err().code, "cancelled");
+    }
+
+    #[test]
+    fn work_on_another_thread_is_still_that_work() {
+        let result = within(
+            || true,
+            || {
+                let token = Token::current();
+                rayon::scope(|_| token.lend(checkpoint));
+                Ok(())
+            },
+        );
+        assert_eq!(result.unwrap_err().code, "cancelled");
+        // What a thread was lent is taken back.
+        rayon::scope(|_| checkpoint());
     }
 
     #[test]

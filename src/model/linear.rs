@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use tallow_kernels::elementwise::{add_bias_inplace, sum_rows_add};
-use tallow_kernels::lora::{Dropout, Lora, lora_backward, lora_forward};
+use tallow_kernels::lora::{Dropout, InputGradient, Lora, lora_inner, lora_matmul, lora_matmul_backward};
 use tallow_kernels::matmul::{matmul, matmul_backward_input, matmul_backward_input_add, matmul_backward_weight};
 use tallow_kernels::weight::Weight;
 
@@ -45,18 +45,23 @@ impl Linear {
 
     /// y `[T, out]` of x `[T, in]`, and the adapter's inner activation `[T, r]` for the backward pass.
     pub(crate) fn forward(&self, x: &Tensor, params: &Params, dropout_seed: Option<u64>) -> Result<(Tensor, Option<Tensor>)> {
-        let y = matmul(x, &self.weight)?;
+        let (y, h) = match &self.lora {
+            Some(slot) => {
+                let (y, h) = lora_matmul(x, &self.weight, &self.adapter(slot, params, dropout_seed))?;
+                (y, Some(h))
+            }
+            None => (matmul(x, &self.weight)?, None),
+        };
         if let Some(bias) = &self.bias {
             add_bias_inplace(&y, bias)?;
         }
-        let h = self.adapter_forward(x, params, dropout_seed, &y)?;
         Ok((y, h))
     }
 
-    /// Only the adapter: adds to y, returns its inner activation.
-    pub(crate) fn adapter_forward(&self, x: &Tensor, params: &Params, dropout_seed: Option<u64>, y: &Tensor) -> Result<Option<Tensor>> {
+    /// Only the adapter's inner activation.
+    pub(crate) fn adapter_inner(&self, x: &Tensor, params: &Params, dropout_seed: Option<u64>) -> Result<Option<Tensor>> {
         let Some(slot) = &self.lora else { return Ok(None) };
-        Ok(Some(lora_forward(x, &self.adapter(slot, params, dropout_seed), y)?))
+        Ok(Some(lora_inner(x, &self.adapter(slot, params, dropout_seed))?))
     }
 
     /// Adds the gradients of what trains here, and makes the gradient of x when `want_dx`, added to `onto` in place
@@ -72,18 +77,24 @@ impl Linear {
         onto: Option<Tensor>,
         grads: &Grads,
     ) -> Result<Option<Tensor>> {
-        let dx = match (want_dx, onto) {
-            (false, onto) => onto,
-            (true, None) => Some(matmul_backward_input(dy, &self.weight)?),
-            (true, Some(dx)) => {
-                matmul_backward_input_add(dy, &self.weight, &dx)?;
-                Some(dx)
-            }
+        let wanted = match (want_dx, &onto) {
+            (false, _) => InputGradient::No,
+            (true, None) => InputGradient::New,
+            (true, Some(dx)) => InputGradient::Onto(dx),
         };
-        if let (Some(slot), Some(x), Some(h)) = (&self.lora, x, h) {
-            let into = dx.as_ref().filter(|_| want_dx);
-            lora_backward(dy, x, h, &self.adapter(slot, params, dropout_seed), into, grads.get(slot.a), grads.get(slot.b))?;
-        }
+        let made = match (&self.lora, x, h, wanted) {
+            (Some(slot), Some(x), Some(h), wanted) => {
+                let l = self.adapter(slot, params, dropout_seed);
+                lora_matmul_backward(dy, x, h, &self.weight, &l, wanted, grads.get(slot.a), grads.get(slot.b))?
+            }
+            (_, _, _, InputGradient::New) => Some(matmul_backward_input(dy, &self.weight)?),
+            (_, _, _, InputGradient::Onto(dx)) => {
+                matmul_backward_input_add(dy, &self.weight, dx)?;
+                None
+            }
+            (_, _, _, InputGradient::No) => None,
+        };
+        let dx = made.or(onto);
         if let (Some(id), Some(x)) = (self.weight_param, x) {
             matmul_backward_weight(dy, x, grads.get(id))?;
         }

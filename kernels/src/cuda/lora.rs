@@ -56,6 +56,19 @@ fn side(op: &'static str, what: &'static str, t: &Tensor, dtype: DType) -> Resul
     Ok(Side::new(span(op, what, t, dtype)?, dtype))
 }
 
+/// `h = drop(x) Aᵀ` in x's dtype.
+pub(crate) fn inner(op: &'static str, x: &Tensor, l: &Lora) -> Result<Tensor> {
+    let ((tokens, inp), rank) = (x.dims2()?, l.a.dim(0)?);
+    let (dtype, device) = (x.dtype(), x.device());
+    let f = factors(op, l, dtype, device)?;
+    let xd = dropped(op, x, l.dropout.as_ref())?;
+    let h = empty((tokens, rank), dtype, device)?;
+    let (xs, hs) = (side(op, "x", &xd, dtype)?, side(op, "h", &h, dtype)?);
+    // SAFETY: the operands have these sizes, and h is new.
+    unsafe { Gemm { op, m: tokens, n: rank, k: inp, alpha: 1.0, beta: 0.0 }.launch(device, xs, f.a.t(), hs)? };
+    Ok(h)
+}
+
 /// `y += scale * drop(x) Aᵀ Bᵀ`; returns `h = drop(x) Aᵀ` in x's dtype.
 pub(crate) fn forward(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor) -> Result<Tensor> {
     let ((tokens, inp), (out, rank)) = (x.dims2()?, l.b.dims2()?);

@@ -6,7 +6,6 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::few;
-#[cfg(target_arch = "x86_64")]
 use super::operand::Operand;
 #[cfg(target_arch = "x86_64")]
 use super::packed;
@@ -151,7 +150,7 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usiz
         read::<T, _>(op, "x", x, |x| {
             with_rows(op, w, |w| {
                 let (a, b) = (Operand::along(Rows::of(x), tokens, k), Operand::along(w, n, k));
-                packed::product(&a, &b, &mut y, T::DTYPE == DType::BF16, 1.0, false);
+                packed::product(&a, &b, None, &mut y, T::DTYPE == DType::BF16, 1.0, false);
             })
         })??;
         return Ok(Tensor::from_vec(y, (tokens, n), &Device::Cpu)?);
@@ -178,6 +177,65 @@ fn forward_typed<T: Real>(op: &'static str, x: &Tensor, w: &Weight, tokens: usiz
     Ok(Tensor::from_vec(y, (tokens, n), &Device::Cpu)?)
 }
 
+/// `y = x Wᵀ + a b` for a second pair of operands, where [`super::folds`] says so.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn forward_more<T: Real>(op: &'static str, x: &Tensor, w: &Weight, more: (Operand, Operand)) -> Result<Tensor> {
+    let (tokens, n, k) = (x.dim(0)?, w.out_features(), w.in_features());
+    let mut y = unwritten::<T>(tokens * n);
+    read::<T, _>(op, "x", x, |x| {
+        with_rows(op, w, |w| {
+            let (a, b) = (Operand::along(Rows::of(x), tokens, k), Operand::along(w, n, k));
+            packed::product(&a, &b, Some(more), &mut y, T::DTYPE == DType::BF16, 1.0, false);
+        })
+    })??;
+    Ok(Tensor::from_vec(y, (tokens, n), &Device::Cpu)?)
+}
+
+/// `dx = dy W + a b`, returned, or added to `onto`; as [`forward_more`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn backward_input_more<T: Real>(
+    op: &'static str,
+    dy: &Tensor,
+    w: &Weight,
+    more: (Operand, Operand),
+    onto: Option<&Tensor>,
+) -> Result<Option<Tensor>> {
+    let (tokens, n, k) = (dy.dim(0)?, w.out_features(), w.in_features());
+    let work = |dx: &mut [T], add: bool| {
+        read::<T, _>(op, "dy", dy, |dy| {
+            with_rows(op, w, |w| {
+                let (a, b) = (Operand::along(Rows::of(dy), tokens, n), Operand::down(w, n, k));
+                packed::product(&a, &b, Some(more), dx, T::DTYPE == DType::BF16, 1.0, add);
+            })
+        })?
+    };
+    if let Some(dx) = onto {
+        write::<T, _>(op, "dx", dx, |dx| work(dx, true))??;
+        return Ok(None);
+    }
+    let mut dx = unwritten::<T>(tokens * k);
+    work(&mut dx, false)?;
+    Ok(Some(Tensor::from_vec(dx, (tokens, k), &Device::Cpu)?))
+}
+
+/// Without packed kernels nothing is summed in one, see [`super::folds`].
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn forward_more<T: Real>(op: &'static str, _: &Tensor, _: &Weight, _: (Operand, Operand)) -> Result<Tensor> {
+    Err(crate::Error::Value { op, message: "no packed kernels on this processor".into() })
+}
+
+/// As [`forward_more`].
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn backward_input_more<T: Real>(
+    op: &'static str,
+    _: &Tensor,
+    _: &Weight,
+    _: (Operand, Operand),
+    _: Option<&Tensor>,
+) -> Result<Option<Tensor>> {
+    Err(crate::Error::Value { op, message: "no packed kernels on this processor".into() })
+}
+
 pub(super) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     by_dtype!(op, "dy", dy, T => {
         let k = w.in_features();
@@ -202,7 +260,7 @@ fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, d
     if packed::available() {
         return with_rows(op, w, |w| {
             let (a, b) = (Operand::along(Rows::of(dy), tokens, n), Operand::down(w, n, k));
-            packed::product(&a, &b, dx, T::DTYPE == DType::BF16, 1.0, add);
+            packed::product(&a, &b, None, dx, T::DTYPE == DType::BF16, 1.0, add);
         });
     }
     let shared = SharedMut::new(dx);
@@ -242,7 +300,7 @@ fn weight_product<D: Real, X: Real>(dy: &[D], x: &[X], dw: &mut [f32], tokens: u
     #[cfg(target_arch = "x86_64")]
     if packed::available() {
         let (a, b) = (Operand::down(Rows::of(dy), tokens, n), Operand::down(Rows::of(x), tokens, k));
-        packed::product(&a, &b, dw, D::DTYPE == DType::BF16 && X::DTYPE == DType::BF16, 1.0, true);
+        packed::product(&a, &b, None, dw, D::DTYPE == DType::BF16 && X::DTYPE == DType::BF16, 1.0, true);
         return;
     }
     let (mut dyb, mut xb) = (Vec::new(), Vec::new());

@@ -4,7 +4,7 @@
 //! both kinds share one packed form, in lines of 64 bytes:
 //!
 //! ```text
-//! a: [steps / 16][M] lines      row i, sixteen steps      -> one step is broadcast
+//! a: [steps / 16][M] lines      row i, sixteen steps      -> one step is broadcast; or the rows as they lie in memory
 //! b: [steps][NV] lines          one step, sixteen columns -> one vector
 //! c: f32 rows of `ldc`
 //! ```
@@ -35,9 +35,18 @@ pub(super) fn height(rows: usize) -> usize {
 macro_rules! tile {
     ($name:ident, $features:literal, |$acc:ident, $x:ident, $b:ident| $step:expr) => {
         /// # Safety
-        /// `a` holds `steps` rounded up to 16 times M/16 lines, `b` `steps * NV` lines, `c` M rows of NV * 16 f32.
+        /// `a` holds `steps` rounded up to 16 times M/16 lines, or, where they lie APART, M rows of `steps` steps, `apart` steps
+        /// from one to the next; `b` `steps * NV` lines, `c` M rows of NV * 16 f32.
         #[target_feature(enable = $features)]
-        unsafe fn $name<const M: usize, const NV: usize>(steps: usize, a: *const Line, b: *const Line, c: *mut f32, ldc: usize, add: bool) {
+        unsafe fn $name<const M: usize, const NV: usize, const APART: bool>(
+            steps: usize,
+            a: *const i32,
+            apart: usize,
+            b: *const Line,
+            c: *mut f32,
+            ldc: usize,
+            add: bool,
+        ) {
             let mut acc = [[_mm512_setzero_ps(); NV]; M];
             if add {
                 for i in 0..M {
@@ -47,7 +56,8 @@ macro_rules! tile {
                     }
                 }
             }
-            let (mut a, mut b, mut left) = (a.cast::<i32>(), b.cast::<f32>(), steps);
+            let (mut a, mut b, mut left) = (a, b.cast::<f32>(), steps);
+            let apart = if APART { apart } else { 16 };
             while left > 0 {
                 let run = left.min(16);
                 for s in 0..run {
@@ -59,16 +69,16 @@ macro_rules! tile {
                     // SAFETY: b has `steps * NV` lines; one past its end at most.
                     b = unsafe { b.add(NV * 16) };
                     for i in 0..M {
-                        // SAFETY: step s of line i of this chunk.
-                        let x = _mm512_set1_epi32(unsafe { *a.add(i * 16 + s) });
+                        // SAFETY: step s of row i of this chunk; rows of activations are aligned to their elements only.
+                        let x = _mm512_set1_epi32(unsafe { a.add(i * apart + s).read_unaligned() });
                         for j in 0..NV {
                             let ($acc, $x, $b) = (acc[i][j], x, bv[j]);
                             acc[i][j] = $step;
                         }
                     }
                 }
-                // SAFETY: a has a whole chunk for every sixteen steps begun.
-                a = unsafe { a.add(16 * M) };
+                // A whole chunk for every sixteen steps begun, or the next sixteen of each row, perhaps past the last.
+                a = a.wrapping_add(if APART { 16 } else { 16 * M });
                 left -= run;
             }
             for i in 0..M {
@@ -88,39 +98,40 @@ tile!(tile_bf16, "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16", |acc, x, b| {
 });
 tile!(tile_f32, "avx512f,avx512bw,avx512dq,avx512vl", |acc, x, b| _mm512_fmadd_ps(_mm512_castsi512_ps(x), b, acc));
 
-/// Runs the tile of `height` rows and `columns` (16 or 32) columns.
+/// The left side of a tile.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Left {
+    /// Packed chunks, of this many rows.
+    Packed(*const Line, usize),
+    /// [`MR`] rows as they lie in memory, this many steps from one to the next.
+    Apart(*const i32, usize),
+}
+
+/// Runs the tile of `columns` (16 or 32) columns.
 ///
 /// # Safety
-/// The processor has the instructions of the kind; the pointers as for the tiles above; `height` comes from [`height`].
+/// The processor has the instructions of the kind; the pointers as for the tiles above; a height comes from [`height`].
 #[inline(always)]
-pub(super) unsafe fn tile<const BF: bool>(
-    height: usize,
-    columns: usize,
-    steps: usize,
-    a: *const Line,
-    b: *const Line,
-    c: *mut f32,
-    ldc: usize,
-    add: bool,
-) {
+pub(super) unsafe fn tile<const BF: bool>(columns: usize, steps: usize, a: Left, b: *const Line, c: *mut f32, ldc: usize, add: bool) {
     macro_rules! go {
-        ($m:literal) => {
+        ($m:tt, $apart:literal, $a:expr, $stride:expr) => {
             // SAFETY: the caller's promise.
             unsafe {
                 match (BF, columns > 16) {
-                    (true, true) => tile_bf16::<$m, 2>(steps, a, b, c, ldc, add),
-                    (true, false) => tile_bf16::<$m, 1>(steps, a, b, c, ldc, add),
-                    (false, true) => tile_f32::<$m, 2>(steps, a, b, c, ldc, add),
-                    (false, false) => tile_f32::<$m, 1>(steps, a, b, c, ldc, add),
+                    (true, true) => tile_bf16::<$m, 2, $apart>(steps, $a, $stride, b, c, ldc, add),
+                    (true, false) => tile_bf16::<$m, 1, $apart>(steps, $a, $stride, b, c, ldc, add),
+                    (false, true) => tile_f32::<$m, 2, $apart>(steps, $a, $stride, b, c, ldc, add),
+                    (false, false) => tile_f32::<$m, 1, $apart>(steps, $a, $stride, b, c, ldc, add),
                 }
             }
         };
     }
-    match height {
-        1 => go!(1),
-        2 => go!(2),
-        4 => go!(4),
-        8 => go!(8),
-        _ => go!(12),
+    match a {
+        Left::Apart(a, stride) => go!(MR, true, a, stride),
+        Left::Packed(a, 1) => go!(1, false, a.cast(), 16),
+        Left::Packed(a, 2) => go!(2, false, a.cast(), 16),
+        Left::Packed(a, 4) => go!(4, false, a.cast(), 16),
+        Left::Packed(a, 8) => go!(8, false, a.cast(), 16),
+        Left::Packed(a, _) => go!(MR, false, a.cast(), 16),
     }
 }

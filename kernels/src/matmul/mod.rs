@@ -129,6 +129,18 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
     cpu::backward_weight(OP, dy, x, dw, tokens, out, inp)
 }
 
+/// Whether a second product with a reduction of this length can be summed with one of a weight before it is written.
+pub(crate) fn folds(depth: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return packed::available() && packed::short(depth);
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = depth;
+        false
+    }
+}
+
+pub(crate) use cpu::{backward_input_more, forward_more};
 pub(crate) use operand::Operand;
 pub(crate) use rows::Rows;
 pub(crate) use serial::product;

@@ -36,6 +36,17 @@ impl<'a> Operand<'a> {
         assert!(matches!(self.rows, Rows::F32(_) | Rows::Bf16(_)) && stride >= self.width, "only dense rows lie apart");
         Self { stride, ..self }
     }
+    /// Where the steps of a row begin and how many lie between two rows, if the micro-kernels can read them where they are: whole
+    /// rows of pairs of bf16, or of f32, one after the other so that a few of them share the cache's sets evenly.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn steps_along<const BF: bool>(&self, row: usize) -> Option<(*const i32, usize)> {
+        let dense = !self.down && self.stride == self.width;
+        match self.rows {
+            Rows::Bf16(x) if BF && dense && self.width.is_multiple_of(2) => Some((x[row * self.width..].as_ptr().cast(), self.width / 2)),
+            Rows::F32(x) if !BF && dense => Some((x[row * self.width..].as_ptr().cast(), self.width)),
+            _ => None,
+        }
+    }
     /// Length of the reduction.
     pub(super) fn depth(&self) -> usize {
         if self.down { self.count } else { self.width }

@@ -5,9 +5,12 @@
 //!   for each depth block               left panel of 12 rows: in the first-level cache
 //!     pack the right panels            sums: in registers
 //!     for each 12 rows
-//!       pack the left panel
+//!       pack the left panel, where it cannot be read as it lies
 //!       for each right panel: micro-kernel
 //! ```
+//!
+//! A second pair of operands with a short reduction, as LoRA's `h Bᵀ` beside `x Wᵀ`, is a last depth block: its sums never
+//! leave the registers' copy for memory.
 //!
 //! Every output element is one chain of additions in the order of the reduction, whatever the block it lies in: results
 //! do not depend on how the work is cut.
@@ -16,19 +19,25 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::micro::{Line, MR, NR, height, tile};
+use super::micro::{Left, Line, MR, NR, height, tile};
 use super::operand::Operand;
 use super::pack::{self, per_line};
 use crate::real::Real;
 use crate::simd::{Level, level};
 use crate::view::SharedMut;
 
-/// Steps (f32, or pairs of bf16) of a depth block, a multiple of 16.
+/// Lines of the right panels of one depth block: 590 KB, more than half of a second-level cache of 1 MB.
+const PANELS: usize = 9216;
+/// The most steps (f32, or pairs of bf16) of a depth block, a multiple of 16.
 const STEPS: usize = 768;
-/// Columns of a block, a multiple of [`NR`].
-const COLUMNS: usize = 192;
-/// Rows of a block, a multiple of [`MR`].
-const ROWS: usize = 516;
+/// The most steps of the second pair.
+const MORE: usize = 64;
+/// The most columns of a block, a multiple of [`NR`].
+const COLUMNS: usize = 512;
+/// The most rows of a block, a multiple of [`MR`].
+const ROWS: usize = 1032;
+/// The most sums of a block that wait for the next depth block.
+const SUMS: usize = 99072;
 
 /// True where the packed product can run.
 pub(crate) fn available() -> bool {
@@ -43,8 +52,7 @@ struct Buffers {
 }
 
 const LEFT: usize = STEPS / 16 * MR;
-const RIGHT: usize = COLUMNS / NR * STEPS * 2;
-const SUMS: usize = ROWS * COLUMNS;
+const RIGHT: usize = PANELS + COLUMNS / NR * MORE * 2;
 
 impl Buffers {
     fn new() -> Self {
@@ -75,28 +83,76 @@ fn part(n: usize, most: usize, unit: usize) -> usize {
     n.div_ceil(n.div_ceil(most).max(1)).next_multiple_of(unit).max(unit)
 }
 
-/// `c = alpha * a b` (+ c), in parallel: c `[a.breadth, b.breadth]`. In bf16 steps where `bf` and the processor has them.
-pub(crate) fn product<T: Real>(a: &Operand, b: &Operand, c: &mut [T], bf: bool, alpha: f32, add: bool) {
+/// How a product is cut: rows and columns of a block, steps of a depth block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    rows: usize,
+    columns: usize,
+    depth: usize,
+}
+
+impl Cut {
+    /// For `m` rows and `n` columns over `steps` steps on so many threads: the one that takes least time, counted in multiplications.
+    fn new(m: usize, n: usize, steps: usize, threads: usize) -> Self {
+        let mut best = (usize::MAX, Self { rows: MR, columns: NR, depth: 16 });
+        for columns in (1..=COLUMNS / NR).map(|parts| part(n, COLUMNS / parts / NR * NR, NR)) {
+            let depth = part(steps, (PANELS / (2 * columns / NR) / 16 * 16).min(STEPS), 16);
+            let most = if depth >= steps { ROWS } else { (SUMS / columns / MR * MR).min(ROWS) };
+            for rows in (0..8).map(|halved| part(m, (most >> halved).max(MR), MR)) {
+                let cut = Self { rows, columns, depth };
+                let cost = cut.cost(m, n, steps, threads);
+                if cost < best.0 {
+                    best = (cost, cut);
+                }
+            }
+        }
+        best.1
+    }
+
+    /// What the busiest thread does for one step: sums, and packing, which costs as much as PACK more rows for each element of the
+    /// right side and as some columns for each of the left.
+    fn cost(&self, m: usize, n: usize, steps: usize, threads: usize) -> usize {
+        const PACK: usize = 16;
+        const LEFT: usize = 3;
+        // Sums that wait are fetched and put back.
+        let waiting = if self.depth < steps { self.rows * self.columns * 24 / self.depth.max(1) } else { 0 };
+        let block = (self.rows + PACK) * (self.columns + LEFT) + waiting;
+        (m.div_ceil(self.rows) * n.div_ceil(self.columns)).div_ceil(threads) * block
+    }
+}
+
+/// A second product that is added to the first before anything is written: `(a, b)`.
+pub(crate) type More<'a> = Option<(Operand<'a>, Operand<'a>)>;
+
+/// Whether a reduction of this length can be the second pair's, in either kind.
+pub(crate) fn short(depth: usize) -> bool {
+    depth <= MORE
+}
+
+fn steps_of(depth: usize, bf: bool) -> usize {
+    depth.div_ceil(per_line(bf) / 16)
+}
+
+/// True where products run in bf16 steps.
+fn in_bf16(bf: bool) -> bool {
+    bf && level() == Level::Avx512Bf16
+}
+
+/// `c = alpha * (a b + more)` (+ c), in parallel: c `[a.breadth, b.breadth]`. In bf16 steps where `bf` and the processor has them.
+pub(crate) fn product<T: Real>(a: &Operand, b: &Operand, more: More, c: &mut [T], bf: bool, alpha: f32, add: bool) {
     let (m, n) = (a.breadth(), b.breadth());
     assert!(c.len() == m * n, "product: output size");
     if m == 0 || n == 0 {
         return;
     }
     let sink = Sink { c: SharedMut::new(c), ldc: n, alpha, add };
-    let wanted = 2 * rayon::current_num_threads();
-    let (mut mb, mut nb) = (part(m, ROWS, MR), part(n, COLUMNS, NR));
-    let blocks = |mb: usize, nb: usize| m.div_ceil(mb) * n.div_ceil(nb);
-    while blocks(mb, nb) < wanted && mb > 8 * MR {
-        mb = part(m, mb / 2, MR);
-    }
-    while blocks(mb, nb) < wanted && nb > NR {
-        nb = part(n, nb / 2, NR);
-    }
+    let cut = Cut::new(m, n, steps_of(a.depth(), in_bf16(bf)), rayon::current_num_threads());
+    let (mb, nb) = (cut.rows, cut.columns);
     let across = n.div_ceil(nb);
-    (0..blocks(mb, nb)).into_par_iter().with_max_len(1).for_each(|i| {
+    (0..m.div_ceil(mb) * across).into_par_iter().with_max_len(1).for_each(|i| {
         let (m0, n0) = (i / across * mb, i % across * nb);
         // SAFETY: the block is this thread's alone, and c holds m rows of n.
-        unsafe { block(a, b, sink, bf, m0, mb.min(m - m0), n0, nb.min(n - n0)) };
+        unsafe { block(a, b, more, sink, bf, cut.depth, [m0, mb.min(m - m0)], [n0, nb.min(n - n0)]) };
     });
 }
 
@@ -105,71 +161,121 @@ pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize,
     let (m, n) = (a.breadth(), b.breadth());
     assert!(m == 0 || n == 0 || (n <= ldc && (m - 1) * ldc + n <= c.len()), "product: output size");
     let sink = Sink { c: SharedMut::new(c), ldc, alpha, add };
-    for m0 in (0..m).step_by(ROWS) {
-        for n0 in (0..n).step_by(COLUMNS) {
+    let cut = Cut::new(m, n, steps_of(a.depth(), in_bf16(bf)), 1);
+    for m0 in (0..m).step_by(cut.rows) {
+        for n0 in (0..n).step_by(cut.columns) {
             // SAFETY: c is borrowed here alone, and the block lies in it.
-            unsafe { block(a, b, sink, bf, m0, ROWS.min(m - m0), n0, COLUMNS.min(n - n0)) };
+            unsafe { block(a, b, None, sink, bf, cut.depth, [m0, cut.rows.min(m - m0)], [n0, cut.columns.min(n - n0)]) };
         }
     }
 }
 
-/// One block of the product on this thread. Must not be called from within itself.
+/// One block of the product on this thread: `[first, count]` rows and columns, `depth` steps at a time. Must not be called
+/// from within itself.
 ///
 /// # Safety
 /// No other thread touches these elements of the sink, and they lie in it.
-unsafe fn block<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: bool, m0: usize, mb: usize, n0: usize, nb: usize) {
+unsafe fn block<T: Real>(
+    a: &Operand,
+    b: &Operand,
+    more: More,
+    sink: Sink<T>,
+    bf: bool,
+    depth: usize,
+    rows: [usize; 2],
+    columns: [usize; 2],
+) {
     assert!(available(), "the packed product needs AVX-512");
-    assert!(a.depth() == b.depth() && a.valid() && b.valid(), "product operands");
-    assert!(m0 + mb <= a.breadth() && n0 + nb <= b.breadth() && mb <= ROWS && nb <= COLUMNS, "product block");
+    let inside = |a: &Operand, b: &Operand| {
+        let fits = rows[0] + rows[1] <= a.breadth() && columns[0] + columns[1] <= b.breadth();
+        fits && a.depth() == b.depth() && a.valid() && b.valid()
+    };
+    assert!(inside(a, b) && more.is_none_or(|(a, b)| inside(&a, &b) && short(a.depth())), "product operands");
+    let steps = steps_of(a.depth(), in_bf16(bf));
+    assert!(depth <= STEPS && depth.is_multiple_of(16) && columns[1].div_ceil(NR) * depth * 2 <= PANELS, "product block");
+    let waiting = if depth < steps { rows[1].next_multiple_of(MR) } else { MR };
+    assert!(columns[1] <= COLUMNS && waiting * columns[1].next_multiple_of(NR) <= SUMS, "product block");
     BUFFERS.with_borrow_mut(|buffers| {
         // SAFETY: checked above, and the caller's promise for the sink.
         unsafe {
-            if bf && level() == Level::Avx512Bf16 {
-                run::<true, T>(a, b, sink, m0, mb, n0, nb, buffers);
+            if in_bf16(bf) {
+                run::<true, T>(a, b, more, sink, depth, rows, columns, buffers);
             } else {
-                run::<false, T>(a, b, sink, m0, mb, n0, nb, buffers);
+                run::<false, T>(a, b, more, sink, depth, rows, columns, buffers);
             }
         }
     });
 }
 
+/// The left panel of the rows `row .. row + rows` for the steps `s0 .. s0 + ks`: as it lies, where it can be read so, or packed.
+///
+/// # Safety
+/// As [`pack::left`].
+#[inline(always)]
+unsafe fn left<const BF: bool>(a: &Operand, whole: bool, row: usize, rows: usize, s0: usize, ks: usize, to: &mut [Line]) -> Left {
+    if whole
+        && rows == MR
+        && let Some((at, stride)) = a.steps_along::<BF>(row)
+    {
+        return Left::Apart(at, stride);
+    }
+    let h = height(rows);
+    // SAFETY: the caller's promise; the buffer holds any panel.
+    unsafe { pack::left::<BF>(a, row, rows, h, s0, ks, to.as_mut_ptr()) };
+    Left::Packed(to.as_ptr(), h)
+}
+
 unsafe fn run<const BF: bool, T: Real>(
     a: &Operand,
     b: &Operand,
+    more: More,
     sink: Sink<T>,
-    m0: usize,
-    mb: usize,
-    n0: usize,
-    nb: usize,
+    depth: usize,
+    [m0, mb]: [usize; 2],
+    [n0, nb]: [usize; 2],
     buffers: &mut Buffers,
 ) {
-    let steps = a.depth().div_ceil(per_line(BF) / 16);
-    let depth = part(steps, STEPS, 16);
+    let steps = steps_of(a.depth(), BF);
     let (stride, padded) = (depth * 2, nb.next_multiple_of(NR));
     let parts = steps.div_ceil(depth).max(1);
+    let more = more.map(|(a, b)| (a, b, steps_of(a.depth(), BF)));
+    // Where the second pair's panels begin, and how far they are apart.
+    let (second, apart) = (nb.div_ceil(NR) * stride, more.as_ref().map_or(0, |(_, _, steps)| steps.next_multiple_of(16) * 2));
     for part in 0..parts {
         let s0 = part * depth;
         let ks = depth.min(steps - s0);
         // SAFETY: the buffers hold the panels of any block; the operands' ranges were checked by the caller.
         unsafe { pack::right::<BF>(b, n0, nb, s0, ks, buffers.right.as_mut_ptr(), stride) };
+        let more = more.as_ref().filter(|_| part + 1 == parts);
+        if let Some((_, b, ks)) = more {
+            // SAFETY: as above; MORE steps are left for them.
+            unsafe { pack::right::<BF>(b, n0, nb, 0, *ks, buffers.right[second..].as_mut_ptr(), apart) };
+        }
         for i0 in (0..mb).step_by(MR) {
             let rows = MR.min(mb - i0);
-            let h = height(rows);
-            // SAFETY: as above.
-            unsafe { pack::left::<BF>(a, m0 + i0, rows, h, s0, ks, buffers.left.as_mut_ptr()) };
             let first = if parts > 1 { i0 } else { 0 };
-            let sums = &mut buffers.sums[first * padded..(first + h) * padded];
+            let sums = &mut buffers.sums[first * padded..(first + height(rows)) * padded];
+            // SAFETY: as above.
+            let panel = unsafe { left::<BF>(a, parts == 1, m0 + i0, rows, s0, ks, &mut buffers.left) };
             for (p, c) in (0..nb).step_by(NR).enumerate() {
-                let (left, right) = (buffers.left.as_ptr(), buffers.right[p * stride..].as_ptr());
-                // SAFETY: panel p, and h rows of `padded` sums from column c on.
-                unsafe { tile::<BF>(h, nb - c, ks, left, right, sums[c..].as_mut_ptr(), padded, part > 0) };
+                // SAFETY: panel p, and the rows of `padded` sums from column c on.
+                unsafe { tile::<BF>(nb - c, ks, panel, buffers.right[p * stride..].as_ptr(), sums[c..].as_mut_ptr(), padded, part > 0) };
+            }
+            if let Some((a, _, ks)) = more {
+                // SAFETY: as above.
+                let panel = unsafe { left::<BF>(a, true, m0 + i0, rows, 0, *ks, &mut buffers.left) };
+                for (p, c) in (0..nb).step_by(NR).enumerate() {
+                    let right = buffers.right[second + p * apart..].as_ptr();
+                    // SAFETY: as above.
+                    unsafe { tile::<BF>(nb - c, *ks, panel, right, sums[c..].as_mut_ptr(), padded, true) };
+                }
             }
             if part + 1 == parts {
                 for i in 0..rows {
                     // SAFETY: row m0 + i0 + i of the block, which is this thread's.
                     let out = unsafe { sink.c.slice((m0 + i0 + i) * sink.ldc + n0, nb) };
                     // SAFETY: the processor has AVX-512, see `block`.
-                    unsafe { pack::finish(out, &sums[i * padded..][..nb], sink.alpha, sink.add) };
+                    unsafe { pack::finish::<BF, T>(out, &sums[i * padded..][..nb], sink.alpha, sink.add) };
                 }
             }
         }

@@ -31,8 +31,7 @@ impl Decoder {
 
     /// Runs the next tokens of the sequence and returns the logits after the last of them.
     pub(crate) fn next_logits(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
-        // On a thread of the pool: the many small products of a token then start without waking one.
-        rayon::scope(|_| self.next_logits_here(ids, cache))
+        self.on_pool(|| self.next_logits_here(ids, cache))
     }
 
     fn next_logits_here(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {

@@ -331,10 +331,8 @@ impl Layer {
             tape.hd = hd;
             out
         } else {
-            // The adapter's inner activation comes with its output; the sum is not wanted.
-            let unused = input.zeros_like()?;
-            tape.hd = self.down.adapter_forward(&act, pass.params, pass.dropout_seed, &unused)?;
-            unused
+            tape.hd = self.down.adapter_inner(&act, pass.params, pass.dropout_seed)?;
+            input.clone()
         };
         tape.act = (self.down.trains() && !minimal).then_some(act);
         Ok((out, tape))

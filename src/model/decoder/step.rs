@@ -8,6 +8,7 @@ use tallow_kernels::matmul::matmul;
 use super::layer::Pass;
 use super::tape::{LayerTape, Policy};
 use super::{Decoder, Error, Grads, Result};
+use crate::base::cancel::Token;
 use crate::data::PackedBatch;
 
 /// How a training pass runs.
@@ -49,6 +50,20 @@ impl Decoder {
         if grads.tensors.len() != self.params.len() {
             return Err(Error::Value(format!("{} gradients for {} parameters", grads.tensors.len(), self.params.len())));
         }
+        self.on_pool(|| self.loss_and_grads_here(batch, options, grads))
+    }
+
+    /// Runs `work` on a thread of the pool, where the device is the CPU: the thousands of parallel loops of a step then start and
+    /// end without waking a thread outside of it.
+    pub(super) fn on_pool<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        if !self.device.is_cpu() {
+            return work();
+        }
+        let token = Token::current();
+        rayon::scope(|_| token.lend(work))
+    }
+
+    fn loss_and_grads_here(&self, batch: &PackedBatch, options: &StepOptions, grads: &Grads) -> Result<(LossOut, u64)> {
         let positions = self.positions(&batch.input_ids, &batch.cu_seqlens)?;
         let rope = self.rope_table(longest(&batch.cu_seqlens))?;
         let pass = Pass {
@@ -95,8 +110,10 @@ impl Decoder {
     /// # Errors
     /// As [`Self::loss_and_grads`].
     pub fn evaluate(&self, batch: &PackedBatch) -> Result<LossOut> {
-        let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
-        let ce = self.cross_entropy(&y, batch, None, None)?;
+        let ce = self.on_pool(|| {
+            let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
+            self.cross_entropy(&y, batch, None, None)
+        })?;
         Ok(LossOut { loss_sum: ce.loss_sum, tokens: ce.tokens, correct: ce.correct })
     }
 
@@ -105,9 +122,11 @@ impl Decoder {
     /// # Errors
     /// As [`Self::loss_and_grads`].
     pub fn token_losses(&self, batch: &PackedBatch) -> Result<Vec<f32>> {
-        let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
         let options = CeOptions { grad_scale: None, token_weights: None, dw: None, want_token_losses: true, chunk_tokens: 0 };
-        let ce = linear_cross_entropy(&y, &self.head, &batch.targets, &options)?;
+        let ce = self.on_pool(|| {
+            let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
+            Ok::<_, Error>(linear_cross_entropy(&y, &self.head, &batch.targets, &options)?)
+        })?;
         ce.token_losses.ok_or_else(|| Error::Value("the loss kernel returned no token losses".into()))
     }
 

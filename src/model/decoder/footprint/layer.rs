@@ -125,8 +125,7 @@ impl<'l> Walk<'l> {
         let rank = l.rank[kind as usize];
         let (out, inp) = self.sketch.spec.linear_shape(kind);
         (rank > 0).then(|| {
-            // On a GPU the inner activation has the dtype of the others.
-            let h = if self.sketch.gpu() { self.rows(rank) } else { self.ledger.hold(4 * (self.tokens * rank) as u64) };
+            let h = self.rows(rank);
             self.ledger.moment(self.adapter_scratch(out, inp, rank).0);
             h
         })
@@ -135,7 +134,7 @@ impl<'l> Walk<'l> {
     /// What an adapter's forward and backward pass need for a moment.
     fn adapter_scratch(&self, out: usize, inp: usize, rank: usize) -> (u64, u64) {
         if !self.sketch.gpu() {
-            return lora::scratch_bytes(self.tokens, out, inp, rank, self.sketch.threads());
+            return lora::scratch_bytes(self.tokens, out, inp, rank, self.sketch.threads(), self.sketch.compute_dtype.size_in_bytes());
         }
         let cast = if self.sketch.compute_dtype == DType::F32 { 0 } else { 2 * (rank * (out + inp)) as u64 };
         let drops = matches!(self.sketch.trainable, Trainable::Lora(c) if c.dropout > 0.0);
@@ -319,7 +318,7 @@ impl<'l> Walk<'l> {
         if l.needs.gate_up {
             tape.h = [hg, hu];
         }
-        let (out, hd) = if want_out { self.linear(l, Down) } else { (self.rows(self.hidden()), self.adapter_forward(l, Down)) };
+        let (out, hd) = if want_out { self.linear(l, Down) } else { (self.ledger.hold(0), self.adapter_forward(l, Down)) };
         tape.hd = hd;
         tape.act = (l.trains(Down) && !minimal).then_some(act);
         (out, tape)
