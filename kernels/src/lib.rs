@@ -32,6 +32,7 @@ pub mod weight;
 #[cfg(emulator)]
 pub use cuda::emulator;
 pub use error::{Error, Result, is_out_of_memory};
+pub use simd::{Wide, widest};
 
 /// Runs `f` with every operation on CPU tensors that this thread calls going to the CUDA kernels on the emulator, its threads in
 /// the given order. `None` where the emulator could not be built.

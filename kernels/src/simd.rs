@@ -84,6 +84,22 @@ macro_rules! wide {
 }
 pub(crate) use wide;
 
+/// Work outside this crate whose loops gain from wide vectors.
+pub trait Wide {
+    /// What it makes.
+    type Output;
+
+    /// Does it. To be `#[inline(always)]`, and so is all it calls, so that it is compiled for the set that was chosen.
+    fn run(self) -> Self::Output;
+}
+
+wide! {
+    /// Runs a piece of work as compiled for the widest instruction set here. The bits are the same on every one.
+    pub fn widest<W: Wide>(work: W) -> W::Output {
+        work.run()
+    }
+}
+
 /// Lanes of a reduction: its order is the same whatever the vectors' width.
 const LANES: usize = 16;
 

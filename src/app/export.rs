@@ -192,6 +192,10 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
     let mut report = write(request, &folder, &merged, &tokenizer, &prompts, importance.as_ref(), progress)?;
     report.calibration = importance.map(|i| i.source);
     report.card = card::model_card(&merged, &folder, request.format.library(), &report.kind, &report.proof);
+    let by_name = matches!(request.format, Format::Gguf(_) | Format::GgufAdapter);
+    if by_name && !request.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
+        report.notes.push("programs, Tallow among them, know a GGUF file by its name: rename it to end in .gguf".into());
+    }
     if swept > 0 {
         report.notes.push(format!("removed {swept} half-made files or folders of an export that was killed"));
     }

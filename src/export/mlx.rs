@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::folder::{FolderReport, bounds, coarse_name, need_folder, stored};
 use super::proof::EXACT;
-use super::quantise::affine_group;
+use super::quantise::affine_groups;
 use super::streamed::{Streamed, cast};
 use super::{Bounds, Merged, Prompts, Proof, WithPairs, card};
 use crate::base::atomic::{AtomicDir, write_file};
@@ -179,10 +179,11 @@ fn pack(values: &[f32], g: Groups, dtype: Dtype) -> [Vec<u8>; 3] {
         Dtype::F16 => f16::from_f32(v).to_f32(),
         _ => bf16::from_f32(v).to_f32(),
     };
+    let lines = affine_groups(values, g.group, most);
     let parts: Vec<(Vec<u8>, f32, f32)> = values
         .par_chunks(g.group)
-        .map(|x| {
-            let (scale, bias) = affine_group(x, most);
+        .zip(lines)
+        .map(|(x, (scale, bias))| {
             let (scale, bias) = (round(scale), round(bias));
             let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
             let per_byte = 8 / g.bits as usize;

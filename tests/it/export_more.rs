@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tallow::export::bnb;
-use tallow::export::{Merged, Prompts};
+use tallow::export::card::{Training, model_card};
+use tallow::export::quantise::quantize;
+use tallow::export::{Merged, Prompts, Proof};
+use tallow::model::gguf::GgmlType;
 use tallow::model::weights::Shards;
 
 use crate::golden::Outcome;
@@ -127,6 +130,82 @@ fn an_importance_matrix_keeps_what_matters() -> Outcome {
     assert!(said.code == 2 && said.err.contains("q4_k_m"), "{}", said.err);
     let said = desk.run(&["export", "--model", "uneven", "--format", "gguf", "--type", "q4_0", "--out", "x.gguf", "--imatrix"]);
     assert!(said.code == 2 && said.err.contains("--run"), "{}", said.err);
+    Ok(())
+}
+
+#[test]
+fn a_block_depends_on_nothing_but_its_own_numbers() {
+    let values: Vec<f32> = (0..256 * 37).map(|i| ((i as f32 * 0.37).sin() + (i as f32 * 0.011).cos()) * 0.1).collect();
+    let weights: Vec<f32> = (0..256).map(|i| 1.0 + (i % 9) as f32).collect();
+    for kind in GgmlType::ALL {
+        let whole = quantize(kind, &values, 256, Some(&weights));
+        for rows in [0..1, 5..8, 17..37] {
+            let part = quantize(kind, &values[256 * rows.start..256 * rows.end], 256, Some(&weights));
+            assert!(part == whole[kind.bytes(256 * rows.start)..kind.bytes(256 * rows.end)], "{} {rows:?}", kind.name());
+        }
+    }
+}
+
+#[test]
+fn every_processor_makes_the_same_file() {
+    let desk = Desk::new();
+    desk.ok(&["bench", "random-model", "15m", "--out", "model", "--tokenizer", "embedded"]);
+    for kind in ["q4_k_m", "q3_k_m", "q5_0"] {
+        let file = |isa: &str| {
+            let out = format!("{kind}-{isa}.gguf");
+            let made = desk
+                .command(&["export", "--model", "model", "--format", "gguf", "--type", kind, "--out", &out])
+                .env("TALLOW_ISA", isa)
+                .output();
+            assert!(made.unwrap().status.success());
+            std::fs::read(desk.path().join(out)).unwrap()
+        };
+        let best = file("");
+        assert!(best == file("portable") && best == file("avx2"), "{kind}");
+    }
+}
+
+#[test]
+fn a_tokenizer_that_llama_cpp_would_follow_otherwise_is_refused_or_noted() {
+    let desk = Desk::new();
+    random_model(&desk);
+    let pieces = ["<unk>", "<s>", "</s>"].map(str::to_owned).into_iter().chain((0..256).map(|i| format!("<0x{i:02X}>")));
+    let pieces = pieces.chain(["a", "b", "c", "ab", "bc", "abc", "\u{2581}"].map(str::to_owned));
+    let vocab: serde_json::Map<String, Value> = pieces.enumerate().map(|(id, piece)| (piece, id.into())).collect();
+    let export = |merges: &[[&str; 2]], metaspace: bool, out: &str| {
+        let before = serde_json::json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": false});
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "post_processor": null, "decoder": null,
+            "normalizer": if metaspace { Value::Null } else { serde_json::json!({"type": "Prepend", "prepend": "\u{2581}"}) },
+            "pre_tokenizer": if metaspace { before } else { Value::Null },
+            "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "vocab": vocab, "merges": merges},
+        });
+        desk.write("model/tokenizer.json", &tokenizer.to_string());
+        desk.run(&["export", "--model", "model", "--format", "gguf", "--out", out, "--json"])
+    };
+    // `abc` can be joined from `a` and `bc`: llama.cpp would, this tokenizer never does.
+    let some = [["a", "b"], ["b", "c"], ["ab", "c"]];
+    let said = export(&some, false, "some.gguf");
+    assert!(said.code != 0 && said.out.contains("export_tokenizer"), "{}", said.out);
+    let all = [["a", "b"], ["b", "c"], ["ab", "c"], ["a", "bc"]];
+    let (plain, metaspace) = (export(&all, false, "all.gguf"), export(&all, true, "space.gguf"));
+    assert!(plain.code == 0 && !plain.out.contains("puts a space"), "{}", plain.out);
+    assert!(metaspace.code == 0 && metaspace.out.contains("puts a space"), "{}", metaspace.out);
+}
+
+#[test]
+fn a_card_states_energy_only_where_it_was_measured() -> Outcome {
+    let desk = Desk::new();
+    random_model(&desk);
+    let folder = desk.path().join("model");
+    let card = |energy_kwh: Option<f64>| {
+        let mut merged = Merged::open(&folder, None)?;
+        merged.set_training(Training { run: "a".into(), energy_kwh, ..Training::default() });
+        anyhow::Ok(model_card(&merged, &folder, "transformers", "f32", &Proof::default()))
+    };
+    let (measured, not) = (card(Some(0.123_44))?, card(None)?);
+    assert!(measured.contains("- Energy: 0.1234 kWh\n") && !measured.contains("not measured"), "{measured}");
+    assert!(not.contains("- Energy and emissions: not measured\n") && !not.contains("kWh"), "{not}");
     Ok(())
 }
 

@@ -17,7 +17,8 @@ pub fn exported(r: &ExportReport, paint: Paint) -> String {
         out.named(paint, "importance", rows);
     }
     let p = &r.proof;
-    let figures = format!("mean KL {:.2e} (at most {:.0e}), largest logit difference {:.2e}", p.mean_kl, p.bounds.kl, p.max_abs);
+    let (kl, most, logit) = (figure(p.mean_kl), figure(p.bounds.kl), figure(p.max_abs));
+    let figures = format!("mean KL {kl} (at most {most}), largest logit difference {logit}");
     let same = format!("same likeliest token at {:.1} % of {} positions", 100.0 * p.same_top, count(p.tokens as u64));
     out.named(paint, "proved", format!("{figures}, {same}"));
     for note in &r.notes {
@@ -27,6 +28,16 @@ pub fn exported(r: &ExportReport, paint: Paint) -> String {
         out.0 += &uploaded(u, paint);
     }
     out.0
+}
+
+/// Three digits; very small numbers with their power of ten.
+fn figure(v: f64) -> String {
+    match v.abs() {
+        0.0 => "0".into(),
+        v if v < 1e-3 => format!("{v:.2e}"),
+        v if v < 10.0 => format!("{v:.3}"),
+        v => format!("{v:.1}"),
+    }
 }
 
 /// `tallow upload`.

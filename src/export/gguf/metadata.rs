@@ -106,8 +106,9 @@ pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, settings: Setting
     for (key, v) in rope(spec, arch) {
         put(key, v);
     }
-    pairs.extend(tokenizer::metadata(texts, spec)?);
-    Ok(Metadata { pairs, notes: notes(spec) })
+    let (tokenizer, of_texts) = tokenizer::metadata(texts, spec)?;
+    pairs.extend(tokenizer);
+    Ok(Metadata { pairs, notes: notes(spec).into_iter().chain(of_texts).collect() })
 }
 
 fn rope(spec: &DecoderSpec, arch: Arch) -> Vec<(&'static str, Value)> {

@@ -117,7 +117,19 @@ pub fn write_model(
     }
     let weights: usize = plan.iter().map(|p| p.planned.bytes()).sum();
     let bits_per_weight = 8.0 * weights as f64 / total as f64;
-    Ok(GgufReport { tensors: plan.len(), bytes, types, bits_per_weight, proof, notes: metadata.notes })
+    let notes = metadata.notes.into_iter().chain(fallen_back(&plan, preset)).collect();
+    Ok(GgufReport { tensors: plan.len(), bytes, types, bits_per_weight, proof, notes })
+}
+
+/// Says that rows are too short for the blocks that were asked for.
+fn fallen_back(plan: &[Entry], preset: Preset) -> Option<String> {
+    let block = preset.base().block();
+    let matrices = plan.iter().filter(|p| p.planned.shape.len() == 2);
+    let widths: std::collections::BTreeSet<usize> = matrices.map(|p| p.planned.shape[1]).filter(|w| !w.is_multiple_of(block)).collect();
+    let list = widths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let text =
+        format!("rows of {list} do not divide into blocks of {block}: other types stand in for {}, as llama.cpp has it", preset.name());
+    (!widths.is_empty()).then_some(text)
 }
 
 enum Source {

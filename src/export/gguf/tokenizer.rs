@@ -32,8 +32,8 @@ fn refuse(texts: &TextTokenizer, message: &str) -> Fault {
         .hint("export merged safetensors instead: --format safetensors")
 }
 
-/// All `tokenizer.*` pairs.
-pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<Vec<(String, Value)>, Fault> {
+/// All `tokenizer.*` pairs, and for which texts llama.cpp makes other tokens.
+pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<(Vec<(String, Value)>, Vec<String>), Fault> {
     let text = texts.inner().to_string(false).map_err(|e| refuse(texts, &e.to_string()))?;
     let json: Json = serde_json::from_str(&text).map_err(|e| refuse(texts, &e.to_string()))?;
     if json["model"]["type"] != "BPE" {
@@ -46,17 +46,17 @@ pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<Vec<
         pairs.push((key, v));
     };
     let byte_level = json["pre_tokenizer"].to_string().contains("ByteLevel");
+    let merges = merges(&json);
     let pieces = pieces(&json, spec.vocab_size, byte_level);
     put("model", Value::String(if byte_level { "gpt2" } else { "llama" }.into()));
     let pre = match byte_level {
         true => splitting(&json).ok_or_else(|| refuse(texts, "llama.cpp has no pre-tokenizer that splits text as this one does"))?,
-        false if unigram::is_like_sentencepiece(&json) => "default",
+        false if unigram::is_like_sentencepiece(&json, &merges) => "default",
         false => return Err(refuse(texts, "it is neither byte-level nor made from SentencePiece, so llama.cpp cannot follow it")),
     };
     put("pre", Value::String(pre.into()));
     put("tokens", Value::Array(pieces.iter().map(|p| Value::String(p.text.clone())).collect()));
     put("token_type", Value::Array(pieces.iter().map(|p| Value::I32(p.kind)).collect()));
-    let merges = merges(&json);
     if byte_level {
         put("merges", Value::Array(merges.iter().map(|(a, b)| Value::String(format!("{a} {b}"))).collect()));
     } else {
@@ -65,7 +65,18 @@ pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<Vec<
         put("add_space_prefix", Value::Bool(unigram::adds_space(&json)));
     }
     special(texts, spec, &mut put)?;
-    Ok(pairs)
+    Ok((pairs, notes(&json, byte_level)))
+}
+
+fn notes(json: &Json, byte_level: bool) -> Vec<String> {
+    let mut notes = Vec::new();
+    if json["normalizer"]["type"] == "NFC" {
+        notes.push("this tokenizer composes accents first (Unicode's NFC), llama.cpp does not: there texts must come in NFC".into());
+    }
+    if !byte_level && unigram::skips_spaces(json) {
+        notes.push("llama.cpp, like SentencePiece, puts a space before texts that begin with one, too; this tokenizer does not".into());
+    }
+    notes
 }
 
 struct Piece {

@@ -7,82 +7,118 @@ mod fit;
 mod flat;
 mod k;
 mod k_min;
+mod lanes;
 
-use half::{bf16, f16};
+use half::f16;
 use rayon::prelude::*;
+use tallow_kernels::{Wide, widest};
 
 use crate::model::gguf::GgmlType;
+use lanes::{Batch, LANES};
 
-/// Blocks of a matrix with rows of `width`, each unit of work a few blocks long. `importance` has one weight a column.
+/// Elements that one thread takes at a time: whole batches of groups of 16 and of 32.
+const RUN: usize = 4096;
+
+/// Blocks of a matrix with rows of `width`, a multiple of the block. `importance` has one weight a column.
 pub fn quantize(kind: GgmlType, values: &[f32], width: usize, importance: Option<&[f32]>) -> Vec<u8> {
-    let (block, bytes) = (kind.block(), kind.block_bytes());
     let mut out = vec![0u8; kind.bytes(values.len())];
-    let run = (2048 / block).max(1);
-    out.par_chunks_mut(bytes * run).zip(values.par_chunks(block * run)).enumerate().for_each(|(i, (out, values))| {
-        for (j, (out, x)) in out.chunks_exact_mut(bytes).zip(values.chunks_exact(block)).enumerate() {
-            let column = (i * run + j) * block % width.max(1);
-            let w = importance.map(|w| &w[column..column + block]);
-            pack(kind, x, w, out);
-        }
+    out.par_chunks_mut(kind.bytes(RUN)).zip(values.par_chunks(RUN)).enumerate().for_each(|(i, (out, values))| {
+        widest(Run { kind, values, from: i * RUN, width: width.max(1), importance, out });
     });
     out
 }
 
-fn pack(kind: GgmlType, x: &[f32], w: Option<&[f32]>, out: &mut [u8]) {
-    match kind {
-        GgmlType::F32 => out.copy_from_slice(&x[0].to_le_bytes()),
-        GgmlType::F16 => out.copy_from_slice(&f16::from_f32(x[0]).to_le_bytes()),
-        GgmlType::BF16 => out.copy_from_slice(&bf16::from_f32(x[0]).to_le_bytes()),
-        GgmlType::Q8_0 => flat::q8_0(x, out),
-        GgmlType::Q4_0 => flat::q4_0(x, w, out),
-        GgmlType::Q4_1 => flat::q4_1(x, w, out),
-        GgmlType::Q5_0 => flat::q5_0(x, w, out),
-        GgmlType::Q5_1 => flat::q5_1(x, w, out),
-        GgmlType::Q3K => k::q3_k(x, w, out),
-        GgmlType::Q6K => k::q6_k(x, w, out),
-        GgmlType::Q2K => k_min::q2_k(x, w, out),
-        GgmlType::Q4K => k_min::q4_k(x, w, out),
-        GgmlType::Q5K => k_min::q5_k(x, w, out),
+/// Some blocks, `from` elements into the matrix.
+struct Run<'a> {
+    kind: GgmlType,
+    values: &'a [f32],
+    from: usize,
+    width: usize,
+    importance: Option<&'a [f32]>,
+    out: &'a mut [u8],
+}
+
+/// Calls `$pack` for each batch of groups of `$n`. Not a function that takes one: a name that is passed along is called, not
+/// compiled in place for the processor at hand.
+macro_rules! batches {
+    ($run:ident, $n:literal, $pack:path) => {
+        for (i, (out, values)) in $run.out.chunks_mut($run.kind.bytes(LANES * $n)).zip($run.values.chunks(LANES * $n)).enumerate() {
+            let batch = Batch::<$n>::gather(values, $run.from + i * LANES * $n, $run.width, $run.importance);
+            $pack(&batch, out);
+        }
+    };
+}
+
+/// Calls `$pack` for each block.
+macro_rules! blocks {
+    ($run:ident, $pack:path) => {
+        for (out, x) in $run.out.chunks_exact_mut($run.kind.block_bytes()).zip($run.values.chunks_exact($run.kind.block())) {
+            $pack(x, out);
+        }
+    };
+}
+
+impl Wide for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match self.kind {
+            GgmlType::F32 => blocks!(self, flat::f32),
+            GgmlType::F16 => blocks!(self, flat::f16),
+            GgmlType::BF16 => blocks!(self, flat::bf16),
+            GgmlType::Q8_0 => blocks!(self, flat::q8_0),
+            GgmlType::Q4_0 => batches!(self, 32, flat::q4_0),
+            GgmlType::Q4_1 => batches!(self, 32, flat::q4_1),
+            GgmlType::Q5_0 => batches!(self, 32, flat::q5_0),
+            GgmlType::Q5_1 => batches!(self, 32, flat::q5_1),
+            GgmlType::Q3K => batches!(self, 16, k::q3_k),
+            GgmlType::Q6K => batches!(self, 16, k::q6_k),
+            GgmlType::Q2K => batches!(self, 16, k_min::q2_k),
+            GgmlType::Q4K => batches!(self, 32, k_min::q4_k),
+            GgmlType::Q5K => batches!(self, 32, k_min::q5_k),
+        }
     }
 }
 
-/// Scale and offset of `scale q + offset`, q in `0..=most`, for a group of 32, 64 or 128.
-pub(super) fn affine_group(x: &[f32], most: f32) -> (f32, f32) {
-    match x.len() {
-        32 => fit::affine(&group::<32>(x, 0), &[1.0; 32], most, false),
-        64 => fit::affine(&group::<64>(x, 0), &[1.0; 64], most, false),
-        _ => fit::affine(&group::<128>(x, 0), &[1.0; 128], most, false),
+/// Scale and offset of `scale q + offset`, q in `0..=most`, for each group of 32, 64 or 128 values.
+pub(super) fn affine_groups(values: &[f32], size: usize, most: f32) -> Vec<(f32, f32)> {
+    let mut out = vec![(0.0, 0.0); values.len() / size];
+    out.par_chunks_mut(LANES).zip(values.par_chunks(LANES * size)).for_each(|(out, values)| match size {
+        32 => widest(Lines::<32> { values, most, out }),
+        64 => widest(Lines::<64> { values, most, out }),
+        _ => widest(Lines::<128> { values, most, out }),
+    });
+    out
+}
+
+/// Up to sixteen groups of N.
+struct Lines<'a, const N: usize> {
+    values: &'a [f32],
+    most: f32,
+    out: &'a mut [(f32, f32)],
+}
+
+impl<const N: usize> Wide for Lines<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (d, m) = fit::affine(&Batch::<N>::gather(self.values, 0, N, None), self.most, false);
+        for (l, out) in self.out.iter_mut().enumerate() {
+            *out = (d[l], m[l]);
+        }
     }
 }
 
-/// Writes an f16 and gives the number that it holds.
-fn put_half(out: &mut [u8], v: f32) -> f32 {
-    // Beyond f16's range a scale would become infinite; the largest finite one loses less.
-    let h = f16::from_f32(v.clamp(-65504.0, 65504.0));
-    out[..2].copy_from_slice(&h.to_le_bytes());
-    h.to_f32()
+/// Writes an f16. Beyond its range a scale would become infinite; the largest finite one loses less.
+#[inline(always)]
+fn put_half(out: &mut [u8], v: f32) {
+    out[..2].copy_from_slice(&f16::from_f32(v.clamp(-65504.0, 65504.0)).to_le_bytes());
 }
 
 /// An f32 as an f16 holds it.
+#[inline(always)]
 fn as_half(v: f32) -> f32 {
     f16::from_f32(v.clamp(-65504.0, 65504.0)).to_f32()
-}
-
-/// A group's weights: the importance of its columns, or one each.
-fn weights<const N: usize>(w: Option<&[f32]>, at: usize) -> [f32; N] {
-    let mut out = [1.0; N];
-    if let Some(w) = w {
-        out.copy_from_slice(&w[at..at + N]);
-        // A column that calibration never touched must still be stored.
-        let floor = out.iter().sum::<f32>() / N as f32 * 1e-4 + f32::MIN_POSITIVE;
-        out.iter_mut().for_each(|v| *v = v.max(floor));
-    }
-    out
-}
-
-/// A group of a block.
-fn group<const N: usize>(x: &[f32], at: usize) -> [f32; N] {
-    let mut out = [0.0; N];
-    out.copy_from_slice(&x[at..at + N]);
-    out
 }
