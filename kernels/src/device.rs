@@ -75,6 +75,16 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     Err(Error::Cuda { op: "devices", message: "this program is built without CUDA".into() })
 }
 
+/// True where this thread's operations on tensors of the device are launched rather than computed here: on a GPU, and on the
+/// emulator, which is on for one thread.
+pub fn launches(device: &Device) -> bool {
+    #[cfg(emulator)]
+    if crate::cuda::emulator::is_on() {
+        return true;
+    }
+    !matches!(device, Device::Cpu)
+}
+
 /// The memory of a GPU; `None` for the CPU.
 ///
 /// # Errors

@@ -146,7 +146,7 @@ pub fn lora_matmul(x: &Tensor, w: &Weight, l: &Lora) -> Result<(Tensor, Tensor)>
 
 /// Whether the adapter's product can be summed with the base's.
 fn folds(x: &Tensor, s: &Sizes) -> bool {
-    x.device().is_cpu() && s.tokens > few::MOST && matmul::folds(s.rank)
+    !crate::device::launches(x.device()) && s.tokens > few::MOST && matmul::folds(s.rank)
 }
 
 /// The gradients of one adapter, from dy `[tokens, out]`, the forward pass's x and h:
