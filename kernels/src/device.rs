@@ -4,6 +4,15 @@ use candle_core::Device;
 
 use crate::{Error, Result};
 
+/// True where operations on this device's tensors are computed on this process's threads, not launched.
+pub fn computes_here(device: &Device) -> bool {
+    #[cfg(emulator)]
+    if crate::cuda::emulator::is_on() {
+        return false;
+    }
+    device.is_cpu()
+}
+
 /// A GPU that this build can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuInfo {

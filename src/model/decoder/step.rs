@@ -57,7 +57,7 @@ impl Decoder {
     /// Runs `work` on a thread of the pool, where the device is the CPU: the thousands of parallel loops of a step then start and
     /// end without waking a thread outside of it.
     pub(super) fn on_pool<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        if !self.device.is_cpu() {
+        if !tallow_kernels::device::computes_here(&self.device) {
             return work();
         }
         let token = Token::current();
