@@ -194,6 +194,18 @@ fn a_tokenizer_that_llama_cpp_would_follow_otherwise_is_refused_or_noted() {
 }
 
 #[test]
+fn a_name_without_its_ending_and_rows_that_are_too_short_are_noted() {
+    let desk = Desk::new();
+    random_model(&desk);
+    let notes = |out: &str, kind: &str| {
+        desk.json(&["export", "--model", "model", "--format", "gguf", "--type", kind, "--out", out])["notes"].to_string()
+    };
+    let (odd, fine) = (notes("odd", "q4_k_m"), notes("fine.gguf", "q4_0"));
+    assert!(odd.contains("end in .gguf") && odd.contains("do not divide into blocks of 256"), "{odd}");
+    assert_eq!(fine, "[]");
+}
+
+#[test]
 fn a_card_states_energy_only_where_it_was_measured() -> Outcome {
     let desk = Desk::new();
     random_model(&desk);
