@@ -135,13 +135,15 @@ fn an_importance_matrix_keeps_what_matters() -> Outcome {
 
 #[test]
 fn a_block_depends_on_nothing_but_its_own_numbers() {
-    let values: Vec<f32> = (0..256 * 37).map(|i| ((i as f32 * 0.37).sin() + (i as f32 * 0.011).cos()) * 0.1).collect();
-    let weights: Vec<f32> = (0..256).map(|i| 1.0 + (i % 9) as f32).collect();
+    // Rows that the threads' shares of the work do not divide into.
+    const WIDTH: usize = 768;
+    let values: Vec<f32> = (0..WIDTH * 19).map(|i| ((i as f32 * 0.37).sin() + (i as f32 * 0.011).cos()) * 0.1).collect();
+    let weights: Vec<f32> = (0..WIDTH).map(|i| 1.0 + (i % 9) as f32 + (i / 256) as f32).collect();
     for kind in GgmlType::ALL {
-        let whole = quantize(kind, &values, 256, Some(&weights));
-        for rows in [0..1, 5..8, 17..37] {
-            let part = quantize(kind, &values[256 * rows.start..256 * rows.end], 256, Some(&weights));
-            assert!(part == whole[kind.bytes(256 * rows.start)..kind.bytes(256 * rows.end)], "{} {rows:?}", kind.name());
+        let whole = quantize(kind, &values, WIDTH, Some(&weights));
+        for rows in [0..1, 5..8, 7..19] {
+            let part = quantize(kind, &values[WIDTH * rows.start..WIDTH * rows.end], WIDTH, Some(&weights));
+            assert!(part == whole[kind.bytes(WIDTH * rows.start)..kind.bytes(WIDTH * rows.end)], "{} {rows:?}", kind.name());
         }
     }
 }
