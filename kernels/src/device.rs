@@ -4,15 +4,6 @@ use candle_core::Device;
 
 use crate::{Error, Result};
 
-/// True where operations on this device's tensors are computed on this process's threads, not launched.
-pub fn computes_here(device: &Device) -> bool {
-    #[cfg(emulator)]
-    if crate::cuda::emulator::is_on() {
-        return false;
-    }
-    device.is_cpu()
-}
-
 /// A GPU that this build can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuInfo {
@@ -82,6 +73,16 @@ pub fn cuda(ordinal: usize) -> Result<Device> {
     return crate::cuda::driver::device(ordinal);
     #[cfg(not(feature = "cuda"))]
     Err(Error::Cuda { op: "devices", message: "this program is built without CUDA".into() })
+}
+
+/// True where this thread's operations on tensors of the device are launched rather than computed here: on a GPU, and on the
+/// emulator, which is on for one thread.
+pub fn launches(device: &Device) -> bool {
+    #[cfg(emulator)]
+    if crate::cuda::emulator::is_on() {
+        return true;
+    }
+    !matches!(device, Device::Cpu)
 }
 
 /// The memory of a GPU; `None` for the CPU.

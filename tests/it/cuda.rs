@@ -91,6 +91,7 @@ fn gradients_are_the_cpus() -> Outcome {
                 let off = distance(&single.1, &exact.1);
                 assert!(off < 1e-4 && (single.0 / exact.0 - 1.0).abs() < 1e-5, "{what} f32: gradients {off:.2e} apart");
                 let Some(half) = run(DType::BF16, Policy::KeepAll, &place)? else { return Ok(()) };
+                assert!(half.1 != plain.1, "{what}: to the bit the CPU's, so its kernels ran");
                 let (off, allowed) = (distance(&half.1, &exact.1), 2.0 * distance(&plain.1, &exact.1));
                 assert!(off <= allowed, "{what} bf16: gradients {off:.2e} from f32, the CPU's twice {allowed:.2e}");
                 let place = if matches!(place, Place::Emulator(_)) { Place::Emulator(0) } else { place };

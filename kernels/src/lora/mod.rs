@@ -4,7 +4,6 @@ mod cpu;
 
 use candle_core::{DType, Tensor};
 
-use crate::device::computes_here;
 use crate::matmul::few;
 use crate::matmul::{self, matmul, matmul_backward_input, matmul_backward_input_add};
 use crate::real::by_dtype;
@@ -147,7 +146,7 @@ pub fn lora_matmul(x: &Tensor, w: &Weight, l: &Lora) -> Result<(Tensor, Tensor)>
 
 /// Whether the adapter's product can be summed with the base's.
 fn folds(x: &Tensor, s: &Sizes) -> bool {
-    computes_here(x.device()) && s.tokens > few::MOST && matmul::folds(s.rank)
+    !crate::device::launches(x.device()) && s.tokens > few::MOST && matmul::folds(s.rank)
 }
 
 /// The gradients of one adapter, from dy `[tokens, out]`, the forward pass's x and h:

@@ -54,10 +54,10 @@ impl Decoder {
         self.on_pool(|| self.loss_and_grads_here(batch, options, grads))
     }
 
-    /// Runs `work` on a thread of the pool, where the device is the CPU: the thousands of parallel loops of a step then start and
+    /// Runs `work` on a thread of the pool, where the CPU computes: the thousands of parallel loops of a step then start and
     /// end without waking a thread outside of it.
     pub(super) fn on_pool<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        if !tallow_kernels::device::computes_here(&self.device) {
+        if tallow_kernels::device::launches(&self.device) {
             return work();
         }
         let token = Token::current();
