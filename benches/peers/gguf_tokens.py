@@ -137,7 +137,7 @@ def main():
                     other += sp.encode(text) != ids
             pre = llama.metadata.get("tokenizer.ggml.pre")
             nfc, spaces = name == "qwen2", name == "sentencepiece, Mistral"
-            odd = lambda t: (nfc and unicodedata.normalize("NFC", t) != t) or (spaces and re.match(" |.*(<s>|</s>|<unk>)", t, re.S))
+            odd = lambda t: (nfc and unicodedata.normalize("NFC", t) != t) or (spaces and re.match(" |▁|.*(<s>|</s>|<unk>)", t, re.S))
             expected = [w for w in wrong if odd(w[0])]
             wrong = [w for w in wrong if not odd(w[0])]
             print(f"| {name} | {llama.metadata.get('tokenizer.ggml.model')}, {pre} | {len(NASTY + mixed)} | {count} | {len(wrong) + len(expected)} | {len(expected)} | {other if sp else '-'} |", flush=True)

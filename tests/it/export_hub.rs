@@ -136,7 +136,11 @@ fn respond(method: &str, path: &str, token: Option<&str>, body: &[u8], s: &mut S
         if s.repos.contains_key(&name) {
             return no("409 Conflict");
         }
-        s.repos.insert(name, said["visibility"] == "private");
+        let private = said["visibility"] == "private";
+        if said["private"] != private {
+            return no("400 Bad Request");
+        }
+        s.repos.insert(name, private);
         return ok(json!({"url": "there"}));
     }
     if let Some(oid) = path.strip_prefix("/complete/") {

@@ -135,13 +135,15 @@ fn an_importance_matrix_keeps_what_matters() -> Outcome {
 
 #[test]
 fn a_block_depends_on_nothing_but_its_own_numbers() {
-    let values: Vec<f32> = (0..256 * 37).map(|i| ((i as f32 * 0.37).sin() + (i as f32 * 0.011).cos()) * 0.1).collect();
-    let weights: Vec<f32> = (0..256).map(|i| 1.0 + (i % 9) as f32).collect();
+    // Rows that the threads' shares of the work do not divide into.
+    const WIDTH: usize = 768;
+    let values: Vec<f32> = (0..WIDTH * 19).map(|i| ((i as f32 * 0.37).sin() + (i as f32 * 0.011).cos()) * 0.1).collect();
+    let weights: Vec<f32> = (0..WIDTH).map(|i| 1.0 + (i % 9) as f32 + (i / 256) as f32).collect();
     for kind in GgmlType::ALL {
-        let whole = quantize(kind, &values, 256, Some(&weights));
-        for rows in [0..1, 5..8, 17..37] {
-            let part = quantize(kind, &values[256 * rows.start..256 * rows.end], 256, Some(&weights));
-            assert!(part == whole[kind.bytes(256 * rows.start)..kind.bytes(256 * rows.end)], "{} {rows:?}", kind.name());
+        let whole = quantize(kind, &values, WIDTH, Some(&weights));
+        for rows in [0..1, 5..8, 7..19] {
+            let part = quantize(kind, &values[WIDTH * rows.start..WIDTH * rows.end], WIDTH, Some(&weights));
+            assert!(part == whole[kind.bytes(WIDTH * rows.start)..kind.bytes(WIDTH * rows.end)], "{} {rows:?}", kind.name());
         }
     }
 }
@@ -191,6 +193,18 @@ fn a_tokenizer_that_llama_cpp_would_follow_otherwise_is_refused_or_noted() {
     let (plain, metaspace) = (export(&all, false, "all.gguf"), export(&all, true, "space.gguf"));
     assert!(plain.code == 0 && !plain.out.contains("puts a space"), "{}", plain.out);
     assert!(metaspace.code == 0 && metaspace.out.contains("puts a space"), "{}", metaspace.out);
+}
+
+#[test]
+fn a_name_without_its_ending_and_rows_that_are_too_short_are_noted() {
+    let desk = Desk::new();
+    random_model(&desk);
+    let notes = |out: &str, kind: &str| {
+        desk.json(&["export", "--model", "model", "--format", "gguf", "--type", kind, "--out", out])["notes"].to_string()
+    };
+    let (odd, fine) = (notes("odd", "q4_k_m"), notes("fine.gguf", "f16"));
+    assert!(odd.contains("end in .gguf") && odd.contains("do not divide into blocks of 256"), "{odd}");
+    assert_eq!(fine, "[]");
 }
 
 #[test]
