@@ -26,8 +26,11 @@ unsafe extern "C" {
 /// loading a model and the end of the process. `MIMALLOC_PURGE_DELAY` in the environment is left as it is.
 pub fn keep_freed_pages() {
     const PURGE_DELAY: c_int = 15;
-    // SAFETY: gives free memory back to the system; every thread may call it.
-    unsafe { mi_collect(true) };
+    // SAFETY: gives the calling thread's free memory back to the system; every thread may call it.
+    let collect = || unsafe { mi_collect(true) };
+    // The pool's threads have their own, from unpacking and quantising.
+    rayon::broadcast(|_| collect());
+    collect();
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
         // SAFETY: mimalloc's own option of that number, set to a value it documents.
         unsafe { mi_option_set(PURGE_DELAY, -1) };

@@ -47,9 +47,9 @@ pub struct CeOut {
     pub token_losses: Option<Vec<f32>>,
 }
 
-/// Tokens whose logits exist at once, for a vocabulary: about 32 MiB of this dtype.
+/// Tokens whose logits exist at once, for a vocabulary: about 16 MiB of this dtype.
 pub fn chunk_tokens(vocab: usize, dtype: DType) -> usize {
-    ((32 << 20) / (dtype.size_in_bytes() * vocab.max(1))).clamp(16, 1024)
+    ((16 << 20) / (dtype.size_in_bytes() * vocab.max(1))).clamp(16, 1024)
 }
 
 /// The same on a GPU, whose products want many rows at a time: about 256 MiB of bf16.
