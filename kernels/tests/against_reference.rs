@@ -342,9 +342,25 @@ fn results_do_not_depend_on_threads() -> Outcome {
             let q = random((128, 4, 16), 3);
             let (o, lse) = attention(&q, &q, &q, &[0, 100, 128], None, 0.2).unwrap();
             let (dq, dk, _) = attention_backward(&o, &q, &q, &q, &o, &lse, &[0, 100, 128], None, 0.2).unwrap();
-            [y, dx, o, dq, dk].iter().flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
+            let mut all = vec![y, dx, o, dq, dk];
+            // Adapters, and reductions of several depth blocks.
+            for (dtype, inp, out) in [(DType::F32, 128, 1700), (DType::BF16, 128, 1700), (DType::BF16, 3400, 160)] {
+                let (x, dy) = (random((700, inp), 5).to_dtype(dtype).unwrap(), random((700, out), 6).to_dtype(dtype).unwrap());
+                let (a, b, w) = (random((16, inp), 7), random((out, 16), 8), Weight::Dense(random((out, inp), 9).to_dtype(dtype).unwrap()));
+                for dropout in [None, Some(Dropout { p: 0.1, seed: 3 })] {
+                    let l = Lora { a: &a, b: &b, scale: 0.5, dropout };
+                    let (y, h) = lora_matmul(&x, &w, &l).unwrap();
+                    let (da, db) = (a.zeros_like().unwrap(), b.zeros_like().unwrap());
+                    let dx = lora_matmul_backward(&dy, &x, &h, &w, &l, InputGradient::New, &da, &db).unwrap().unwrap();
+                    all.extend([y, h, dx, da, db]);
+                }
+            }
+            all.iter().flat_map(|t| t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect()
         })
     };
-    assert_eq!(run(1), run(3));
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert!(one == run(threads), "{threads} threads");
+    }
     Ok(())
 }
