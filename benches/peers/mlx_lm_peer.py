@@ -66,7 +66,7 @@ def main():
                     beside = f" ({np.abs(got - logits(spread_out(made, dense[0]))).max():.0e})" if dense else ""
                     dense.append(made)
                     return f"{np.abs(got - want).max():.1e}{beside}"
-                except Exception as e:  # what mlx-lm itself cannot load
+                except (Exception, SystemExit) as e:  # what mlx-lm itself cannot load; for OLMo it ends the program
                     return f"mlx-lm: {type(e).__name__}: {str(e)[:60]}"
 
             dense, forms = [], (("mlx-adapter",), ("mlx",), *(("mlx", "--type", q) for q in ("q8", "q4", "q2")))

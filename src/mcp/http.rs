@@ -121,6 +121,7 @@ async fn message(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Box
     match wire::read(&bytes) {
         Read::Message(_) => Ok(Request::from_parts(head, Full::new(bytes))),
         Read::Nothing if bytes.trim_ascii().is_empty() => Err(Box::new(plain(StatusCode::BAD_REQUEST, "the body is empty\n"))),
+        Read::Refused(answer) if wire::is_no_method(&answer) => Err(Box::new(refused(StatusCode::NOT_FOUND, Read::Refused(answer)))),
         read => Err(Box::new(refused(StatusCode::BAD_REQUEST, read))),
     }
 }

@@ -41,6 +41,20 @@ const METHODS: [&str; 15] = [
     "tools/list",
 ];
 
+/// Those of them that the protocol has no more since 2026-07-28, whose requests name their version themselves.
+const REMOVED: [&str; 5] = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+
+/// Whether a request is of a version of the protocol without [`REMOVED`].
+fn is_stateless(object: &serde_json::Map<String, Value>) -> bool {
+    let version = object.get("params").and_then(|p| p["_meta"]["io.modelcontextprotocol/protocolVersion"].as_str());
+    version.is_some_and(|v| v >= "2026-07-28")
+}
+
+/// Whether an answer says that there is no such method.
+pub(super) fn is_no_method(answer: &Value) -> bool {
+    answer["error"]["code"] == METHOD_NOT_FOUND
+}
+
 /// An answer; the protocol leaves the id out where none could be read.
 fn refuse(id: Option<&Value>, code: i64, message: &str) -> Read {
     let mut answer = json!({"jsonrpc": "2.0", "error": {"code": code, "message": message}});
@@ -94,7 +108,7 @@ fn why_not(value: &Value) -> Read {
         (Some(method), _) if object.get("params").is_some_and(|p| !p.is_object()) => {
             refuse(id, INVALID_PARAMS, &format!("the params of {} must be an object", shown(method)))
         }
-        (Some(method), _) if METHODS.contains(&method) => {
+        (Some(method), _) if METHODS.contains(&method) && !(REMOVED.contains(&method) && is_stateless(object)) => {
             refuse(id, INVALID_PARAMS, &format!("the params of {} are not what this method takes", shown(method)))
         }
         (Some(method), _) => refuse(id, METHOD_NOT_FOUND, &format!("there is no method {}", shown(method))),
@@ -134,8 +148,24 @@ mod tests {
             (b"{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}", INVALID_REQUEST, None),
             (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":[1]}", INVALID_PARAMS, Some(json!(1))),
             (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":1}}", INVALID_PARAMS, Some(json!(1))),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{}}", INVALID_PARAMS, Some(json!(1))),
         ] {
             assert_eq!(refused(text), (code, id), "{}", String::from_utf8_lossy(&text[..text.len().min(80)]));
+        }
+    }
+
+    #[test]
+    fn a_method_is_gone_where_the_version_has_it_no_more() {
+        for (method, version, code) in [
+            ("initialize", "2026-07-28", METHOD_NOT_FOUND),
+            ("logging/setLevel", "2026-07-28", METHOD_NOT_FOUND),
+            ("resources/subscribe", "2026-07-28", METHOD_NOT_FOUND),
+            ("resources/subscribe", "2025-11-25", INVALID_PARAMS),
+            ("tools/call", "2026-07-28", INVALID_PARAMS),
+        ] {
+            let meta = json!({"io.modelcontextprotocol/protocolVersion": version});
+            let text = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta}}).to_string();
+            assert_eq!(refused(text.as_bytes()), (code, Some(json!(1))), "{method} {version}");
         }
     }
 
