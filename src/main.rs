@@ -8,6 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tallow_kernels::alloc::Allocator = tallow_kernels::alloc::Allocator;
 
 fn main() -> ExitCode {
-    tallow_kernels::alloc::prefer_small_pages();
     tallow::cli::main()
 }

@@ -37,9 +37,10 @@ pub fn keep_freed_pages() {
     }
 }
 
-/// Asks the system for pages of the usual size: a huge page that is used in one place only stays resident as a whole, which is
-/// 5 % of a small model's peak, and the products' packed panels need none. To be called before the memory is touched;
-/// `MIMALLOC_ALLOW_THP=1` in the environment leaves the system's choice. Linux; elsewhere nothing happens.
+/// Asks the system for pages of the usual size from here on: a huge page that activations use in one place only stays resident as a
+/// whole, which is 5 % of a small model's peak. For the time between loading and training: weights keep their huge pages,
+/// which decoding reads faster. `MIMALLOC_ALLOW_THP=1` in the environment leaves the system's choice. Linux; elsewhere
+/// nothing happens.
 pub fn prefer_small_pages() {
     #[cfg(target_os = "linux")]
     if std::env::var_os("MIMALLOC_ALLOW_THP").is_none_or(|v| v != "1") {

@@ -92,6 +92,7 @@ impl<'a> Trainer<'a> {
         if config.gradient_accumulation == 0 {
             return Err(TrainError::Setting("gradient_accumulation must be at least 1".into()));
         }
+        tallow_kernels::alloc::prefer_small_pages();
         let optimizer = Optimizer::new(model.params(), config.optimizer)?;
         let grads = model.zero_grads()?;
         let state = State::new(data.cursor(), config.seed, config.config_hash.clone());
