@@ -124,7 +124,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         (None, None) => (vec![request.seq; request.batch], request.policy),
     };
     let batch = random_batch(model.spec().vocab_size, &lengths);
-    tallow_kernels::alloc::prefer_small_pages();
+    alloc::prefer_small_pages();
     let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
     let mut grads = model.zero_grads()?;
     let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy, dropout_seed: None };
