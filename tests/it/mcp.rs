@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::mcp_client::{Client, outcome};
+use crate::mcp_client::{Client, PATIENCE, outcome};
 use crate::program::Desk;
 
 fn at(run_id: &Value) -> Value {
@@ -30,7 +30,7 @@ fn configure(client: &mut Client, name: &str, steps: u64) -> Value {
 /// handed to the system's first process is the system's. The number may belong to another program by now.
 fn gone(pid: u64, desk: &Desk) -> bool {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
+    while begun.elapsed() < PATIENCE {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let ours = String::from_utf8_lossy(&line).contains(&*desk.path().to_string_lossy());
         if !line.is_empty() && !ours {
@@ -63,7 +63,7 @@ fn worker(desk: &Desk, run_id: &Value) -> u64 {
         if let Some(pid) = job(desk, run_id)["pid"].as_u64() {
             return pid;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{}", job(desk, run_id));
+        assert!(begun.elapsed() < PATIENCE, "{}", job(desk, run_id));
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -342,7 +342,7 @@ fn logged(desk: &Desk, tool: &str) -> String {
         if let Some(outcome) = found {
             return outcome;
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{tool} goes on: {log}");
+        assert!(begun.elapsed() < PATIENCE, "{tool} goes on: {log}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::program::Desk;
 
 /// How long an answer may take: debug builds, two processors, other tests.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Client {
     pub child: Child,
@@ -156,7 +156,7 @@ impl Client {
     /// The server's exit code, once it has ended by itself.
     pub fn ends(&mut self) -> Option<i32> {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(30) {
+        while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
@@ -169,7 +169,7 @@ impl Client {
     pub fn close(mut self) -> bool {
         self.stop_writing();
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) {
+        while begun.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();
             }

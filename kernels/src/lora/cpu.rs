@@ -23,7 +23,7 @@ const STEP: usize = 480;
 /// Tokens that one thread works at a time: four parts for each thread, so that all end together. Where the general product
 /// works, whose sums depend on the size of what it is given, always the same.
 fn rows(tokens: usize, threads: usize) -> usize {
-    if !matmul::folds(1) {
+    if !matmul::all_packed() {
         return 240;
     }
     tokens.div_ceil(4 * threads).next_multiple_of(12).clamp(48, TOKENS)
@@ -31,7 +31,7 @@ fn rows(tokens: usize, threads: usize) -> usize {
 
 /// Columns of a weight gradient of this width that one thread makes at a time: all threads have some.
 fn columns(width: usize, threads: usize) -> usize {
-    if !matmul::folds(1) {
+    if !matmul::all_packed() {
         return 96;
     }
     width.div_ceil(width.div_ceil(COLS).max(threads)).next_multiple_of(32).max(32)

@@ -102,6 +102,15 @@ impl Sizes {
     }
 }
 
+/// A gradient has the shape and dtype of what it is of.
+fn alike(op: &'static str, dx: &Tensor, x: &Tensor) -> Result<()> {
+    if dx.dims() == x.dims() && dx.dtype() == x.dtype() {
+        return Ok(());
+    }
+    let shown = |t: &Tensor| format!("{:?} {:?}", t.dtype(), t.dims());
+    Err(Error::Shape { op, what: "dx", got: shown(dx), want: shown(x) })
+}
+
 /// Adds `scale * drop(x) Aᵀ Bᵀ` to y `[tokens, out]` in place and returns `h = drop(x) Aᵀ` `[tokens, r]`, in x's dtype, for
 /// [`lora_backward`].
 ///
@@ -159,8 +168,8 @@ pub fn lora_backward(dy: &Tensor, x: &Tensor, h: &Tensor, l: &Lora, dx: Option<&
     const OP: &str = "lora_backward";
     let s = Sizes::check(OP, x, dy, l)?;
     s.gradients(OP, x, h, da, db)?;
-    if let Some(dx) = dx.filter(|dx| dx.dims() != x.dims() || dx.dtype() != x.dtype()) {
-        return Err(Error::Shape { op: OP, what: "dx", got: format!("{:?}", dx.dims()), want: format!("{:?}", x.dims()) });
+    if let Some(dx) = dx {
+        alike(OP, dx, x)?;
     }
     on_device!(x => crate::cuda::lora::backward(OP, dy, x, h, l, dx, da, db));
     by_dtype!(OP, "x", x, T => cpu::backward::<T>(OP, dy, x, h, l, dx, da, db, &s))
@@ -196,10 +205,8 @@ pub fn lora_matmul_backward(
     let s = Sizes::check(OP, x, dy, l)?;
     s.weight(OP, w)?;
     s.gradients(OP, x, h, da, db)?;
-    if let InputGradient::Onto(dx) = dx
-        && (dx.dims() != x.dims() || dx.dtype() != x.dtype())
-    {
-        return Err(Error::Shape { op: OP, what: "dx", got: format!("{:?}", dx.dims()), want: format!("{:?}", x.dims()) });
+    if let InputGradient::Onto(dx) = dx {
+        alike(OP, dx, x)?;
     }
     if folds(x, &s) && l.dropout.is_none() && !matches!(dx, InputGradient::No) {
         return by_dtype!(OP, "x", x, T => cpu::backward_folded::<T>(OP, dy, x, h, w, l, dx, da, db, &s));

@@ -50,7 +50,7 @@ pub fn thread_bytes(tokens: usize, out: usize, inp: usize, activations: DType, d
 }
 
 /// True where every product of dense rows runs on the packed kernels, and none on the general ones.
-fn all_packed() -> bool {
+pub(crate) fn all_packed() -> bool {
     #[cfg(target_arch = "x86_64")]
     return packed::available();
     #[cfg(not(target_arch = "x86_64"))]

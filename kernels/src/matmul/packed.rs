@@ -9,8 +9,8 @@
 //!       for each right panel: micro-kernel
 //! ```
 //!
-//! A second pair of operands with a short reduction, as LoRA's `h Bᵀ` beside `x Wᵀ`, is a last depth block: its sums never
-//! leave the registers' copy for memory.
+//! A second pair of operands with a short reduction, as LoRA's `h Bᵀ` beside `x Wᵀ`, is a last depth block of the same sums:
+//! both products are one before anything is rounded or written.
 //!
 //! Every output element is one chain of additions in the order of the reduction, whatever the block it lies in: results
 //! do not depend on how the work is cut.
@@ -94,11 +94,23 @@ struct Cut {
 impl Cut {
     /// For `m` rows and `n` columns over `steps` steps on so many threads: the one that takes least time, counted in multiplications.
     fn new(m: usize, n: usize, steps: usize, threads: usize) -> Self {
+        // Attention's tiles come by here thousands of times in a step: no search where one block is all.
+        if let (1, Some(cut)) = (threads, Self::whole(m, n, steps)) {
+            return cut;
+        }
         let mut best = (usize::MAX, Self { rows: MR, columns: NR, depth: 16 });
-        for columns in (1..=COLUMNS / NR).map(|parts| part(n, COLUMNS / parts / NR * NR, NR)) {
+        let mut columns = 0;
+        for tried in (1..=COLUMNS / NR).map(|parts| part(n, COLUMNS / parts / NR * NR, NR)) {
+            if std::mem::replace(&mut columns, tried) == tried {
+                continue;
+            }
             let depth = part(steps, (PANELS / (2 * columns / NR) / 16 * 16).min(STEPS), 16);
             let most = if depth >= steps { ROWS } else { (SUMS / columns / MR * MR).min(ROWS) };
-            for rows in (0..8).map(|halved| part(m, (most >> halved).max(MR), MR)) {
+            let mut rows = 0;
+            for tried in (0..8).map(|halved| part(m, (most >> halved).max(MR), MR)) {
+                if std::mem::replace(&mut rows, tried) == tried {
+                    continue;
+                }
                 let cut = Self { rows, columns, depth };
                 let cost = cut.cost(m, n, steps, threads);
                 if cost < best.0 {
@@ -107,6 +119,13 @@ impl Cut {
             }
         }
         best.1
+    }
+
+    /// All of it as one block, if it fits.
+    fn whole(m: usize, n: usize, steps: usize) -> Option<Self> {
+        let (columns, depth) = (n.next_multiple_of(NR), steps.next_multiple_of(16).max(16));
+        let fits = m <= ROWS && columns <= COLUMNS && depth <= STEPS && columns / NR * depth * 2 <= PANELS;
+        fits.then(|| Self { rows: m.next_multiple_of(MR), columns, depth })
     }
 
     /// What the busiest thread does for one step: sums, and packing, which costs as much as PACK more rows for each element of the
@@ -279,5 +298,33 @@ unsafe fn run<const BF: bool, T: Real>(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cut_fits_the_buffers() {
+        for m in [1, 5, 12, 13, 170, 516, 2048, 5000] {
+            for n in [1, 16, 33, 192, 576, 1700, 49152] {
+                for steps in [1, 16, 17, 288, 768, 769, 1024, 24576] {
+                    for threads in [1, 2, 3, 16] {
+                        let cut = Cut::new(m, n, steps, threads);
+                        let shape = format!("{m} x {n} x {steps} on {threads}: {cut:?}");
+                        assert!(cut.rows.is_multiple_of(MR) && cut.columns.is_multiple_of(NR) && cut.depth.is_multiple_of(16), "{shape}");
+                        assert!(cut.rows > 0 && cut.rows <= ROWS && (NR..=COLUMNS).contains(&cut.columns), "{shape}");
+                        assert!(cut.depth <= STEPS && cut.columns / NR * cut.depth * 2 <= PANELS, "{shape}");
+                        let waiting = if cut.depth < steps { cut.rows } else { MR };
+                        assert!(waiting * cut.columns <= SUMS, "{shape}");
+                    }
+                }
+            }
+        }
+        // Nobody is left without work where there is enough of it, and one thread takes a small product whole.
+        let cut = Cut::new(2048, 576, 288, 2);
+        assert_eq!(2048_usize.div_ceil(cut.rows) * 576_usize.div_ceil(cut.columns) % 2, 0, "{cut:?}");
+        assert_eq!(Cut::new(96, 192, 32, 1), Cut { rows: 96, columns: 192, depth: 32 });
     }
 }

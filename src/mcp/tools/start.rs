@@ -126,9 +126,8 @@ fn until_end(run: &RunFolder, call: &Call) -> Result<Progress, Fault> {
             return Ok(progress);
         }
         if !call.pause(LOOK) && !paused {
-            paused = true;
-            // It may have ended meanwhile; the next look tells.
-            let _ = jobs::stop(run, jobs::Stop::Pause);
+            // It may have ended meanwhile, or could not be told: the next look shows it, or tries again.
+            paused = jobs::stop(run, jobs::Stop::Pause).is_ok();
         }
     }
 }
