@@ -4,7 +4,7 @@
 //! tiles, each worked by one thread from start to end, so results do not depend on the number of threads. A quantised or
 //! bf16 weight is unpacked one block at a time into a thread's own buffer: the whole matrix never exists in f32.
 //!
-//! With AVX-512 everything runs on the packed kernels (`packed`, `pack`, `micro`); elsewhere on the gemm crate (`cpu`).
+//! With AVX-512 everything runs on the packed kernels (`packed`, `pack`, `micro`, `thin`); elsewhere on the gemm crate (`cpu`).
 //! Up to four rows, as in decoding, are dot products along the stored rows of the weight (`few`, `dots`).
 //! `serial` is the product on one thread that attention and LoRA are made of.
 
@@ -22,6 +22,8 @@ mod packed;
 pub mod reference;
 mod rows;
 mod serial;
+#[cfg(target_arch = "x86_64")]
+mod thin;
 
 use candle_core::{DType, Tensor};
 

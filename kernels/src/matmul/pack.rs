@@ -1,6 +1,6 @@
 //! Packing for the micro-kernels: any stored form is unpacked a line at a time, straight into a panel.
 
-use std::arch::x86_64::*;
+use std::arch::{asm, x86_64::*};
 
 use half::bf16;
 
@@ -15,23 +15,32 @@ pub(super) const fn per_line(bf: bool) -> usize {
     if bf { 32 } else { 16 }
 }
 
-/// f32 to bf16 in the low half of each lane; nearest even, NaN stays NaN.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn round(x: __m512) -> __m512i {
-    let bits = _mm512_castps_si512(x);
-    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-    let up = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))));
-    let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
-    _mm512_mask_mov_epi32(up, nan, _mm512_set1_epi32(0x7fc0))
-}
-
-/// Two vectors of f32 as 32 bf16 in order.
+/// Two vectors of f32 as 32 bf16 in order, nearest even; what is too small for a normal number is zero, as in the products. For
+/// processors with the instruction: written out, since code for AVX-512 alone has no name for it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn narrow(low: __m512, high: __m512) -> __m512i {
-    let (a, b) = (_mm512_cvtepi32_epi16(round(low)), _mm512_cvtepi32_epi16(round(high)));
-    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b)
+    let out;
+    // SAFETY: arithmetic on registers; only steps in bf16 come here, which need the same instructions.
+    unsafe {
+        asm!("vcvtne2ps2bf16 {}, {}, {}", out(zmm_reg) out, in(zmm_reg) high, in(zmm_reg) low, options(pure, nomem, nostack, preserves_flags));
+    }
+    out
+}
+
+/// One step of products added to the sums: of f32, or of two bf16 in 32 bits, see [`narrow`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn dot<const BF: bool>(sums: __m512, a: __m512i, b: __m512i) -> __m512 {
+    if !BF {
+        return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sums);
+    }
+    let mut out = sums;
+    // SAFETY: as for `narrow`.
+    unsafe {
+        asm!("vdpbf16ps {}, {}, {}", inout(zmm_reg) out, in(zmm_reg) a, in(zmm_reg) b, options(pure, nomem, nostack, preserves_flags));
+    }
+    out
 }
 
 /// A stored form that is read a line at a time. One type a form: what kind it is is settled outside the loops.
@@ -43,8 +52,7 @@ pub(super) trait Source: Copy {
     unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i;
 
     /// Asks for the memory `bytes` past the element `(row, col)`, which may lie past the end.
-    #[inline(always)]
-    fn ahead(self, _row: usize, _col: usize, _bytes: usize) {}
+    fn ahead(self, row: usize, col: usize, bytes: usize);
 }
 
 /// Asks for a cache line; the address may be anything.
@@ -114,13 +122,18 @@ impl Source for Bf16s {
 }
 
 #[derive(Clone, Copy)]
-struct Nf4s<'a> {
-    codes: &'a [u8],
-    scales: Scales<'a>,
-    width: usize,
+pub(super) struct Nf4s<'a> {
+    pub(super) codes: &'a [u8],
+    pub(super) scales: Scales<'a>,
+    pub(super) width: usize,
 }
 
 impl Source for Nf4s<'_> {
+    #[inline(always)]
+    fn ahead(self, row: usize, col: usize, bytes: usize) {
+        fetch(self.codes.as_ptr().wrapping_add((row * self.width + col) / 2 + bytes));
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
@@ -134,7 +147,7 @@ impl Source for Nf4s<'_> {
             let p = self.codes.as_ptr().add(at / 2);
             // A permutation reads the low four bits of its index only.
             if BF {
-                let table = round(values);
+                let table = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(narrow(values, _mm512_setzero_ps())));
                 let second = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
                 let first = _mm512_srli_epi32::<4>(second);
                 let odd = _mm512_slli_epi32::<16>(_mm512_permutexvar_epi32(second, table));
@@ -170,6 +183,11 @@ pub(super) struct Q8s<'a> {
 }
 
 impl Source for Q8s<'_> {
+    #[inline(always)]
+    fn ahead(self, row: usize, col: usize, bytes: usize) {
+        fetch(self.codes.as_ptr().wrapping_add(row * self.width + col + bytes));
+    }
+
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     unsafe fn line<const BF: bool>(self, row: usize, col: usize, n: usize) -> __m512i {
@@ -194,25 +212,31 @@ impl Source for Q8s<'_> {
 macro_rules! by_source {
     ($operand:expr, $x:ident => $call:expr) => {
         match $operand.rows {
-            Rows::F32(w) => {
-                let $x = F32s { at: w.as_ptr(), stride: $operand.stride };
+            $crate::matmul::rows::Rows::F32(w) => {
+                let $x = $crate::matmul::pack::F32s { at: w.as_ptr(), stride: $operand.stride };
                 $call
             }
-            Rows::Bf16(w) => {
-                let $x = Bf16s { at: w.as_ptr(), stride: $operand.stride };
+            $crate::matmul::rows::Rows::Bf16(w) => {
+                let $x = $crate::matmul::pack::Bf16s { at: w.as_ptr(), stride: $operand.stride };
                 $call
             }
-            Rows::Nf4 { codes, scales } => {
-                let $x = Nf4s { codes, scales, width: $operand.width };
+            $crate::matmul::rows::Rows::Nf4 { codes, scales } => {
+                let $x = $crate::matmul::pack::Nf4s { codes, scales, width: $operand.width };
                 $call
             }
-            Rows::Q8 { codes, scales } => {
-                let $x = Q8s { codes, scales, width: $operand.width };
+            $crate::matmul::rows::Rows::Q8 { codes, scales } => {
+                let $x = $crate::matmul::pack::Q8s { codes, scales, width: $operand.width };
                 $call
             }
         }
     };
 }
+pub(super) use by_source;
+
+/// How far ahead of use the right side is fetched, which comes from memory where it is a weight: rows, where it is reduced down
+/// them, and else lines.
+const ROWS_AHEAD: usize = 16;
+const LINES_AHEAD: usize = 6;
 
 /// Sixteen lanes by sixteen vectors, transposed.
 #[inline]
@@ -250,7 +274,7 @@ fn transpose(r: [__m512i; 16]) -> [__m512i; 16] {
 /// AVX-512 F, BW, DQ, VL; the columns lie in the rows, and the rows below `last` in the storage.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn step_down<const BF: bool, S: Source>(x: S, step: usize, col: usize, n: usize, last: usize) -> [__m512i; 2] {
+pub(super) unsafe fn step_down<const BF: bool, S: Source>(x: S, step: usize, col: usize, n: usize, last: usize) -> [__m512i; 2] {
     let zero = _mm512_setzero_si512();
     // SAFETY: rows below `last`, n columns inside the row.
     unsafe {
@@ -382,6 +406,13 @@ unsafe fn right_down<const BF: bool, S: Source>(
         for (p, c) in (0..cols).step_by(32).enumerate() {
             let n = 32.min(cols - c);
             let nv = n.div_ceil(16);
+            if BF {
+                w.ahead(2 * (s0 + s) + ROWS_AHEAD, col + c, 0);
+                w.ahead(2 * (s0 + s) + 1 + ROWS_AHEAD, col + c, 0);
+            } else {
+                w.ahead(s0 + s + ROWS_AHEAD, col + c, 0);
+                w.ahead(s0 + s + ROWS_AHEAD, col + c, 64);
+            }
             // SAFETY: the step lies inside the ranges, the stores are whole lines of the panel.
             unsafe {
                 let v = step_down::<BF, S>(w, s0 + s, col + c, n, count);
@@ -418,9 +449,14 @@ unsafe fn right_along<const BF: bool, S: Source>(
             for (chunk, k) in (first..end).step_by(per).enumerate() {
                 let n = per.min(end - k);
                 let mut v = [_mm512_setzero_si512(); 16];
+                // The lines to come of these rows, and towards their end those of the next sixteen.
+                let next = k + LINES_AHEAD * per;
+                let (below, next) = if next < end { (0, next) } else { (16, first + next - end) };
                 for (i, v) in v.iter_mut().enumerate().take(rows) {
+                    let row = col + c + j * 16 + i;
+                    w.ahead(row + below, next, 0);
                     // SAFETY: the line lies inside the ranges.
-                    *v = unsafe { w.line::<BF>(col + c + j * 16 + i, k, n) };
+                    *v = unsafe { w.line::<BF>(row, k, n) };
                 }
                 for (s, v) in transpose(v).iter().enumerate() {
                     // SAFETY: a whole line of the panel.

@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use super::micro::{Left, Line, MR, NR, height, tile};
 use super::operand::Operand;
 use super::pack::{self, per_line};
+use super::thin;
 use crate::real::Real;
 use crate::simd::{Level, level};
 use crate::view::SharedMut;
@@ -53,6 +54,7 @@ struct Buffers {
 
 const LEFT: usize = STEPS / 16 * MR;
 const RIGHT: usize = PANELS + COLUMNS / NR * MORE * 2;
+const _: () = assert!(thin::LINES <= RIGHT && thin::ROWS * COLUMNS <= SUMS);
 
 impl Buffers {
     fn new() -> Self {
@@ -180,12 +182,52 @@ pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize,
     let (m, n) = (a.breadth(), b.breadth());
     assert!(m == 0 || n == 0 || (n <= ldc && (m - 1) * ldc + n <= c.len()), "product: output size");
     let sink = Sink { c: SharedMut::new(c), ldc, alpha, add };
+    if thin::suits(a, b) {
+        for n0 in (0..n).step_by(COLUMNS) {
+            // SAFETY: c is borrowed here alone, and the columns lie in it.
+            unsafe { narrow(a, b, sink, bf, [n0, COLUMNS.min(n - n0)]) };
+        }
+        return;
+    }
     let cut = Cut::new(m, n, steps_of(a.depth(), in_bf16(bf)), 1);
     for m0 in (0..m).step_by(cut.rows) {
         for n0 in (0..n).step_by(cut.columns) {
             // SAFETY: c is borrowed here alone, and the block lies in it.
             unsafe { block(a, b, None, sink, bf, cut.depth, [m0, cut.rows.min(m - m0)], [n0, cut.columns.min(n - n0)]) };
         }
+    }
+}
+
+/// `[first, count]` columns of a product with few rows, on this thread. Must not be called from within a block.
+///
+/// # Safety
+/// As [`block`].
+unsafe fn narrow<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: bool, [n0, nb]: [usize; 2]) {
+    assert!(available() && a.depth() == b.depth() && a.valid() && b.valid() && nb <= COLUMNS && n0 + nb <= b.breadth(), "thin product");
+    BUFFERS.with_borrow_mut(|buffers| {
+        let Buffers { right, sums, .. } = buffers;
+        // SAFETY: checked above; the rows of the sink are the caller's promise.
+        unsafe {
+            if in_bf16(bf) {
+                thin::sums::<true>(a, b, n0, nb, right, sums);
+                finish_rows::<true, T>(sums, a.breadth(), sink, 0, n0, nb);
+            } else {
+                thin::sums::<false>(a, b, n0, nb, right, sums);
+                finish_rows::<false, T>(sums, a.breadth(), sink, 0, n0, nb);
+            }
+        }
+    });
+}
+
+/// Writes `rows` rows of `nb` sums, which lie a whole number of panels apart, to the sink from `(row, n0)` on.
+///
+/// # Safety
+/// AVX-512, and BF16 where BF; no other thread touches these elements of the sink, and they lie in it.
+#[inline(always)]
+unsafe fn finish_rows<const BF: bool, T: Real>(sums: &[f32], rows: usize, sink: Sink<T>, row: usize, n0: usize, nb: usize) {
+    for (i, sums) in sums.chunks(nb.next_multiple_of(NR)).enumerate().take(rows) {
+        // SAFETY: the caller's promise.
+        unsafe { pack::finish::<BF, T>(sink.c.slice((row + i) * sink.ldc + n0, nb), &sums[..nb], sink.alpha, sink.add) };
     }
 }
 
@@ -290,12 +332,8 @@ unsafe fn run<const BF: bool, T: Real>(
                 }
             }
             if part + 1 == parts {
-                for i in 0..rows {
-                    // SAFETY: row m0 + i0 + i of the block, which is this thread's.
-                    let out = unsafe { sink.c.slice((m0 + i0 + i) * sink.ldc + n0, nb) };
-                    // SAFETY: the processor has AVX-512, see `block`.
-                    unsafe { pack::finish::<BF, T>(out, &sums[i * padded..][..nb], sink.alpha, sink.add) };
-                }
+                // SAFETY: rows of the block, which is this thread's; the processor has AVX-512, see `block`.
+                unsafe { finish_rows::<BF, T>(sums, rows, sink, m0 + i0, n0, nb) };
             }
         }
     }
@@ -326,5 +364,37 @@ mod tests {
         let cut = Cut::new(2048, 576, 288, 2);
         assert_eq!(2048_usize.div_ceil(cut.rows) * 576_usize.div_ceil(cut.columns) % 2, 0, "{cut:?}");
         assert_eq!(Cut::new(96, 192, 32, 1), Cut { rows: 96, columns: 192, depth: 32 });
+    }
+
+    #[test]
+    fn a_thin_product_is_the_packed_one_to_the_bit() {
+        if !available() {
+            return;
+        }
+        let mut state = 7_u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        for (m, n, depth) in [(1, 32, 2), (4, 40, 129), (8, 600, 512), (16, 96, 1031), (17, 33, 700), (50, 288, 513), (64, 64, 2048)] {
+            let a: Vec<f32> = (0..depth * m).map(|_| random()).collect();
+            let b: Vec<f32> = (0..depth * n).map(|_| random()).collect();
+            let [a16, b16] = [&a, &b].map(|x| x.iter().map(|&v| half::bf16::from_f32(v)).collect::<Vec<_>>());
+            for bf in [false, true] {
+                let (x, y) = if bf {
+                    (Operand::of(&a16, depth, m), Operand::of(&b16, depth, n))
+                } else {
+                    (Operand::of(&a, depth, m), Operand::of(&b, depth, n))
+                };
+                let (x, y) = (x.t(), y.t());
+                assert!(thin::suits(&x, &y));
+                for add in [false, true] {
+                    let (mut got, mut want) = (vec![0.25_f32; m * n], vec![0.25_f32; m * n]);
+                    serial(&x, &y, &mut got, n, bf, 0.5, add);
+                    product(&x, &y, None, &mut want, bf, 0.5, add);
+                    assert!(got == want, "{m} x {n} over {depth}, bf16 {bf}, add {add}");
+                }
+            }
+        }
     }
 }

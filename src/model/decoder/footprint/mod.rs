@@ -99,7 +99,7 @@ impl Sketch<'_> {
     /// Tokens whose logits exist at once.
     fn loss_chunk(&self) -> usize {
         let vocab = self.spec.vocab_size;
-        if self.gpu() { gpu_chunk_tokens(vocab) } else { chunk_tokens(vocab, self.compute_dtype) }
+        if self.gpu() { gpu_chunk_tokens(vocab) } else { chunk_tokens(vocab) }
     }
 
     fn dtype_bytes(&self) -> u64 {
