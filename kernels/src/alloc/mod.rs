@@ -2,7 +2,13 @@
 //!
 //! Once a model is loaded, mimalloc is told to keep pages that were touched, so that a training step does not pay for fresh
 //! page faults at every activation; until then it gives them back after a hundredth of a second, as it does when left alone,
-//! so that what loading needed for a moment does not stay. The counters are exact: bytes asked for and not yet given back.
+//! so that what loading needed for a moment does not stay. On Linux, blocks of half a megabyte and more are not mimalloc's but cut
+//! by best fit from one range (`large`). The counters are exact: bytes asked for and not yet given back.
+
+#[cfg(target_os = "linux")]
+mod extents;
+#[cfg(target_os = "linux")]
+mod large;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{c_int, c_long};
@@ -31,6 +37,8 @@ pub fn keep_freed_pages() {
     // The pool's threads have their own, from unpacking and quantising.
     rayon::broadcast(|_| collect());
     collect();
+    #[cfg(target_os = "linux")]
+    large::keep();
     if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
         // SAFETY: mimalloc's own option of that number, set to a value it documents.
         unsafe { mi_option_set(PURGE_DELAY, -1) };
@@ -56,11 +64,66 @@ fn grew(by: usize) {
     }
 }
 
-// SAFETY: every call goes to mimalloc unchanged; only counters are kept beside it.
+#[cfg(target_os = "linux")]
+fn is_large(size: usize, align: usize) -> bool {
+    size >= large::LEAST && align <= extents::PAGE
+}
+
+/// A large block and whether it is zero; `None` for one that is mimalloc's.
+#[cfg(target_os = "linux")]
+fn large_block(layout: Layout) -> Option<(*mut u8, bool)> {
+    if is_large(layout.size(), layout.align()) { large::alloc(layout.size()) } else { None }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn large_block(_: Layout) -> Option<(*mut u8, bool)> {
+    None
+}
+
+/// Moves a block to or from the large ones, or makes a large one longer or shorter; `None` where both are mimalloc's.
+///
+/// # Safety
+/// As [`GlobalAlloc::realloc`].
+#[cfg(target_os = "linux")]
+unsafe fn realloc_large(p: *mut u8, layout: Layout, size: usize) -> Option<*mut u8> {
+    let (is, will_be) = (large::holds(p), is_large(size, layout.align()));
+    if !is && !will_be {
+        return None;
+    }
+    // SAFETY: the caller's block; it stays large.
+    if is && will_be && unsafe { large::resize(p, layout.size(), size) } {
+        return Some(p);
+    }
+    // SAFETY: the caller's promise for the new size; both blocks are live, and the old one is given back once.
+    unsafe {
+        let wanted = Layout::from_size_align_unchecked(size, layout.align());
+        let new = large_block(wanted).map_or_else(|| MiMalloc.alloc(wanted), |(p, _)| p);
+        if !new.is_null() {
+            std::ptr::copy_nonoverlapping(p, new, layout.size().min(size));
+            free_block(p, layout);
+        }
+        Some(new)
+    }
+}
+
+/// # Safety
+/// As [`GlobalAlloc::dealloc`].
+unsafe fn free_block(p: *mut u8, layout: Layout) {
+    #[cfg(target_os = "linux")]
+    if large::holds(p) {
+        // SAFETY: the caller's block, which was cut here.
+        return unsafe { large::dealloc(p, layout.size()) };
+    }
+    // SAFETY: the caller's block and layout, passed on.
+    unsafe { MiMalloc.dealloc(p, layout) }
+}
+
+// SAFETY: every call goes to mimalloc or to the large blocks unchanged, and back to the one that a block's address belongs to; only
+// counters are kept beside it.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout, passed on.
-        let p = unsafe { MiMalloc.alloc(layout) };
+        let p = large_block(layout).map_or_else(|| unsafe { MiMalloc.alloc(layout) }, |(p, _)| p);
         if !p.is_null() {
             grew(layout.size());
         }
@@ -68,8 +131,16 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's layout, passed on.
-        let p = unsafe { MiMalloc.alloc_zeroed(layout) };
+        let p = match large_block(layout) {
+            Some((p, true)) => p,
+            Some((p, false)) => {
+                // SAFETY: a new block of this size.
+                unsafe { p.write_bytes(0, layout.size()) };
+                p
+            }
+            // SAFETY: the caller's layout, passed on.
+            None => unsafe { MiMalloc.alloc_zeroed(layout) },
+        };
         if !p.is_null() {
             grew(layout.size());
         }
@@ -79,12 +150,17 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size() as u64, Relaxed);
         // SAFETY: the caller's block and layout, passed on.
-        unsafe { MiMalloc.dealloc(p, layout) }
+        unsafe { free_block(p, layout) }
     }
 
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        #[cfg(target_os = "linux")]
         // SAFETY: the caller's block and layout, passed on.
-        let new = unsafe { MiMalloc.realloc(p, layout, size) };
+        let moved = unsafe { realloc_large(p, layout, size) };
+        #[cfg(not(target_os = "linux"))]
+        let moved = None;
+        // SAFETY: the caller's block and layout, passed on.
+        let new = moved.unwrap_or_else(|| unsafe { MiMalloc.realloc(p, layout, size) });
         if !new.is_null() {
             LIVE.fetch_sub(layout.size() as u64, Relaxed);
             grew(size);
