@@ -1,8 +1,8 @@
 //! Large blocks on Linux, cut from one range of addresses.
 //!
-//! A training step takes and returns some hundreds of blocks of a few sizes. mimalloc lets none cross its chunks of 32 MiB and takes
-//! the first hole: an eighth of what was resident lay idle. Here whole pages are cut by best fit ([`super::extents`]), and the holes
-//! are a hundredth.
+//! A training step takes and returns some hundreds of blocks of a few sizes. mimalloc lets none cross its chunks of 32 MiB, and an
+//! eighth of what was resident lay idle. Here whole pages are cut by best fit ([`super::extents`]): 2 to 4 %
+//! lie idle (benches/LOG.md).
 
 use std::sync::atomic::{
     AtomicBool, AtomicUsize,
@@ -76,8 +76,14 @@ pub(super) unsafe fn dealloc(p: *mut u8, size: usize) {
 /// Bytes `from .. to` of a block are no longer used.
 fn give_back(p: *mut u8, from: usize, to: usize) {
     if !KEEP.load(Relaxed) {
+        let part = p.wrapping_add(from);
         // SAFETY: whole pages of a block that its owner gave up, and that nobody else has yet.
-        unsafe { libc::madvise(p.wrapping_add(from).cast(), to - from, libc::MADV_DONTNEED) };
+        unsafe {
+            // Locked memory is not given back; it has to be zero all the same, see `alloc`.
+            if libc::madvise(part.cast(), to - from, libc::MADV_DONTNEED) != 0 {
+                part.write_bytes(0, to - from);
+            }
+        }
     }
     if let Some(mut free) = free() {
         free.give(p.addr() + from, to - from);

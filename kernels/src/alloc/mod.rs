@@ -218,3 +218,40 @@ fn rusage_peak() -> u64 {
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
     usage.ru_maxrss as u64 * unit
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, 64).unwrap()
+    }
+
+    /// Blocks of both kinds, before and after freed pages are kept: zero where that was asked for, and moved whole.
+    #[test]
+    fn used_memory_comes_back_as_zero_and_moves_whole() {
+        for kept in [false, true] {
+            if kept {
+                keep_freed_pages();
+            }
+            for size in [1000, 600 << 10, (3 << 20) + 5] {
+                // SAFETY: each block is used within its size, moved and given back once, with the layout it has then.
+                unsafe {
+                    let p = Allocator.alloc(layout(size));
+                    p.write_bytes(0xa5, size);
+                    Allocator.dealloc(p, layout(size));
+                    let p = Allocator.alloc_zeroed(layout(size));
+                    assert!(std::slice::from_raw_parts(p, size).iter().all(|&b| b == 0), "{size}, kept {kept}");
+                    p.write_bytes(0x5a, size);
+                    let (mut p, mut now, mut least) = (p, size, size);
+                    for next in [700 << 10, 9 << 20, 2 << 20, 100, 800 << 10] {
+                        p = Allocator.realloc(p, layout(now), next);
+                        (now, least) = (next, least.min(next));
+                        assert!(std::slice::from_raw_parts(p, least).iter().all(|&b| b == 0x5a), "{size} to {next}, kept {kept}");
+                    }
+                    Allocator.dealloc(p, layout(now));
+                }
+            }
+        }
+    }
+}

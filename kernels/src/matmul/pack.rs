@@ -122,10 +122,10 @@ impl Source for Bf16s {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Nf4s<'a> {
-    pub(super) codes: &'a [u8],
-    pub(super) scales: Scales<'a>,
-    pub(super) width: usize,
+struct Nf4s<'a> {
+    codes: &'a [u8],
+    scales: Scales<'a>,
+    width: usize,
 }
 
 impl Source for Nf4s<'_> {
@@ -212,26 +212,25 @@ impl Source for Q8s<'_> {
 macro_rules! by_source {
     ($operand:expr, $x:ident => $call:expr) => {
         match $operand.rows {
-            $crate::matmul::rows::Rows::F32(w) => {
-                let $x = $crate::matmul::pack::F32s { at: w.as_ptr(), stride: $operand.stride };
+            Rows::F32(w) => {
+                let $x = F32s { at: w.as_ptr(), stride: $operand.stride };
                 $call
             }
-            $crate::matmul::rows::Rows::Bf16(w) => {
-                let $x = $crate::matmul::pack::Bf16s { at: w.as_ptr(), stride: $operand.stride };
+            Rows::Bf16(w) => {
+                let $x = Bf16s { at: w.as_ptr(), stride: $operand.stride };
                 $call
             }
-            $crate::matmul::rows::Rows::Nf4 { codes, scales } => {
-                let $x = $crate::matmul::pack::Nf4s { codes, scales, width: $operand.width };
+            Rows::Nf4 { codes, scales } => {
+                let $x = Nf4s { codes, scales, width: $operand.width };
                 $call
             }
-            $crate::matmul::rows::Rows::Q8 { codes, scales } => {
-                let $x = $crate::matmul::pack::Q8s { codes, scales, width: $operand.width };
+            Rows::Q8 { codes, scales } => {
+                let $x = Q8s { codes, scales, width: $operand.width };
                 $call
             }
         }
     };
 }
-pub(super) use by_source;
 
 /// How far ahead of use the right side is fetched, which comes from memory where it is a weight: rows, where it is reduced down
 /// them, and else lines.

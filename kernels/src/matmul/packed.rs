@@ -185,7 +185,7 @@ pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize,
     if thin::suits(a, b) {
         for n0 in (0..n).step_by(COLUMNS) {
             // SAFETY: c is borrowed here alone, and the columns lie in it.
-            unsafe { narrow(a, b, sink, bf, [n0, COLUMNS.min(n - n0)]) };
+            unsafe { thin_columns(a, b, sink, bf, [n0, COLUMNS.min(n - n0)]) };
         }
         return;
     }
@@ -202,7 +202,7 @@ pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize,
 ///
 /// # Safety
 /// As [`block`].
-unsafe fn narrow<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: bool, [n0, nb]: [usize; 2]) {
+unsafe fn thin_columns<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: bool, [n0, nb]: [usize; 2]) {
     assert!(available() && a.depth() == b.depth() && a.valid() && b.valid() && nb <= COLUMNS && n0 + nb <= b.breadth(), "thin product");
     BUFFERS.with_borrow_mut(|buffers| {
         let Buffers { right, sums, .. } = buffers;

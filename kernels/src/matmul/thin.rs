@@ -14,7 +14,8 @@ use std::arch::x86_64::*;
 
 use super::micro::Line;
 use super::operand::Operand;
-use super::pack::{Source, by_source, dot, step_down};
+use super::pack::{Bf16s, F32s, Source, dot, step_down};
+use super::rows::Rows;
 
 /// The most rows of the product.
 pub(super) const ROWS: usize = 64;
@@ -30,9 +31,10 @@ const AHEAD: usize = 16;
 /// Lines that [`sums`] packs a into.
 pub(super) const LINES: usize = STEPS * ROWS / 16;
 
-/// Whether this is a product that gains by it: a narrow one over many rows.
+/// Whether this is a product that gains by it: a narrow one of dense operands over many rows.
 pub(super) fn suits(a: &Operand, b: &Operand) -> bool {
-    a.down && b.down && a.breadth() <= ROWS && b.breadth() >= STRIP && a.depth() >= 2 * a.breadth()
+    let dense = |x: &Operand| matches!(x.rows, Rows::F32(_) | Rows::Bf16(_));
+    dense(a) && dense(b) && a.down && b.down && a.breadth() <= ROWS && b.breadth() >= STRIP && a.depth() >= 2 * a.breadth()
 }
 
 /// Rows that the sums take: `m` in whole lines of sixteen.
@@ -47,10 +49,21 @@ pub(super) fn padded(m: usize) -> usize {
 /// AVX-512 F, BW, DQ, VL, and BF16 where BF; the operands are valid and of one depth, [`suits`] holds, and the columns lie in b.
 pub(super) unsafe fn sums<const BF: bool>(a: &Operand, b: &Operand, n0: usize, nb: usize, packed: &mut [Line], to: &mut [f32]) {
     assert!(packed.len() >= LINES && to.len() >= padded(a.breadth()) * nb.next_multiple_of(STRIP) && a.breadth() <= ROWS, "thin product");
-    // SAFETY: the caller's promises, and checked above.
-    by_source!(b, b_rows => by_source!(a, a_rows => unsafe {
-        over_steps::<BF, _, _>(a_rows, b_rows, a.count, a.width, n0, nb, packed, to)
-    }));
+    macro_rules! over {
+        ($a:expr, $b:expr) => {
+            // SAFETY: the caller's promises, and checked above.
+            unsafe { over_steps::<BF, _, _>($a, $b, a.count, a.width, n0, nb, packed, to) }
+        };
+    }
+    let f32s = |w: &[f32], x: &Operand| F32s { at: w.as_ptr(), stride: x.stride };
+    let bf16s = |w: &[half::bf16], x: &Operand| Bf16s { at: w.as_ptr(), stride: x.stride };
+    match (a.rows, b.rows) {
+        (Rows::F32(v), Rows::F32(w)) => over!(f32s(v, a), f32s(w, b)),
+        (Rows::F32(v), Rows::Bf16(w)) => over!(f32s(v, a), bf16s(w, b)),
+        (Rows::Bf16(v), Rows::F32(w)) => over!(bf16s(v, a), f32s(w, b)),
+        (Rows::Bf16(v), Rows::Bf16(w)) => over!(bf16s(v, a), bf16s(w, b)),
+        _ => unreachable!("thin products take dense operands"),
+    }
 }
 
 /// # Safety
