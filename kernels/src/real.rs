@@ -2,6 +2,8 @@
 
 use half::bf16;
 
+#[cfg(target_arch = "x86_64")]
+use crate::matmul::Place;
 use crate::matmul::Rows;
 use crate::unwritten::Plain;
 use crate::view::Element;
@@ -12,8 +14,9 @@ pub(crate) trait Real: Element + Plain {
     fn down(x: f32) -> Self;
     /// Elements as rows of a product's operand.
     fn rows(x: &[Self]) -> Rows<'_>;
-    /// The same elements, if they are bf16.
-    fn bf16s(x: &mut [Self]) -> Option<&mut [bf16]>;
+    /// Where a product's sums go, by the type.
+    #[cfg(target_arch = "x86_64")]
+    fn place(to: *mut Self) -> Place;
 }
 
 impl Real for f32 {
@@ -28,9 +31,10 @@ impl Real for f32 {
     fn rows(x: &[Self]) -> Rows<'_> {
         Rows::F32(x)
     }
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn bf16s(_: &mut [Self]) -> Option<&mut [bf16]> {
-        None
+    fn place(to: *mut Self) -> Place {
+        Place::F32(to)
     }
 }
 
@@ -50,9 +54,10 @@ impl Real for bf16 {
     fn rows(x: &[Self]) -> Rows<'_> {
         Rows::Bf16(x)
     }
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn bf16s(x: &mut [Self]) -> Option<&mut [bf16]> {
-        Some(x)
+    fn place(to: *mut Self) -> Place {
+        Place::Bf16(to)
     }
 }
 

@@ -161,6 +161,11 @@ impl<T> SharedMut<T> {
         Self(slice.as_mut_ptr())
     }
 
+    /// Where the element `start` lies.
+    pub(crate) fn at(&self, start: usize) -> *mut T {
+        self.0.wrapping_add(start)
+    }
+
     /// The elements `start .. start + len`.
     ///
     /// # Safety

@@ -8,14 +8,14 @@ use super::Call;
 use crate::Result;
 use crate::activation::exp;
 use crate::elementwise::{convert, scale};
-use crate::matmul::{Operand, product};
+use crate::matmul::{Operand, Reach, product_within};
 use crate::real::{Real, by_dtype};
 use crate::simd::{greatest, sum, sum2, wide};
 use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read};
 
 /// Queries of a tile.
-const TQ: usize = 96;
+const TQ: usize = 192;
 /// Keys of a tile.
 const TK: usize = 192;
 
@@ -118,14 +118,30 @@ fn tasks(c: &Call) -> Vec<(usize, usize, usize)> {
     all
 }
 
-/// Scores of a tile: masked entries become -inf.
-fn mask(s: &mut [f32], nk: usize, rows: usize, first_row: usize, k0: usize, window: usize) {
-    for (i, row) in s.chunks_mut(nk).take(rows).enumerate() {
-        let position = first_row + i;
-        let end = (position + 1).saturating_sub(k0).min(nk);
-        row[end..].fill(f32::NEG_INFINITY);
-        let begin = (position + 1).saturating_sub(window).saturating_sub(k0).min(nk);
+/// A tile of scores: its first query's position among the keys, its first key, and how many keys it has.
+#[derive(Clone, Copy)]
+struct Tile {
+    position: usize,
+    k0: usize,
+    nk: usize,
+    window: usize,
+}
+
+impl Tile {
+    /// How far past its own number the first query sees.
+    fn shift(&self) -> isize {
+        self.position as isize - self.k0 as isize
+    }
+
+    /// Row `i` as far as it is seen, in whole vectors: masked entries there become -inf, those past it zero.
+    fn seen(&self, i: usize, row: &mut [f32]) -> usize {
+        let end = (self.position + i + 1).saturating_sub(self.k0).min(self.nk);
+        let begin = (self.position + i + 1).saturating_sub(self.window).saturating_sub(self.k0).min(end);
+        let used = end.next_multiple_of(16).min(self.nk);
         row[..begin].fill(f32::NEG_INFINITY);
+        row[end..used].fill(f32::NEG_INFINITY);
+        row[used..].fill(0.0);
+        used
     }
 }
 
@@ -138,9 +154,12 @@ fn forward_tile<T: Real>((q, k, v): (Head<T>, Head<T>, Head<T>), c: &Call, posit
     let (mut max, mut sum) = (vec![f32::NEG_INFINITY; rows], vec![0f32; rows]);
     for k0 in (begin / TK * TK..end).step_by(TK) {
         let nk = TK.min(end - k0);
-        product(q.rows(0, rows), k.rows(k0, nk), &mut s, nk, bf, c.scale, false);
-        mask(&mut s, nk, rows, position, k0, c.window);
+        let tile = Tile { position, k0, nk, window: c.window };
+        let shift = tile.shift();
+        product_within(q.rows(0, rows), k.rows(k0, nk), &mut s, nk, bf, c.scale, false, Reach::Result { shift });
         for (i, row) in s.chunks_mut(nk).take(rows).enumerate() {
+            let used = tile.seen(i, row);
+            let row = &mut row[..used];
             let new_max = max[i].max(row_max(row));
             if new_max == f32::NEG_INFINITY {
                 row.fill(0.0);
@@ -151,7 +170,7 @@ fn forward_tile<T: Real>((q, k, v): (Head<T>, Head<T>, Head<T>), c: &Call, posit
             max[i] = new_max;
             scale(&mut acc[i * d..(i + 1) * d], shrink);
         }
-        product(Operand::of(&s, rows, nk), v.rows(k0, nk).t(), &mut acc, d, bf, 1.0, true);
+        product_within(Operand::of(&s, rows, nk), v.rows(k0, nk).t(), &mut acc, d, bf, 1.0, true, Reach::Left { shift });
     }
     for i in 0..rows {
         scale(&mut acc[i * d..(i + 1) * d], 1.0 / sum[i]);
@@ -264,16 +283,20 @@ fn backward_head<T: Real>(c: &Call, x: &Group<T>, p: &mut [f32], ds: &mut [f32],
         let (begin, end) = visible(q0, rows, 0, c.window);
         for k0 in (begin / TK * TK..end).step_by(TK) {
             let nk = TK.min(end - k0);
-            product(x.q.rows(q0, rows), x.k.rows(k0, nk), p, nk, bf, c.scale, false);
-            product(x.g.rows(q0, rows), x.v.rows(k0, nk), ds, nk, bf, 1.0, false);
-            mask(p, nk, rows, q0, k0, c.window);
+            let tile = Tile { position: q0, k0, nk, window: c.window };
+            let shift = tile.shift();
+            product_within(x.q.rows(q0, rows), x.k.rows(k0, nk), p, nk, bf, c.scale, false, Reach::Result { shift });
+            product_within(x.g.rows(q0, rows), x.v.rows(k0, nk), ds, nk, bf, 1.0, false, Reach::Result { shift });
             for (i, (p, ds)) in p.chunks_mut(nk).zip(ds.chunks_mut(nk)).take(rows).enumerate() {
-                gradient_row(p, ds, x.lse[q0 + i], x.delta[q0 + i], c.scale);
+                let used = tile.seen(i, p);
+                ds[used..].fill(0.0);
+                gradient_row(&mut p[..used], &mut ds[..used], x.lse[q0 + i], x.delta[q0 + i], c.scale);
             }
             let (probabilities, scores) = (Operand::of(&*p, rows, nk), Operand::of(&*ds, rows, nk));
-            product(probabilities.t(), x.g.rows(q0, rows).t(), &mut dv[k0 * d..(k0 + nk) * d], d, bf, 1.0, true);
-            product(scores.t(), x.q.rows(q0, rows).t(), &mut dk[k0 * d..(k0 + nk) * d], d, bf, 1.0, true);
-            product(scores, x.k.rows(k0, nk).t(), &mut dq[q0 * d..(q0 + rows) * d], d, bf, 1.0, true);
+            let (dk, dv) = (&mut dk[k0 * d..(k0 + nk) * d], &mut dv[k0 * d..(k0 + nk) * d]);
+            product_within(probabilities.t(), x.g.rows(q0, rows).t(), dv, d, bf, 1.0, true, Reach::LeftDown { shift });
+            product_within(scores.t(), x.q.rows(q0, rows).t(), dk, d, bf, 1.0, true, Reach::LeftDown { shift });
+            product_within(scores, x.k.rows(k0, nk).t(), &mut dq[q0 * d..(q0 + rows) * d], d, bf, 1.0, true, Reach::Left { shift });
         }
     }
 }

@@ -19,6 +19,7 @@ mod operand;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod packed;
+mod reach;
 pub mod reference;
 mod rows;
 mod serial;
@@ -143,6 +144,9 @@ pub(crate) fn folds(depth: usize) -> bool {
 }
 
 pub(crate) use cpu::{backward_input_more, forward_more};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use micro::Place;
 pub(crate) use operand::Operand;
+pub(crate) use reach::Reach;
 pub(crate) use rows::Rows;
-pub(crate) use serial::product;
+pub(crate) use serial::{product, product_within};

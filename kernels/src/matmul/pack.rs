@@ -8,7 +8,6 @@ use super::micro::Line;
 use super::operand::Operand;
 use super::rows::{Rows, Scales};
 use crate::quant::{BLOCK, CODEBOOK};
-use crate::real::Real;
 
 /// Elements of a line.
 pub(super) const fn per_line(bf: bool) -> usize {
@@ -462,54 +461,6 @@ unsafe fn right_along<const BF: bool, S: Source>(
                     unsafe { _mm512_store_si512(out.add(p * stride + (chunk * 16 + s) * nv + j).cast(), *v) };
                 }
             }
-        }
-    }
-}
-
-/// Writes one row of sums: `out = alpha * sum`, added to what is there if `add`. With BF the processor rounds bf16 itself.
-///
-/// # Safety
-/// AVX-512 F, BW, DQ, VL, and BF16 where BF.
-#[inline(always)]
-pub(super) unsafe fn finish<const BF: bool, T: Real>(out: &mut [T], sums: &[f32], alpha: f32, add: bool) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match T::bf16s(out) {
-            Some(out) if BF => finish_bf16(out, sums, alpha, add),
-            _ => finish_any(out, sums, alpha, add),
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn finish_any<T: Real>(out: &mut [T], sums: &[f32], alpha: f32, add: bool) {
-    if add {
-        for (o, v) in out.iter_mut().zip(sums) {
-            *o = T::down(v.mul_add(alpha, o.up()));
-        }
-    } else {
-        for (o, v) in out.iter_mut().zip(sums) {
-            *o = T::down(v * alpha);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-fn finish_bf16(out: &mut [bf16], sums: &[f32], alpha: f32, add: bool) {
-    let alpha = _mm512_set1_ps(alpha);
-    for (out, sums) in out.chunks_mut(16).zip(sums.chunks(16)) {
-        let mask = masks(out.len().min(sums.len())).0;
-        // SAFETY: masked loads and stores touch only what both slices have.
-        unsafe {
-            let v = _mm512_maskz_loadu_ps(mask, sums.as_ptr());
-            let to = out.as_mut_ptr().cast::<i16>();
-            let v = if add {
-                let old = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, to)));
-                _mm512_fmadd_ps(v, alpha, _mm512_castsi512_ps(old))
-            } else {
-                _mm512_mul_ps(v, alpha)
-            };
-            _mm256_mask_storeu_epi16(to, mask, std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v)));
         }
     }
 }

@@ -6,7 +6,7 @@
 //!     pack the right panels            sums: in registers
 //!     for each 12 rows
 //!       pack the left panel, where it cannot be read as it lies
-//!       for each right panel: micro-kernel
+//!       for each right panel: micro-kernel; fetch a part of the next 12 rows
 //! ```
 //!
 //! A second pair of operands with a short reduction, as LoRA's `h Bᵀ` beside `x Wᵀ`, is a last depth block of the same sums:
@@ -15,13 +15,17 @@
 //! Every output element is one chain of additions in the order of the reduction, whatever the block it lies in: results
 //! do not depend on how the work is cut.
 
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::cell::RefCell;
 
+use half::bf16;
 use rayon::prelude::*;
 
-use super::micro::{Left, Line, MR, NR, height, tile};
+use super::micro::{Finish, Left, Line, MR, NR, Reduction, height, tile};
 use super::operand::Operand;
 use super::pack::{self, per_line};
+use super::reach::Reach;
+use super::rows::Rows;
 use super::thin;
 use crate::real::Real;
 use crate::simd::{Level, level};
@@ -48,17 +52,20 @@ pub(crate) fn available() -> bool {
 /// What a thread packs into and sums in: as large as any block needs, made once.
 struct Buffers {
     left: Vec<Line>,
+    /// The second pair's left panel.
+    short: Vec<Line>,
     right: Vec<Line>,
     sums: Vec<f32>,
 }
 
 const LEFT: usize = STEPS / 16 * MR;
+const SHORT: usize = MORE / 16 * MR;
 const RIGHT: usize = PANELS + COLUMNS / NR * MORE * 2;
 const _: () = assert!(thin::LINES <= RIGHT && thin::ROWS * COLUMNS <= SUMS);
 
 impl Buffers {
     fn new() -> Self {
-        Self { left: vec![Line::default(); LEFT], right: vec![Line::default(); RIGHT], sums: vec![0.0; SUMS] }
+        Self { left: vec![Line::default(); LEFT], short: vec![Line::default(); SHORT], right: vec![Line::default(); RIGHT], sums: vec![0.0; SUMS] }
     }
 }
 
@@ -66,9 +73,9 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers::new());
 }
 
-/// Bytes of a thread's buffers, whatever the product: left, right, sums.
+/// Bytes of a thread's buffers, whatever the product: left sides, right sides, sums.
 pub(crate) fn thread_bytes() -> [u64; 3] {
-    [LEFT * size_of::<Line>(), RIGHT * size_of::<Line>(), SUMS * size_of::<f32>()].map(|n| n as u64)
+    [(LEFT + SHORT) * size_of::<Line>(), RIGHT * size_of::<Line>(), SUMS * size_of::<f32>()].map(|n| n as u64)
 }
 
 /// Where the result goes: rows `ldc` apart.
@@ -78,6 +85,15 @@ struct Sink<T> {
     ldc: usize,
     alpha: f32,
     add: bool,
+}
+
+impl<T: Real> Sink<T> {
+    /// The rows and columns from `(row, column)` on.
+    #[inline(always)]
+    fn finish(&self, [row, rows]: [usize; 2], [column, columns]: [usize; 2]) -> Finish {
+        let to = T::place(self.c.at(row * self.ldc + column));
+        Finish { to, stride: self.ldc, rows, columns, alpha: self.alpha, add: self.add }
+    }
 }
 
 /// Cuts `n` in parts of at most `most`, even, each a multiple of `unit`.
@@ -173,12 +189,12 @@ pub(crate) fn product<T: Real>(a: &Operand, b: &Operand, more: More, c: &mut [T]
     (0..m.div_ceil(mb) * across).into_par_iter().with_max_len(1).for_each(|i| {
         let (m0, n0) = (i / across * mb, i % across * nb);
         // SAFETY: the block is this thread's alone, and c holds m rows of n.
-        unsafe { block(a, b, more, sink, bf, cut.depth, [m0, mb.min(m - m0)], [n0, nb.min(n - n0)]) };
+        unsafe { block(a, b, more, sink, bf, Reach::All, cut.depth, [m0, mb.min(m - m0)], [n0, nb.min(n - n0)]) };
     });
 }
 
-/// The same on this thread alone, with rows of c `ldc` apart.
-pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize, bf: bool, alpha: f32, add: bool) {
+/// The same on this thread alone, with rows of c `ldc` apart, as far as is needed.
+pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize, bf: bool, alpha: f32, add: bool, reach: Reach) {
     let (m, n) = (a.breadth(), b.breadth());
     assert!(m == 0 || n == 0 || (n <= ldc && (m - 1) * ldc + n <= c.len()), "product: output size");
     let sink = Sink { c: SharedMut::new(c), ldc, alpha, add };
@@ -193,7 +209,7 @@ pub(crate) fn serial<T: Real>(a: &Operand, b: &Operand, c: &mut [T], ldc: usize,
     for m0 in (0..m).step_by(cut.rows) {
         for n0 in (0..n).step_by(cut.columns) {
             // SAFETY: c is borrowed here alone, and the block lies in it.
-            unsafe { block(a, b, None, sink, bf, cut.depth, [m0, cut.rows.min(m - m0)], [n0, cut.columns.min(n - n0)]) };
+            unsafe { block(a, b, None, sink, bf, reach, cut.depth, [m0, cut.rows.min(m - m0)], [n0, cut.columns.min(n - n0)]) };
         }
     }
 }
@@ -206,29 +222,18 @@ unsafe fn thin_columns<T: Real>(a: &Operand, b: &Operand, sink: Sink<T>, bf: boo
     assert!(available() && a.depth() == b.depth() && a.valid() && b.valid() && nb <= COLUMNS && n0 + nb <= b.breadth(), "thin product");
     BUFFERS.with_borrow_mut(|buffers| {
         let Buffers { right, sums, .. } = buffers;
+        let finish = sink.finish([0, a.breadth()], [n0, nb]);
         // SAFETY: checked above; the rows of the sink are the caller's promise.
         unsafe {
             if in_bf16(bf) {
                 thin::sums::<true>(a, b, n0, nb, right, sums);
-                finish_rows::<true, T>(sums, a.breadth(), sink, 0, n0, nb);
+                thin::write::<true>(sums, &finish);
             } else {
                 thin::sums::<false>(a, b, n0, nb, right, sums);
-                finish_rows::<false, T>(sums, a.breadth(), sink, 0, n0, nb);
+                thin::write::<false>(sums, &finish);
             }
         }
     });
-}
-
-/// Writes `rows` rows of `nb` sums, which lie a whole number of panels apart, to the sink from `(row, n0)` on.
-///
-/// # Safety
-/// AVX-512, and BF16 where BF; no other thread touches these elements of the sink, and they lie in it.
-#[inline(always)]
-unsafe fn finish_rows<const BF: bool, T: Real>(sums: &[f32], rows: usize, sink: Sink<T>, row: usize, n0: usize, nb: usize) {
-    for (i, sums) in sums.chunks(nb.next_multiple_of(NR)).enumerate().take(rows) {
-        // SAFETY: the caller's promise.
-        unsafe { pack::finish::<BF, T>(sink.c.slice((row + i) * sink.ldc + n0, nb), &sums[..nb], sink.alpha, sink.add) };
-    }
 }
 
 /// One block of the product on this thread: `[first, count]` rows and columns, `depth` steps at a time. Must not be called
@@ -242,6 +247,7 @@ unsafe fn block<T: Real>(
     more: More,
     sink: Sink<T>,
     bf: bool,
+    reach: Reach,
     depth: usize,
     rows: [usize; 2],
     columns: [usize; 2],
@@ -260,9 +266,9 @@ unsafe fn block<T: Real>(
         // SAFETY: checked above, and the caller's promise for the sink.
         unsafe {
             if in_bf16(bf) {
-                run::<true, T>(a, b, more, sink, depth, rows, columns, buffers);
+                run::<true, T>(a, b, more, sink, reach, depth, rows, columns, buffers);
             } else {
-                run::<false, T>(a, b, more, sink, depth, rows, columns, buffers);
+                run::<false, T>(a, b, more, sink, reach, depth, rows, columns, buffers);
             }
         }
     });
@@ -278,7 +284,7 @@ unsafe fn left<const BF: bool>(a: &Operand, whole: bool, row: usize, rows: usize
         && rows == MR
         && let Some((at, stride)) = a.steps_along::<BF>(row)
     {
-        return Left::Apart(at, stride);
+        return Left::Apart(at.wrapping_add(s0), stride);
     }
     let h = height(rows);
     // SAFETY: the caller's promise; the buffer holds any panel.
@@ -286,54 +292,103 @@ unsafe fn left<const BF: bool>(a: &Operand, whole: bool, row: usize, rows: usize
     Left::Packed(to.as_ptr(), h)
 }
 
+/// Memory of the rows to come: fetched a part at a time while the tiles of the rows before are computed.
+struct Ahead {
+    at: *const u8,
+    stride: usize,
+    rows: usize,
+    /// Lines of a row, and how many of them a part has.
+    lines: usize,
+    part: usize,
+}
+
+impl Ahead {
+    /// Rows `row .. row + rows` of the left side for the steps `s0 .. s0 + ks` in so many parts; nothing where it is quantised or
+    /// reduced down.
+    #[inline(always)]
+    fn new<const BF: bool>(a: &Operand, row: usize, rows: usize, s0: usize, ks: usize, parts: usize) -> Self {
+        let (at, size) = match a.rows {
+            Rows::F32(x) if !a.down => (x.as_ptr().cast::<u8>(), size_of::<f32>()),
+            Rows::Bf16(x) if !a.down => (x.as_ptr().cast(), size_of::<bf16>()),
+            _ => (std::ptr::null(), 0),
+        };
+        let per = per_line(BF) / 16 * size;
+        let (at, stride) = (at.wrapping_add(row * a.stride * size + s0 * per), a.stride * size);
+        // Rows one after the other are as one.
+        let (rows, bytes) = if ks * per == stride { (rows.min(1), rows * stride) } else { (rows, ks * per) };
+        let lines = bytes.div_ceil(64);
+        Self { at, stride, rows, lines, part: lines.div_ceil(parts) }
+    }
+
+    #[inline(always)]
+    fn fetch(&self, part: usize) {
+        for row in 0..self.rows {
+            let at = self.at.wrapping_add(row * self.stride);
+            for line in part * self.part..((part + 1) * self.part).min(self.lines) {
+                // SAFETY: a prefetch reads nothing and does not fault.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line * 64).cast()) };
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`block`], whose checks have been made.
 unsafe fn run<const BF: bool, T: Real>(
     a: &Operand,
     b: &Operand,
     more: More,
     sink: Sink<T>,
+    reach: Reach,
     depth: usize,
     [m0, mb]: [usize; 2],
     [n0, nb]: [usize; 2],
     buffers: &mut Buffers,
 ) {
     let steps = steps_of(a.depth(), BF);
-    let (stride, padded) = (depth * 2, nb.next_multiple_of(NR));
+    let (stride, padded, panels) = (depth * 2, nb.next_multiple_of(NR), nb.div_ceil(NR));
     let parts = steps.div_ceil(depth).max(1);
     let more = more.map(|(a, b)| (a, b, steps_of(a.depth(), BF)));
     // Where the second pair's panels begin, and how far they are apart.
-    let (second, apart) = (nb.div_ceil(NR) * stride, more.as_ref().map_or(0, |(_, _, steps)| steps.next_multiple_of(16) * 2));
+    let (second, apart) = (panels * stride, more.as_ref().map_or(0, |(_, _, steps)| steps.next_multiple_of(16) * 2));
     for part in 0..parts {
-        let s0 = part * depth;
+        let (s0, last) = (part * depth, part + 1 == parts);
         let ks = depth.min(steps - s0);
         // SAFETY: the buffers hold the panels of any block; the operands' ranges were checked by the caller.
         unsafe { pack::right::<BF>(b, n0, nb, s0, ks, buffers.right.as_mut_ptr(), stride) };
-        let more = more.as_ref().filter(|_| part + 1 == parts);
+        let more = more.as_ref().filter(|_| last);
         if let Some((_, b, ks)) = more {
             // SAFETY: as above; MORE steps are left for them.
             unsafe { pack::right::<BF>(b, n0, nb, 0, *ks, buffers.right[second..].as_mut_ptr(), apart) };
         }
         for i0 in (0..mb).step_by(MR) {
-            let rows = MR.min(mb - i0);
+            let (row, rows) = (m0 + i0, MR.min(mb - i0));
+            let (from, to, columns) = reach.of(row, rows, steps, per_line(BF) / 16);
+            let from = from.clamp(s0, s0 + ks);
+            let count = to.clamp(from, s0 + ks) - from;
+            // SAFETY: as above.
+            let panel = unsafe { left::<BF>(a, parts == 1, row, rows, from, count, &mut buffers.left) };
+            if let Some((a, _, ks)) = more {
+                // SAFETY: as above; the buffer holds MORE steps.
+                unsafe { pack::left::<BF>(a, row, rows, height(rows), 0, *ks, buffers.short.as_mut_ptr()) };
+            }
+            let ahead = Ahead::new::<BF>(a, row + rows, MR.min(mb - i0 - rows), s0, ks, panels);
+            // Sums wait only for another depth block.
             let first = if parts > 1 { i0 } else { 0 };
             let sums = &mut buffers.sums[first * padded..(first + height(rows)) * padded];
-            // SAFETY: as above.
-            let panel = unsafe { left::<BF>(a, parts == 1, m0 + i0, rows, s0, ks, &mut buffers.left) };
-            for (p, c) in (0..nb).step_by(NR).enumerate() {
-                // SAFETY: panel p, and the rows of `padded` sums from column c on.
-                unsafe { tile::<BF>(nb - c, ks, panel, buffers.right[p * stride..].as_ptr(), sums[c..].as_mut_ptr(), padded, part > 0) };
-            }
-            if let Some((a, _, ks)) = more {
-                // SAFETY: as above.
-                let panel = unsafe { left::<BF>(a, true, m0 + i0, rows, 0, *ks, &mut buffers.left) };
-                for (p, c) in (0..nb).step_by(NR).enumerate() {
-                    let right = buffers.right[second + p * apart..].as_ptr();
-                    // SAFETY: as above.
-                    unsafe { tile::<BF>(nb - c, *ks, panel, right, sums[c..].as_mut_ptr(), padded, true) };
-                }
-            }
-            if part + 1 == parts {
-                // SAFETY: rows of the block, which is this thread's; the processor has AVX-512, see `block`.
-                unsafe { finish_rows::<BF, T>(sums, rows, sink, m0 + i0, n0, nb) };
+            for (p, c) in (0..nb.min(columns.saturating_sub(n0))).step_by(NR).enumerate() {
+                ahead.fetch(p);
+                let begin = p * stride + (from - s0) * (nb - c).min(NR).div_ceil(16);
+                let main = Reduction { steps: count, left: panel, right: buffers.right[begin..].as_ptr() };
+                let short = more.map(|(_, _, steps)| Reduction {
+                    steps: *steps,
+                    left: Left::Packed(buffers.short.as_ptr(), height(rows)),
+                    right: buffers.right[second + p * apart..].as_ptr(),
+                });
+                let finish = last.then(|| sink.finish([row, rows], [n0 + c, nb - c]));
+                // SAFETY: panel p, and the rows of `padded` sums from column c on; the rows of the sink are this thread's, and the
+                // processor has AVX-512, see `block`.
+                unsafe { tile::<BF>(nb - c, main, short, sums[c..].as_mut_ptr(), padded, part > 0, finish.as_ref()) };
             }
         }
     }
@@ -367,6 +422,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_causal_tile_does_not_need_changes_nothing() {
+        if !available() {
+            return;
+        }
+        let mut state = 11_u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        for (rows, keys, d, shift) in [(192, 192, 64, 0), (192, 192, 32, 192), (100, 77, 40, -30), (7, 192, 96, 150), (1, 1, 16, 0), (60, 1100, 64, 900)] {
+            let sees = |i: usize, j: usize| j as isize <= i as isize + shift;
+            let p: Vec<f32> = (0..rows * keys).map(|at| if sees(at / keys, at % keys) { random() } else { 0.0 }).collect();
+            let [q, k] = [rows, keys].map(|n| (0..n * d).map(|_| random()).collect::<Vec<f32>>());
+            let run = |a: Operand, b: Operand, bf, reach| {
+                let mut c = vec![0.5_f32; a.breadth() * b.breadth()];
+                let n = b.breadth();
+                serial(&a, &b, &mut c, n, bf, 0.7, true, reach);
+                c
+            };
+            let (pairs, queries, key) = (Operand::of(&p, rows, keys), Operand::of(&q, rows, d), Operand::of(&k, keys, d));
+            for bf in [false, true] {
+                let shape = format!("{rows} x {keys} x {d}, shift {shift}, bf16 {bf}");
+                assert!(run(pairs, key.t(), bf, Reach::Left { shift }) == run(pairs, key.t(), bf, Reach::All), "{shape}: left");
+                let down = run(pairs.t(), queries.t(), bf, Reach::LeftDown { shift });
+                assert!(down == run(pairs.t(), queries.t(), bf, Reach::All), "{shape}: left, down");
+                let (got, want) = (run(queries, key, bf, Reach::Result { shift }), run(queries, key, bf, Reach::All));
+                let mut left = 0;
+                for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+                    assert!(got == want || (!sees(at / keys, at % keys) && *got == 0.5), "{shape}: result at {at}");
+                    left += usize::from(got != want);
+                }
+                assert!(left > 0 || shift >= 0 && rows.min(keys) < 32 || shift >= 192, "{shape}: nothing was left out");
+            }
+        }
+    }
+
+    #[test]
     fn a_thin_product_is_the_packed_one_to_the_bit() {
         if !available() {
             return;
@@ -390,7 +482,7 @@ mod tests {
                 assert!(thin::suits(&x, &y));
                 for add in [false, true] {
                     let (mut got, mut want) = (vec![0.25_f32; m * n], vec![0.25_f32; m * n]);
-                    serial(&x, &y, &mut got, n, bf, 0.5, add);
+                    serial(&x, &y, &mut got, n, bf, 0.5, add, Reach::All);
                     product(&x, &y, None, &mut want, bf, 0.5, add);
                     assert!(got == want, "{m} x {n} over {depth}, bf16 {bf}, add {add}");
                 }

@@ -4,12 +4,18 @@ use super::cpu::{Mat, gemm_f32, with_buffers};
 use super::operand::Operand;
 #[cfg(target_arch = "x86_64")]
 use super::packed;
+use super::reach::Reach;
 use super::rows::Rows;
 use crate::elementwise::convert;
 use crate::real::Real;
 
 /// `c = alpha * a b` (+ c): c `[a.breadth, b.breadth]` with rows `ldc` apart. Sums are f32; `bf` allows products in bf16.
 pub(crate) fn product<T: Real>(a: Operand, b: Operand, c: &mut [T], ldc: usize, bf: bool, alpha: f32, add: bool) {
+    product_within(a, b, c, ldc, bf, alpha, add, Reach::All);
+}
+
+/// [`product`] as far as is needed; what is not needed may be computed all the same.
+pub(crate) fn product_within<T: Real>(a: Operand, b: Operand, c: &mut [T], ldc: usize, bf: bool, alpha: f32, add: bool, reach: Reach) {
     let (m, n) = (a.breadth(), b.breadth());
     if m == 0 || n == 0 {
         return;
@@ -17,10 +23,10 @@ pub(crate) fn product<T: Real>(a: Operand, b: Operand, c: &mut [T], ldc: usize, 
     assert!(n <= ldc && (m - 1) * ldc + n <= c.len(), "product: output size");
     #[cfg(target_arch = "x86_64")]
     if packed::available() {
-        packed::serial(&a, &b, c, ldc, bf, alpha, add);
+        packed::serial(&a, &b, c, ldc, bf, alpha, add, reach);
         return;
     }
-    let _ = bf;
+    let _ = (bf, reach);
     with_buffers(|[ab, bb, cb]| {
         let (am, bm) = (matrix(&a, true), matrix(&b, false));
         let (a, b) = (widened(&a, ab), widened(&b, bb));

@@ -12,7 +12,7 @@
 
 use std::arch::x86_64::*;
 
-use super::micro::Line;
+use super::micro::{Finish, Line};
 use super::operand::Operand;
 use super::pack::{Bf16s, F32s, Source, dot, step_down};
 use super::rows::Rows;
@@ -63,6 +63,21 @@ pub(super) unsafe fn sums<const BF: bool>(a: &Operand, b: &Operand, n0: usize, n
         (Rows::Bf16(v), Rows::F32(w)) => over!(bf16s(v, a), f32s(w, b)),
         (Rows::Bf16(v), Rows::Bf16(w)) => over!(bf16s(v, a), bf16s(w, b)),
         _ => unreachable!("thin products take dense operands"),
+    }
+}
+
+/// Writes the sums where they go.
+///
+/// # Safety
+/// As [`Finish::put`] and [`sums`]: the sums are those of the rows and columns to be finished.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn write<const BF: bool>(sums: &[f32], finish: &Finish) {
+    let padded = finish.columns.next_multiple_of(STRIP);
+    for (row, sums) in sums.chunks(padded).enumerate().take(finish.rows) {
+        for (c, sums) in sums.as_chunks::<16>().0.iter().enumerate() {
+            // SAFETY: sixteen sums; the rest is the caller's promise.
+            unsafe { finish.put::<BF>(row, c * 16, _mm512_loadu_ps(sums.as_ptr())) };
+        }
     }
 }
 
