@@ -58,7 +58,7 @@ fn decoding() {
                 Weight::Q8(q) => Weight::Q8(Q8::quantize(&q.dequantize().unwrap()).unwrap()),
             };
             let all: Vec<Weight> = (0..copies).map(|_| copy(&w)).collect();
-            let seconds = best(|| rayon::scope(|_| all.iter().for_each(|w| drop(matmul(&x, w).unwrap()))));
+            let seconds = best(|| tallow_kernels::pool::awake(|| all.iter().for_each(|w| drop(matmul(&x, w).unwrap()))));
             let rate = copies as f64 * w.bytes() as f64 / seconds * 1e-9;
             println!(
                 "    1 x {out:>4} x {inp:>4}  {name:<10} {rate:>6.1} GB/s  {:>6.1} GFLOP/s",

@@ -21,6 +21,7 @@ pub mod norm;
 pub mod offload;
 pub mod optim;
 pub mod peak;
+pub mod pool;
 pub mod quant;
 mod real;
 pub mod rope;

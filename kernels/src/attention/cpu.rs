@@ -2,13 +2,13 @@
 //! softmax are f32; the products take the activations as they are stored.
 
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 
 use super::Call;
 use crate::Result;
 use crate::activation::exp;
 use crate::elementwise::{convert, scale};
 use crate::matmul::{Operand, Reach, product_within};
+use crate::pool::each;
 use crate::real::{Real, by_dtype};
 use crate::simd::{greatest, sum, sum2, wide};
 use crate::unwritten::unwritten;
@@ -75,7 +75,7 @@ wide! {
         }
     }
 
-    pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f32 {
+    fn dot<T: Real>(a: &[T], b: &[T]) -> f32 {
         sum2(a, b, |a, b| a.up() * b.up())
     }
 }
@@ -87,7 +87,9 @@ pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &
         let mut lse = unwritten::<f32>(c.heads * tokens);
         let (so, sl) = (SharedMut::new(&mut o), SharedMut::new(&mut lse));
         read::<T, _>(op, "q", q, |q| read::<T, _>(op, "k", k, |k| read::<T, _>(op, "v", v, |v| {
-            tasks(c).into_par_iter().with_max_len(1).for_each(|(span, head, q0)| {
+            let tasks = tasks(c);
+            each(tasks.len(), |i| {
+                let (span, head, q0) = tasks[i];
                 let (qs, ks, nq, nkeys) = c.spans[span];
                 let (rows, kv) = (TQ.min(nq - q0), head / (c.heads / c.kv_heads));
                 let at = |x, first, head, heads| Head::<T>::new(x, first, head, heads, c.dim);
@@ -198,8 +200,7 @@ pub(super) fn backward(
         read::<T, _>(op, "q", q, |q| read::<T, _>(op, "k", k, |k| read::<T, _>(op, "v", v, |v| {
             read::<T, _>(op, "o", o, |o| read::<T, _>(op, "dout", dout, |dout| read::<f32, _>(op, "lse", lse, |lse| {
                 let ins = Ins { q, k, v, o, dout, lse, tokens };
-                let tasks: Vec<_> = (0..c.spans.len()).flat_map(|s| (0..c.kv_heads).map(move |h| (s, h))).collect();
-                tasks.into_par_iter().with_max_len(1).for_each(|(span, kv)| backward_kv_head(&ins, &outs, c, span, kv));
+                each(c.spans.len() * c.kv_heads, |i| backward_kv_head(&ins, &outs, c, i / c.kv_heads, i % c.kv_heads));
             })))
         })))??????;
         let dq = Tensor::from_vec(dq, (tokens, c.heads, c.dim), &Device::Cpu)?;

@@ -1,27 +1,36 @@
 //! Attention of a few queries at the end of a sequence, as decoding makes them: keys and values are read where they lie.
 
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 
 use super::Call;
-use super::cpu::{dot, exp_row, row_max, visible};
+use super::cpu::{exp_row, row_max, visible};
 use crate::Result;
 use crate::elementwise::{convert, scale};
+use crate::pool::each;
 use crate::real::{Real, by_dtype};
-use crate::simd::wide;
+use crate::simd::{sum2, wide};
 use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read};
 
 /// The most queries; more go through the tiles.
 pub(super) const MOST: usize = 4;
-/// Products of a head that are worth a task of their own.
-const TASK: usize = 1 << 16;
+/// Products that are worth a task of their own: a few microseconds.
+const TASK: usize = 1 << 14;
 
 wide! {
-    /// `to += p * from`.
-    fn add_times<T: Real>(to: &mut [f32], from: &[T], p: f32) {
-        for (o, x) in to.iter_mut().zip(from) {
-            *o += p * x.up();
+    /// `scores[j] = scale * q · k_j` for keys that lie `stride` apart.
+    fn scores<T: Real>(q: &[T], keys: &[T], stride: usize, scale: f32, scores: &mut [f32]) {
+        for (j, s) in scores.iter_mut().enumerate() {
+            *s = scale * sum2(q, &keys[j * stride..][..q.len()], |a, b| a.up() * b.up());
+        }
+    }
+
+    /// `to += p_j v_j` over values that lie `stride` apart.
+    fn add_times<T: Real>(to: &mut [f32], values: &[T], stride: usize, p: &[f32]) {
+        for (j, p) in p.iter().enumerate() {
+            for (o, x) in to.iter_mut().zip(&values[j * stride..]) {
+                *o += p * x.up();
+            }
         }
     }
 }
@@ -34,12 +43,15 @@ pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &
         let out = SharedMut::new(&mut o);
         read::<T, _>(op, "q", q, |q| read::<T, _>(op, "k", k, |k| read::<T, _>(op, "v", v, |v| {
             let work = n * len * c.dim * 2;
-            (0..c.heads).into_par_iter().with_min_len(TASK.div_ceil(work.max(1))).for_each(|head| {
-                for i in 0..n {
-                    let at = (i * c.heads + head) * c.dim;
-                    // SAFETY: each (query, head) belongs to exactly one task.
-                    let out = unsafe { out.slice(at, c.dim) };
-                    one(&q[at..at + c.dim], k, v, c, head, len - n + i, out);
+            let part = TASK.div_ceil(work.max(1)).max(c.heads.div_ceil(2 * rayon::current_num_threads()));
+            each(c.heads.div_ceil(part), |task| {
+                for head in task * part..((task + 1) * part).min(c.heads) {
+                    for i in 0..n {
+                        let at = (i * c.heads + head) * c.dim;
+                        // SAFETY: each (query, head) belongs to exactly one task.
+                        let out = unsafe { out.slice(at, c.dim) };
+                        one(&q[at..at + c.dim], k, v, c, head, len - n + i, out);
+                    }
                 }
             });
         })))???;
@@ -51,14 +63,12 @@ pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &
 fn one<T: Real>(q: &[T], k: &[T], v: &[T], c: &Call, head: usize, position: usize, out: &mut [T]) {
     let (begin, end) = visible(position, 1, 0, c.window);
     let (stride, first) = (c.kv_heads * c.dim, head / (c.heads / c.kv_heads) * c.dim);
-    let row = |j: usize| j * stride + first..j * stride + first + c.dim;
-    let mut scores: Vec<f32> = (begin..end).map(|j| c.scale * dot(q, &k[row(j)])).collect();
-    let max = row_max(&scores);
-    let sum = exp_row(&mut scores, max);
+    let mut p = vec![0f32; end - begin];
+    scores(q, &k[begin * stride + first..], stride, c.scale, &mut p);
+    let max = row_max(&p);
+    let sum = exp_row(&mut p, max);
     let mut acc = vec![0f32; c.dim];
-    for (j, p) in (begin..end).zip(&scores) {
-        add_times(&mut acc, &v[row(j)], *p);
-    }
+    add_times(&mut acc, &v[begin * stride + first..], stride, &p);
     scale(&mut acc, 1.0 / sum);
     convert(&acc, out);
 }

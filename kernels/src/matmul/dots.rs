@@ -1,13 +1,15 @@
 //! Dot products of a few rows with stored rows of a weight, AVX-512.
 //!
 //! The rows are read one after the other, as one stream, fetched ahead of use; a row's lines go to four sums in turn, which
-//! do not wait for one another. NF4 is looked up in its codebook and summed in f32 a block at a time; the block's sum is
-//! multiplied by its scale once.
+//! do not wait for one another. NF4 is looked up in its codebook, in bf16 where the processor multiplies that, and summed in f32
+//! a block at a time; the block's sum is multiplied by its scale once.
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use super::micro::Line;
-use super::pack::{Bf16s, F32s, Q8s, Source, per_line};
+use super::pack::{Bf16s, F32s, Q8s, Source, dot, narrow, per_line};
 use super::rows::{Rows, Scales};
 use crate::quant::{BLOCK, CODEBOOK, NESTED_BLOCK};
 use crate::real::Real;
@@ -20,8 +22,8 @@ const AHEAD: usize = 4096;
 /// NF4 blocks of a row whose scales are decoded at once.
 const GROUP: usize = 32;
 
-/// x as the dot products read it: lines of f32, or of bf16 where the weight is bf16 too and the processor multiplies it;
-/// for NF4 in turn a line of even and a line of odd elements.
+/// x as the dot products read it: lines of f32, or of bf16 where x is, the weight is bf16 or NF4 and the processor multiplies
+/// bf16; for NF4 in turn a line of even and a line of odd elements.
 pub(super) struct Prepared {
     lines: Vec<Line>,
     tokens: usize,
@@ -33,11 +35,20 @@ pub(super) struct Prepared {
 impl Prepared {
     /// From x `[tokens, width]`.
     pub(super) fn new<T: Real>(x: &[T], tokens: usize, w: &Rows, width: usize) -> Self {
-        let bf = matches!(w, Rows::Bf16(_)) && matches!(T::rows(x), Rows::Bf16(_)) && level() == Level::Avx512Bf16;
+        let both = matches!(w, Rows::Bf16(_) | Rows::Nf4 { .. }) && matches!(T::rows(x), Rows::Bf16(_));
+        let bf = both && level() == Level::Avx512Bf16;
         let stride = width.div_ceil(per_line(bf));
         let mut lines = vec![Line::default(); tokens * stride];
         for (row, lines) in x.chunks(width).zip(lines.chunks_mut(stride)) {
             match (T::rows(row), w) {
+                (Rows::Bf16(row), Rows::Nf4 { .. }) if bf => {
+                    let pair = |x: bf16, y: bf16| u32::from(x.to_bits()) | u32::from(y.to_bits()) << 16;
+                    for ([even, odd], x) in lines.as_chunks_mut().0.iter_mut().zip(row.as_chunks::<BLOCK>().0) {
+                        for (i, &[a, b, c, d]) in x.as_chunks().0.iter().enumerate() {
+                            (even.0[i], odd.0[i]) = (pair(a, c), pair(b, d));
+                        }
+                    }
+                }
                 (Rows::Bf16(row), _) if bf => {
                     for (line, x) in lines.iter_mut().zip(row.chunks(32)) {
                         for (i, x) in x.iter().enumerate() {
@@ -65,7 +76,19 @@ impl Prepared {
     pub(super) fn rows(&self, w: Rows, first: usize, count: usize, sink: impl Fn(usize, usize, f32)) {
         let last = first + count;
         let mut row = first;
-        // NF4 is bound by its looking up: four rows side by side share the loads of x.
+        if let (Rows::Nf4 { codes, scales }, true) = (w, self.bf) {
+            let each =
+                |row: usize, sums: [f32; MOST]| sums.iter().enumerate().take(self.tokens).for_each(|(token, sum)| sink(token, row, *sum));
+            // SAFETY: as below.
+            return unsafe {
+                match self.tokens {
+                    1 => nf4_bf16::<1>(codes, scales, first, count, self.width, self.starts(), each),
+                    2 => nf4_bf16::<2>(codes, scales, first, count, self.width, self.starts(), each),
+                    _ => nf4_bf16::<4>(codes, scales, first, count, self.width, self.starts(), each),
+                }
+            };
+        }
+        // In f32 it is bound by its looking up: four rows side by side share the loads of x.
         if let Rows::Nf4 { codes, scales } = w {
             while row + SUMS <= last {
                 // SAFETY: as below.
@@ -260,6 +283,97 @@ unsafe fn nf4_along<const M: usize, const R: usize>(
         }
     }
     out
+}
+
+/// The same in bf16 for the rows `first .. first + count`, which are given to `each` with their sums: the blocks are read one after
+/// the other, as one stream, and go to four sums in turn.
+///
+/// # Safety
+/// As [`along`], and AVX-512 BF16; the width is whole blocks.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn nf4_bf16<const M: usize>(
+    codes: &[u8],
+    scales: Scales,
+    first: usize,
+    count: usize,
+    width: usize,
+    x: [*const Line; M],
+    each: impl Fn(usize, [f32; MOST]),
+) {
+    // Twice the sixteen entries: looked up by five bits of which the highest is another code's.
+    // SAFETY: sixteen entries.
+    let table = unsafe { _mm512_loadu_ps(CODEBOOK.as_ptr()) };
+    let table = narrow(table, table);
+    let blocks = width / BLOCK;
+    let mut factors = [0f32; NESTED_BLOCK];
+    // The blocks whose scales are decoded.
+    let (mut begin, mut end) = (0, 0);
+    for row in first..first + count {
+        let mut sums = [[_mm512_setzero_ps(); M]; SUMS];
+        let mut done = 0;
+        while done < blocks {
+            let at = row * blocks + done;
+            if at >= end {
+                (begin, end) = (at, ((at / NESTED_BLOCK + 1) * NESTED_BLOCK).min((first + count) * blocks));
+                // SAFETY: blocks of these rows that share their nested scale.
+                unsafe { decode_nested(scales, begin, &mut factors[..end - begin]) };
+            }
+            let some = (end - at).min(blocks - done);
+            macro_rules! block {
+                ($i:expr, $s:expr) => {
+                    // SAFETY: the block and its scale, and the two lines of x for it.
+                    unsafe {
+                        let from = codes.as_ptr().add((at + $i) * (BLOCK / 2));
+                        _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(AHEAD).cast());
+                        let low = _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast()));
+                        let even = _mm512_permutexvar_epi16(_mm512_srli_epi16::<4>(low), table);
+                        let odd = _mm512_permutexvar_epi16(low, table);
+                        let scale = _mm512_set1_ps(*factors.get_unchecked(at + $i - begin));
+                        for m in 0..M {
+                            let p = x[m].add((done + $i) * 2);
+                            let part = dot::<true>(_mm512_setzero_ps(), even, _mm512_load_si512(p.cast()));
+                            let part = dot::<true>(part, odd, _mm512_load_si512(p.add(1).cast()));
+                            sums[$s][m] = _mm512_fmadd_ps(part, scale, sums[$s][m]);
+                        }
+                    }
+                };
+            }
+            for i in (0..some / SUMS * SUMS).step_by(SUMS) {
+                for s in 0..SUMS {
+                    block!(i + s, s);
+                }
+            }
+            for i in some / SUMS * SUMS..some {
+                block!(i, i % SUMS);
+            }
+            done += some;
+        }
+        each(row, reduce(sums));
+    }
+}
+
+/// The scales of blocks from `first` on which share their nested scale.
+///
+/// # Safety
+/// AVX-512 F; the blocks have scales, and the map 256 entries.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn decode_nested(scales: Scales, first: usize, out: &mut [f32]) {
+    match scales {
+        Scales::Plain(s) => out.copy_from_slice(&s[first..][..out.len()]),
+        Scales::Double { codes, nested, map, offset } => {
+            let (nested, offset) = (_mm512_set1_ps(nested[first / NESTED_BLOCK]), _mm512_set1_ps(offset));
+            for (codes, out) in codes[first..].chunks(16).zip(out.chunks_mut(16)) {
+                let mask = ((1_u32 << codes.len().min(out.len())) - 1) as u16;
+                // SAFETY: masked loads and stores touch what both have; a code is below 256.
+                unsafe {
+                    let index = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, codes.as_ptr().cast()));
+                    let v = _mm512_i32gather_ps::<4>(index, map.as_ptr());
+                    _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, _mm512_add_ps(_mm512_mul_ps(v, nested), offset));
+                }
+            }
+        }
+    }
 }
 
 /// The scales of `n` blocks from `first` on.

@@ -1,8 +1,6 @@
 //! Products with few rows, as decoding makes them: dot products along the rows of the weight, which is read once and never
 //! packed. Each sum has an order of its own that no number of threads changes.
 
-use rayon::prelude::*;
-
 use super::operand::Operand;
 use super::rows::Rows;
 use crate::quant::{BLOCK, CODEBOOK};
@@ -60,7 +58,7 @@ fn in_tasks(n: usize, width: usize, work: impl Fn(usize, usize) + Sync) {
     if n <= rows {
         return work(0, n);
     }
-    (0..n.div_ceil(rows)).into_par_iter().with_max_len(1).for_each(|i| work(i * rows, rows.min(n - i * rows)));
+    crate::pool::each(n.div_ceil(rows), |i| work(i * rows, rows.min(n - i * rows)));
 }
 
 fn dot_row<T: Real>(x: &[T], w: &Rows, row: usize, buffer: &mut [f32]) -> f32 {

@@ -18,7 +18,7 @@ pub(super) const fn per_line(bf: bool) -> usize {
 /// processors with the instruction: written out, since code for AVX-512 alone has no name for it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn narrow(low: __m512, high: __m512) -> __m512i {
+pub(super) fn narrow(low: __m512, high: __m512) -> __m512i {
     let out;
     // SAFETY: arithmetic on registers; only steps in bf16 come here, which need the same instructions.
     unsafe {

@@ -19,7 +19,6 @@ use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::cell::RefCell;
 
 use half::bf16;
-use rayon::prelude::*;
 
 use super::micro::{Finish, Left, Line, MR, NR, Reduction, height, tile};
 use super::operand::Operand;
@@ -65,7 +64,12 @@ const _: () = assert!(thin::LINES <= RIGHT && thin::ROWS * COLUMNS <= SUMS);
 
 impl Buffers {
     fn new() -> Self {
-        Self { left: vec![Line::default(); LEFT], short: vec![Line::default(); SHORT], right: vec![Line::default(); RIGHT], sums: vec![0.0; SUMS] }
+        Self {
+            left: vec![Line::default(); LEFT],
+            short: vec![Line::default(); SHORT],
+            right: vec![Line::default(); RIGHT],
+            sums: vec![0.0; SUMS],
+        }
     }
 }
 
@@ -186,7 +190,7 @@ pub(crate) fn product<T: Real>(a: &Operand, b: &Operand, more: More, c: &mut [T]
     let cut = Cut::new(m, n, steps_of(a.depth(), in_bf16(bf)), rayon::current_num_threads());
     let (mb, nb) = (cut.rows, cut.columns);
     let across = n.div_ceil(nb);
-    (0..m.div_ceil(mb) * across).into_par_iter().with_max_len(1).for_each(|i| {
+    crate::pool::each(m.div_ceil(mb) * across, |i| {
         let (m0, n0) = (i / across * mb, i % across * nb);
         // SAFETY: the block is this thread's alone, and c holds m rows of n.
         unsafe { block(a, b, more, sink, bf, Reach::All, cut.depth, [m0, mb.min(m - m0)], [n0, nb.min(n - n0)]) };
@@ -431,7 +435,9 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 8) as f32 / (1 << 24) as f32 - 0.5
         };
-        for (rows, keys, d, shift) in [(192, 192, 64, 0), (192, 192, 32, 192), (100, 77, 40, -30), (7, 192, 96, 150), (1, 1, 16, 0), (60, 1100, 64, 900)] {
+        for (rows, keys, d, shift) in
+            [(192, 192, 64, 0), (192, 192, 32, 192), (100, 77, 40, -30), (7, 192, 96, 150), (1, 1, 16, 0), (60, 1100, 64, 900)]
+        {
             let sees = |i: usize, j: usize| j as isize <= i as isize + shift;
             let p: Vec<f32> = (0..rows * keys).map(|at| if sees(at / keys, at % keys) { random() } else { 0.0 }).collect();
             let [q, k] = [rows, keys].map(|n| (0..n * d).map(|_| random()).collect::<Vec<f32>>());
@@ -471,7 +477,7 @@ mod tests {
         for (m, n, depth) in [(1, 32, 2), (4, 40, 129), (8, 600, 512), (16, 96, 1031), (17, 33, 700), (50, 288, 513), (64, 64, 2048)] {
             let a: Vec<f32> = (0..depth * m).map(|_| random()).collect();
             let b: Vec<f32> = (0..depth * n).map(|_| random()).collect();
-            let [a16, b16] = [&a, &b].map(|x| x.iter().map(|&v| half::bf16::from_f32(v)).collect::<Vec<_>>());
+            let [a16, b16] = [&a, &b].map(|x| x.iter().map(|&v| bf16::from_f32(v)).collect::<Vec<_>>());
             for bf in [false, true] {
                 let (x, y) = if bf {
                     (Operand::of(&a16, depth, m), Operand::of(&b16, depth, n))

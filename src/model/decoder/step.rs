@@ -61,7 +61,7 @@ impl Decoder {
             return work();
         }
         let token = Token::current();
-        rayon::scope(|_| token.lend(work))
+        tallow_kernels::pool::awake(|| token.lend(work))
     }
 
     fn loss_and_grads_here(&self, batch: &PackedBatch, options: &StepOptions, grads: &Grads) -> Result<(LossOut, u64)> {
