@@ -40,6 +40,8 @@ pub(super) struct Reduction {
     pub(super) steps: usize,
     pub(super) left: Left,
     pub(super) right: *const Line,
+    /// Memory that is fetched meanwhile, and how many lines of it for each sixteen steps.
+    pub(super) ahead: (*const u8, usize),
 }
 
 /// Where a tile's sums go in the end: `alpha * sum`, added to what is there if `add`.
@@ -176,7 +178,12 @@ fn rounded<const BF: bool>(v: __m512) -> __m256i {
 macro_rules! reduce {
     ($sums:ident, $m:ident, $nv:ident, $from:expr, $a:expr, $apart:expr, $chunk:expr, |$acc:ident, $x:ident, $b:ident| $step:expr) => {
         let (mut a, mut b, mut left): (*const i32, _, _) = ($a, $from.right.cast::<f32>(), $from.steps);
+        let (mut ahead, lines) = $from.ahead;
         while left > 0 {
+            for _ in 0..lines {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+                ahead = ahead.wrapping_add(64);
+            }
             let run = left.min(16);
             for s in 0..run {
                 let mut bv = [_mm512_setzero_ps(); $nv];
@@ -289,7 +296,7 @@ pub(super) unsafe fn tile<const BF: bool>(
     add: bool,
     finish: Option<&Finish>,
 ) {
-    let none = Reduction { steps: 0, left: Left::Packed(std::ptr::null(), 0), right: std::ptr::null() };
+    let none = Reduction { steps: 0, left: Left::Packed(std::ptr::null(), 0), right: std::ptr::null(), ahead: (std::ptr::null(), 0) };
     let second = second.unwrap_or(none);
     macro_rules! go {
         ($m:tt, $apart:literal) => {

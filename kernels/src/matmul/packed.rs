@@ -324,15 +324,22 @@ impl Ahead {
         Self { at, stride, rows, lines, part: lines.div_ceil(parts) }
     }
 
+    /// What a tile of so many steps is to fetch meanwhile of a part. Rows that lie apart are fetched here, a few lines of each.
     #[inline(always)]
-    fn fetch(&self, part: usize) {
+    fn fetch(&self, part: usize, steps: usize) -> (*const u8, usize) {
+        let first = part * self.part;
+        let lines = self.part.min(self.lines.saturating_sub(first));
+        if self.rows == 1 {
+            return (self.at.wrapping_add(first * 64), lines.div_ceil(steps.div_ceil(16).max(1)));
+        }
         for row in 0..self.rows {
-            let at = self.at.wrapping_add(row * self.stride);
-            for line in part * self.part..((part + 1) * self.part).min(self.lines) {
+            let at = self.at.wrapping_add(row * self.stride + first * 64);
+            for line in 0..lines {
                 // SAFETY: a prefetch reads nothing and does not fault.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line * 64).cast()) };
             }
         }
+        (self.at, 0)
     }
 }
 
@@ -381,13 +388,13 @@ unsafe fn run<const BF: bool, T: Real>(
             let first = if parts > 1 { i0 } else { 0 };
             let sums = &mut buffers.sums[first * padded..(first + height(rows)) * padded];
             for (p, c) in (0..nb.min(columns.saturating_sub(n0))).step_by(NR).enumerate() {
-                ahead.fetch(p);
                 let begin = p * stride + (from - s0) * (nb - c).min(NR).div_ceil(16);
-                let main = Reduction { steps: count, left: panel, right: buffers.right[begin..].as_ptr() };
+                let main = Reduction { steps: count, left: panel, right: buffers.right[begin..].as_ptr(), ahead: ahead.fetch(p, count) };
                 let short = more.map(|(_, _, steps)| Reduction {
                     steps: *steps,
                     left: Left::Packed(buffers.short.as_ptr(), height(rows)),
                     right: buffers.right[second + p * apart..].as_ptr(),
+                    ahead: (std::ptr::null(), 0),
                 });
                 let finish = last.then(|| sink.finish([row, rows], [n0 + c, nb - c]));
                 // SAFETY: panel p, and the rows of `padded` sums from column c on; the rows of the sink are this thread's, and the

@@ -54,8 +54,8 @@ impl Decoder {
         self.on_pool(|| self.loss_and_grads_here(batch, options, grads))
     }
 
-    /// Runs `work` on a thread of the pool, where the CPU computes: the thousands of parallel loops of a step then start and
-    /// end without waking a thread outside of it.
+    /// Runs `work` on a thread of the pool with the others awake, where the CPU computes: the thousands of parallel loops of a
+    /// step then start and end without waking a thread.
     pub(super) fn on_pool<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         if tallow_kernels::device::launches(&self.device) {
             return work();
