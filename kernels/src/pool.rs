@@ -153,6 +153,30 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_does_not_wait_below_its_own_work() {
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let pool = pool(2);
+            let state = std::sync::Arc::new(AtomicUsize::new(0));
+            let other = state.clone();
+            // The other thread is busy, so that looking finds what was meant for it.
+            pool.spawn(move || {
+                other.store(1, Ordering::Release);
+                while other.load(Ordering::Acquire) < 2 {
+                    std::thread::yield_now();
+                }
+            });
+            while state.load(Ordering::Acquire) < 1 {
+                std::thread::yield_now();
+            }
+            pool.install(|| awake(|| (0..10).for_each(|_| look())));
+            state.store(2, Ordering::Release);
+            send.send(()).unwrap();
+        });
+        assert!(receive.recv_timeout(std::time::Duration::from_secs(60)).is_ok(), "it waits for itself");
+    }
+
+    #[test]
     fn a_panic_comes_out_and_the_pool_goes_on() {
         let pool = pool(2);
         let work = || pool.install(|| awake(|| each(100, |i| assert!(i != 50, "the fiftieth"))));

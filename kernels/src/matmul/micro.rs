@@ -136,6 +136,7 @@ impl Finish {
                 let at = to.add(i * stride + j * 16);
                 _mm512_storeu_ps(at, _mm512_fmadd_ps(v, alpha, _mm512_loadu_ps(at)));
             }),
+            // Written above.
             (Place::Bf16(_), _) if !BF => {}
             (Place::Bf16(to), false) => each!(|i, j, v| {
                 let at = to.add(i * stride + j * 16).cast();
