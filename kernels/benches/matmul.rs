@@ -39,7 +39,14 @@ fn error(got: &Tensor, want: &Tensor) -> f64 {
 fn main() {
     tallow_kernels::alloc::keep_freed_pages();
     let peak = tallow_kernels::peak::measure();
-    println!("from registers: f32 {:.1} GFLOP/s, bf16 {:.1}", peak.f32_flops * 1e-9, peak.bf16_flops.unwrap_or(0.0) * 1e-9);
+    let rate = |flops: Option<f64>| flops.map_or("-".into(), |f| format!("{:.1}", f * 1e-9));
+    println!(
+        "from registers, GFLOP/s: f32 {:.1}, bf16 dot product {}, AMX {}",
+        peak.f32_flops * 1e-9,
+        rate(peak.bf16_dot_flops),
+        rate(peak.amx_flops)
+    );
+    println!("{}", tallow_kernels::isa::isa());
     let cpu = Device::Cpu;
     println!("{:>5} {:>5} {:>5}  {:<10} {:>8} {:>8} {:>8}", "T", "out", "in", "x / w", "y", "dx", "dw");
     let only = std::env::args().nth(1).filter(|a| !a.starts_with('-')).and_then(|a| a.parse::<usize>().ok());

@@ -14,6 +14,7 @@ pub mod device;
 pub mod elementwise;
 pub mod embedding;
 mod error;
+pub mod isa;
 pub mod lora;
 pub mod map;
 pub mod matmul;

@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use crate::isa;
+
 /// Ceilings of this machine over all threads of the pool.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Peak {
     /// f32 multiply-adds from registers, in floating-point operations a second (two each).
     pub f32_flops: f64,
-    /// The same for bf16 products summed in f32; `None` without such instructions.
-    pub bf16_flops: Option<f64>,
+    /// The same for the bf16 dot product; `None` without it.
+    pub bf16_dot_flops: Option<f64>,
+    /// The same for AMX tiles in bf16; `None` without them.
+    pub amx_flops: Option<f64>,
     /// Bytes read from memory a second.
     pub read_bytes: f64,
 }
@@ -22,34 +26,73 @@ const SPAN: Duration = Duration::from_millis(250);
 /// Rounds of one call of a register loop.
 const ROUNDS: usize = 10_000;
 
-/// Measures all three, in about a second.
-pub fn measure() -> Peak {
-    let bf16_flops = has_bf16().then(|| rate(bf16_round));
-    Peak { f32_flops: rate(f32_round), bf16_flops, read_bytes: read_rate() }
+impl Peak {
+    /// The ceiling of bf16 products: that of the fastest instructions for them.
+    pub fn bf16_flops(&self) -> f64 {
+        [self.bf16_dot_flops, self.amx_flops].into_iter().flatten().fold(self.f32_flops, f64::max)
+    }
 }
 
-/// Calls `round` on every thread for [`SPAN`]; operations a second of all of them.
-fn rate(round: fn() -> f64) -> f64 {
+/// Measures each, in about a second.
+pub fn measure() -> Peak {
+    Peak {
+        f32_flops: rate(Loop::F32),
+        bf16_dot_flops: isa::has_bf16().then(|| rate(Loop::Bf16Dot)),
+        amx_flops: isa::amx_permitted().then(|| rate(Loop::Amx)),
+        read_bytes: read_rate(),
+    }
+}
+
+/// A loop of multiply-adds from registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loop {
+    /// f32, with the widest vectors.
+    F32,
+    /// `vdpbf16ps`; only where [`isa::has_bf16`] holds.
+    Bf16Dot,
+    /// AMX tiles; only where [`isa::amx_permitted`] holds.
+    Amx,
+}
+
+impl Loop {
+    /// Runs it for some ten thousand cycles; how many operations that were.
+    #[cfg(target_arch = "x86_64")]
+    fn round(self) -> f64 {
+        match self {
+            Loop::F32 => f32_round(),
+            Loop::Bf16Dot => {
+                assert!(isa::has_bf16(), "no bf16 dot product");
+                // SAFETY: checked above.
+                unsafe { x86::bf16_avx512() }
+            }
+            Loop::Amx => x86::bf16_amx(),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn round(self) -> f64 {
+        portable()
+    }
+}
+
+/// Operations a second of one round on this thread.
+pub(crate) fn short_rate(work: Loop) -> f64 {
+    let start = Instant::now();
+    work.round() / start.elapsed().as_secs_f64()
+}
+
+/// Runs the loop on every thread for [`SPAN`]; operations a second of all of them.
+fn rate(work: Loop) -> f64 {
     let threads = rayon::current_num_threads();
-    round();
+    work.round();
     let one = |_| {
         let (start, mut done) = (Instant::now(), 0.0);
         while start.elapsed() < SPAN {
-            done += round();
+            done += work.round();
         }
         done / start.elapsed().as_secs_f64()
     };
     rayon::broadcast(|c| one(c.index())).into_iter().take(threads).sum()
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_bf16() -> bool {
-    std::arch::is_x86_feature_detected!("avx512bf16") && std::arch::is_x86_feature_detected!("avx512f")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn has_bf16() -> bool {
-    false
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -63,22 +106,6 @@ fn f32_round() -> f64 {
     } else {
         portable()
     }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn f32_round() -> f64 {
-    portable()
-}
-
-#[cfg(target_arch = "x86_64")]
-fn bf16_round() -> f64 {
-    // SAFETY: only called where `has_bf16` holds.
-    unsafe { x86::bf16_avx512() }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn bf16_round() -> f64 {
-    0.0
 }
 
 /// Independent chains of multiply-adds that the compiler may make vectors of.
@@ -101,6 +128,7 @@ mod x86 {
     use std::hint::black_box;
 
     use super::ROUNDS;
+    use crate::matmul::Tiles;
 
     /// Chains in flight: more than latency times issue width.
     const CHAINS: usize = 16;
@@ -167,6 +195,28 @@ mod x86 {
         }
         black_box(sums);
         (2 * 32 * CHAINS * ROUNDS) as f64
+    }
+
+    /// Four sums of 16 x 16, each given 16 x 32 times 32 x 16 products at a time.
+    pub(super) fn bf16_amx() -> f64 {
+        const ROUNDS: usize = super::ROUNDS / 32;
+        let tiles = Tiles::begin();
+        // SAFETY: the tiles are configured and hold nothing but their sums; zeros stay zeros.
+        unsafe {
+            asm!(
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",
+                "2:",
+                "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7",
+                "dec {n}",
+                "jnz 2b",
+                n = inout(reg) ROUNDS => _,
+                options(nomem, nostack)
+            );
+        }
+        drop(tiles);
+        (2 * 4 * 16 * 16 * 32 * ROUNDS) as f64
     }
 }
 

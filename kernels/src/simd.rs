@@ -1,55 +1,6 @@
-//! What this processor can do, found once at run time, and loops compiled for it.
+//! Loops compiled for every instruction set, see [`crate::isa`].
 
-use std::sync::OnceLock;
-
-/// Instruction sets that kernels are written for, each with those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// What the target always has.
-    Portable,
-    /// AVX2 with FMA.
-    Avx2,
-    /// AVX-512 F, BW, DQ and VL.
-    Avx512,
-    /// AVX-512 with the bf16 dot product.
-    Avx512Bf16,
-}
-
-/// The best level here. `TALLOW_ISA` = `portable`, `avx2` or `avx512` lowers it, to try the fall-back paths. (The gemm crate,
-/// which makes the products below AVX-512, has AVX2 code of its own that `portable` does not switch off.)
-pub(crate) fn level() -> Level {
-    static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let cap = match std::env::var("TALLOW_ISA").as_deref() {
-            Ok("portable") => Level::Portable,
-            Ok("avx2") => Level::Avx2,
-            Ok("avx512") => Level::Avx512,
-            _ => Level::Avx512Bf16,
-        };
-        detected().min(cap)
-    })
-}
-
-#[cfg(target_arch = "x86_64")]
-fn detected() -> Level {
-    macro_rules! has {
-        ($($f:tt),*) => { $(std::arch::is_x86_feature_detected!($f))&&* };
-    }
-    if !has!("avx2", "fma") {
-        Level::Portable
-    } else if !has!("avx512f", "avx512bw", "avx512dq", "avx512vl") {
-        Level::Avx2
-    } else if !has!("avx512bf16") {
-        Level::Avx512
-    } else {
-        Level::Avx512Bf16
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn detected() -> Level {
-    Level::Portable
-}
+pub(crate) use crate::isa::{Vectors, vectors};
 
 /// Writes functions whose loops are compiled for every instruction set and chosen at run time. The body is written once;
 /// what it calls must be `#[inline(always)]`, so that it too is compiled for the set that was chosen. Bodies use no
@@ -70,12 +21,12 @@ macro_rules! wide {
                 fn avx2 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? {
                     body($($arg),*)
                 }
-                match $crate::simd::level() {
-                    // SAFETY: the level says that the processor has these instructions.
-                    $crate::simd::Level::Avx512 | $crate::simd::Level::Avx512Bf16 => return unsafe { avx512($($arg),*) },
+                match $crate::simd::vectors() {
+                    // SAFETY: they are chosen where the processor has these instructions.
+                    $crate::simd::Vectors::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    $crate::simd::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::simd::Level::Portable => {}
+                    $crate::simd::Vectors::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::simd::Vectors::Portable => {}
                 }
             }
             body($($arg),*)

@@ -82,35 +82,17 @@ fn gpu() -> Finding {
 }
 
 fn processor() -> Finding {
-    let features = cpu_features();
-    let message = if features.is_empty() { "portable kernels".to_owned() } else { features.join(", ") };
-    if cfg!(target_arch = "x86_64") && !features.contains(&"avx2") {
-        return finding("processor", "note", format!("{message}: no AVX2"), Some("training will be slow on this processor"));
+    let isa = tallow_kernels::isa::isa();
+    let message = isa.to_string();
+    if let Some(value) = tallow_kernels::isa::unknown_limit() {
+        let known = tallow_kernels::isa::LIMITS.join(", ");
+        let message = format!("TALLOW_ISA={value} is not known and limits nothing; {message}");
+        return finding("processor", "problem", message, Some(&format!("set it to one of {known}, or unset it")));
+    }
+    if cfg!(target_arch = "x86_64") && isa.vectors == tallow_kernels::isa::Vectors::Portable {
+        return finding("processor", "note", message, Some("without AVX2 training is slow"));
     }
     finding("processor", "ok", message, None)
-}
-
-/// Instruction sets that matter for the kernels.
-fn cpu_features() -> Vec<&'static str> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let all = [
-            ("avx2", std::arch::is_x86_feature_detected!("avx2")),
-            ("fma", std::arch::is_x86_feature_detected!("fma")),
-            ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
-            ("avx512bf16", std::arch::is_x86_feature_detected!("avx512bf16")),
-            ("avx512vnni", std::arch::is_x86_feature_detected!("avx512vnni")),
-        ];
-        all.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        vec!["neon"]
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        Vec::new()
-    }
 }
 
 fn memory(machine: &Machine) -> Finding {

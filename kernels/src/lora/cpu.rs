@@ -22,11 +22,11 @@ const STEP: usize = 480;
 
 /// Tokens that one thread works at a time: four parts for each thread, so that all end together. Where the general product
 /// works, whose sums depend on the size of what it is given, always the same.
-fn rows(tokens: usize, threads: usize) -> usize {
+fn rows(tokens: usize, threads: usize, activations: DType) -> usize {
     if !matmul::all_packed() {
         return 240;
     }
-    tokens.div_ceil(4 * threads).next_multiple_of(12).clamp(48, TOKENS)
+    tokens.div_ceil(4 * threads).next_multiple_of(matmul::tile_rows(activations)).clamp(48, TOKENS)
 }
 
 /// Columns of a weight gradient of this width that one thread makes at a time: all threads have some.
@@ -56,7 +56,7 @@ wide! {
 /// Bytes that a linear layer's adapter needs at most beside operands and results, forward and backward: with dropout.
 /// `size` bytes an activation.
 pub fn scratch_bytes(tokens: usize, out: usize, inp: usize, rank: usize, threads: usize, size: usize) -> (u64, u64) {
-    let rows = rows(tokens, threads);
+    let rows = rows(tokens, threads, if size == 2 { DType::BF16 } else { DType::F32 });
     let dropped = 4 * threads.min(tokens.div_ceil(rows)) * rows.min(tokens) * inp;
     let step = 4 * threads * STEP.min(tokens) * columns(inp, threads).min(inp);
     let h = size * tokens * rank;
@@ -73,7 +73,7 @@ pub(super) fn forward<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tenso
     if l.dropout.is_none() && s.tokens <= few::MOST {
         return few_rows::<T>(op, x, l, y, s);
     }
-    let (out, rank, bf, part) = (s.out, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads()));
+    let (out, rank, bf, part) = (s.out, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads(), T::DTYPE));
     let h = inner::<T>(op, x, l, s)?;
     read::<f32, _>(op, "b", l.b, |b| {
         write::<T, _>(op, "y", y, |y| {
@@ -105,7 +105,7 @@ fn few_rows<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s: &Siz
 /// `h = drop(x) Aᵀ`.
 pub(super) fn inner<T: Real>(op: &'static str, x: &Tensor, l: &Lora, s: &Sizes) -> Result<Vec<T>> {
     let mut h = unwritten::<T>(s.tokens * s.rank);
-    let (inp, rank, bf, part) = (s.inp, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads()));
+    let (inp, rank, bf, part) = (s.inp, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads(), T::DTYPE));
     read::<f32, _>(op, "a", l.a, |a| {
         read::<T, _>(op, "x", x, |x| {
             h.par_chunks_mut(part * rank).zip(x.par_chunks(part * inp)).with_max_len(1).enumerate().for_each(|(i, (h, x))| {
@@ -138,7 +138,7 @@ pub(super) fn forward_folded<T: Real>(op: &'static str, x: &Tensor, w: &Weight, 
 
 /// `dh = scale dy B`.
 fn inner_gradient<T: Real>(op: &'static str, dy: &Tensor, l: &Lora, s: &Sizes) -> Result<Vec<T>> {
-    let (out, rank, bf, part) = (s.out, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads()));
+    let (out, rank, bf, part) = (s.out, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads(), T::DTYPE));
     let mut dh = unwritten::<T>(s.tokens * rank);
     read::<T, _>(op, "dy", dy, |dy| {
         read::<f32, _>(op, "b", l.b, |b| {
@@ -186,7 +186,7 @@ pub(super) fn backward<T: Real>(
     db: &Tensor,
     s: &Sizes,
 ) -> Result<()> {
-    let (inp, rank, bf, part) = (s.inp, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads()));
+    let (inp, rank, bf, part) = (s.inp, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads(), T::DTYPE));
     let dh = inner_gradient::<T>(op, dy, l, s)?;
     weight_gradients::<T>(op, dy, x, h, l, &dh, da, db, s)?;
     let Some(dx) = dx else { return Ok(()) };

@@ -11,9 +11,9 @@ use half::bf16;
 use super::micro::Line;
 use super::pack::{Bf16s, F32s, Q8s, Source, dot, narrow, per_line};
 use super::rows::{Rows, Scales};
+use crate::isa::{isa, least_time};
 use crate::quant::{BLOCK, CODEBOOK, NESTED_BLOCK};
 use crate::real::Real;
-use crate::simd::{Level, level};
 
 /// Sums of a row.
 const SUMS: usize = 4;
@@ -35,8 +35,17 @@ pub(super) struct Prepared {
 impl Prepared {
     /// From x `[tokens, width]`.
     pub(super) fn new<T: Real>(x: &[T], tokens: usize, w: &Rows, width: usize) -> Self {
-        let both = matches!(w, Rows::Bf16(_) | Rows::Nf4 { .. }) && matches!(T::rows(x), Rows::Bf16(_));
-        let bf = both && level() == Level::Avx512Bf16;
+        let faster = match w {
+            Rows::Bf16(_) => isa().dots_bf16,
+            Rows::Nf4 { .. } => isa().dots_nf4,
+            _ => false,
+        };
+        let bf = faster && matches!(T::rows(x), Rows::Bf16(_));
+        Self::in_pairs(bf, x, tokens, w, width)
+    }
+
+    /// With `bf` for products in bf16, which needs the instructions and x in bf16.
+    fn in_pairs<T: Real>(bf: bool, x: &[T], tokens: usize, w: &Rows, width: usize) -> Self {
         let stride = width.div_ceil(per_line(bf));
         let mut lines = vec![Line::default(); tokens * stride];
         for (row, lines) in x.chunks(width).zip(lines.chunks_mut(stride)) {
@@ -149,6 +158,36 @@ impl Prepared {
             }
         }
     }
+}
+
+/// A weight whose dot products are timed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Timed {
+    Bf16,
+    Nf4,
+}
+
+/// Whether one row's products with such a weight take less time in pairs of bf16 than in f32, from
+/// the second-level cache. Where they are close the pairs are taken: memory then decides.
+pub(super) fn pairs_are_faster(weight: Timed) -> bool {
+    const WIDTH: usize = 1024;
+    const COUNT: usize = 64;
+    let x = vec![bf16::ONE; WIDTH];
+    let dense = vec![bf16::ONE; WIDTH * COUNT];
+    let (codes, scales) = (vec![0x77_u8; WIDTH * COUNT / 2], vec![1f32; WIDTH * COUNT / BLOCK]);
+    let w = match weight {
+        Timed::Bf16 => Rows::Bf16(&dense),
+        Timed::Nf4 => Rows::Nf4 { codes: &codes, scales: Scales::Plain(&scales) },
+    };
+    let time = |bf: bool| {
+        let x = Prepared::in_pairs(bf, &x, 1, &w, WIDTH);
+        least_time(|| {
+            x.rows(w, 0, COUNT, |_, _, sum| {
+                std::hint::black_box(sum);
+            });
+        })
+    };
+    time(true).as_secs_f64() <= 1.1 * time(false).as_secs_f64()
 }
 
 const MOST: usize = super::few::MOST;

@@ -13,6 +13,8 @@ use std::arch::{asm, x86_64::*};
 
 use half::bf16;
 
+use super::pack::narrow;
+
 /// 64 bytes: sixteen steps of one row, or sixteen columns of one step.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C, align(64))]
@@ -93,6 +95,61 @@ impl Finish {
                     _mm256_mask_storeu_epi16(to.add(at).cast(), mask, rounded::<BF>(_mm512_fmadd_ps(sums, alpha, old)));
                 }
             }
+        }
+    }
+
+    /// Writes rows of sums that lie in memory, [`NR`] to a row and aligned to lines.
+    ///
+    /// # Safety
+    /// As [`Finish::put`] with BF; `sums` holds the rows that are written.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) unsafe fn from_memory(&self, sums: *const f32) {
+        let alpha = _mm512_set1_ps(self.alpha);
+        let (rows, stride) = (self.rows, self.stride);
+        macro_rules! each {
+            (|$i:ident, $low:ident, $high:ident| $body:expr) => {
+                for $i in 0..rows {
+                    // SAFETY: whole rows of sums, and whole rows where they go.
+                    unsafe {
+                        let $low = _mm512_load_ps(sums.add($i * NR));
+                        let $high = _mm512_load_ps(sums.add($i * NR + 16));
+                        $body
+                    }
+                }
+            };
+        }
+        if self.columns < NR {
+            for i in 0..rows {
+                for j in (0..self.columns).step_by(16) {
+                    // SAFETY: as above; `put` writes no more columns than there are.
+                    unsafe { self.put::<true>(i, j, _mm512_load_ps(sums.add(i * NR + j))) };
+                }
+            }
+            return;
+        }
+        match (self.to, self.add) {
+            (Place::F32(to), false) => each!(|i, low, high| {
+                _mm512_storeu_ps(to.add(i * stride), _mm512_mul_ps(low, alpha));
+                _mm512_storeu_ps(to.add(i * stride + 16), _mm512_mul_ps(high, alpha));
+            }),
+            (Place::F32(to), true) => each!(|i, low, high| {
+                let at = to.add(i * stride);
+                _mm512_storeu_ps(at, _mm512_fmadd_ps(low, alpha, _mm512_loadu_ps(at)));
+                let at = at.add(16);
+                _mm512_storeu_ps(at, _mm512_fmadd_ps(high, alpha, _mm512_loadu_ps(at)));
+            }),
+            (Place::Bf16(to), false) => each!(|i, low, high| {
+                let both = narrow(_mm512_mul_ps(low, alpha), _mm512_mul_ps(high, alpha));
+                _mm512_storeu_si512(to.add(i * stride).cast(), both);
+            }),
+            (Place::Bf16(to), true) => each!(|i, low, high| {
+                let at = to.add(i * stride);
+                let old = widened(_mm256_loadu_si256(at.cast()));
+                let low = _mm512_fmadd_ps(low, alpha, old);
+                let old = widened(_mm256_loadu_si256(at.add(16).cast()));
+                let high = _mm512_fmadd_ps(high, alpha, old);
+                _mm512_storeu_si512(at.cast(), narrow(low, high));
+            }),
         }
     }
 

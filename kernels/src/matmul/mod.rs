@@ -4,7 +4,8 @@
 //! tiles, each worked by one thread from start to end, so results do not depend on the number of threads. A quantised or
 //! bf16 weight is unpacked one block at a time into a thread's own buffer: the whole matrix never exists in f32.
 //!
-//! With AVX-512 everything runs on the packed kernels (`packed`, `pack`, `micro`, `thin`); elsewhere on the gemm crate (`cpu`).
+//! With AVX-512 everything runs on the packed kernels (`packed`, `pack`, `micro`, `thin`, and `tiles`
+//! for AMX); elsewhere on the gemm crate (`cpu`). Which is fastest is measured, see [`crate::isa`].
 //! Up to four rows, as in decoding, are dot products along the stored rows of the weight (`few`, `dots`).
 //! `serial` is the product on one thread that attention and LoRA are made of.
 
@@ -25,6 +26,8 @@ mod rows;
 mod serial;
 #[cfg(target_arch = "x86_64")]
 mod thin;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use candle_core::{DType, Tensor};
 
@@ -150,3 +153,24 @@ pub(crate) use operand::Operand;
 pub(crate) use reach::Reach;
 pub(crate) use rows::Rows;
 pub(crate) use serial::{product, product_within};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tiles::Tiles;
+
+/// Rows that a tile of the packed products has: work on activations is cut in multiples of it.
+pub(crate) fn tile_rows(activations: DType) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if packed::available() {
+        return packed::tile_rows(activations == DType::BF16);
+    }
+    let _ = activations;
+    12
+}
+
+/// Whether the products of a few rows with a bf16 and with an NF4 weight are faster by the bf16 dot
+/// product, which the processor has.
+pub(crate) fn faster_dots() -> (bool, bool) {
+    #[cfg(target_arch = "x86_64")]
+    return (dots::pairs_are_faster(dots::Timed::Bf16), dots::pairs_are_faster(dots::Timed::Nf4));
+    #[cfg(not(target_arch = "x86_64"))]
+    (false, false)
+}

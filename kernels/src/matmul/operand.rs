@@ -47,6 +47,18 @@ impl<'a> Operand<'a> {
             _ => None,
         }
     }
+    /// The same for tiles of bf16, which also read rows that lie apart, as those of a head: but not
+    /// where the rows share few of the first-level cache's sets.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn pairs_along(&self, row: usize) -> Option<(*const i32, usize)> {
+        let near = self.stride == self.width || !self.stride.is_multiple_of(256);
+        match self.rows {
+            Rows::Bf16(x) if !self.down && near && self.stride.is_multiple_of(2) => {
+                Some((x[row * self.stride..].as_ptr().cast(), self.stride / 2))
+            }
+            _ => None,
+        }
+    }
     /// Length of the reduction.
     pub(super) fn depth(&self) -> usize {
         if self.down { self.count } else { self.width }

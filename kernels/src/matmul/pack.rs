@@ -332,14 +332,18 @@ unsafe fn left_down<const BF: bool, S: Source>(
     out: *mut Line,
 ) {
     for chunk in 0..steps.div_ceil(16) {
-        let mut v = [_mm512_setzero_si512(); 16];
-        for (s, v) in v.iter_mut().enumerate().take(steps - chunk * 16) {
+        let mut v = [[_mm512_setzero_si512(); 16]; 2];
+        for s in 0..16.min(steps - chunk * 16) {
             // SAFETY: the caller's promises.
-            *v = unsafe { step_down::<BF, S>(x, s0 + chunk * 16 + s, row, rows, count)[0] };
+            let both = unsafe { step_down::<BF, S>(x, s0 + chunk * 16 + s, row, rows, count) };
+            (v[0][s], v[1][s]) = (both[0], both[1]);
         }
-        for (i, v) in transpose(v).iter().enumerate().take(height) {
-            // SAFETY: a whole line of `out`.
-            unsafe { _mm512_store_si512(out.add(chunk * height + i).cast(), *v) };
+        for half in 0..height.div_ceil(16) {
+            let to = chunk * height + half * 16;
+            for (i, v) in transpose(v[half]).iter().enumerate().take(height - half * 16) {
+                // SAFETY: a whole line of `out`.
+                unsafe { _mm512_store_si512(out.add(to + i).cast(), *v) };
+            }
         }
     }
 }
@@ -420,6 +424,14 @@ unsafe fn right_down<const BF: bool, S: Source>(
                     _mm512_store_si512(to.add(1).cast(), v[1]);
                 }
             }
+        }
+    }
+    // Tiles take whole chunks.
+    for (p, c) in (0..cols).step_by(32).enumerate() {
+        let nv = (cols - c).min(32).div_ceil(16);
+        for line in steps * nv..steps.next_multiple_of(16) * nv {
+            // SAFETY: a panel holds the steps rounded up.
+            unsafe { _mm512_store_si512(out.add(p * stride + line).cast(), _mm512_setzero_si512()) };
         }
     }
 }

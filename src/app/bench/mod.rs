@@ -34,8 +34,12 @@ pub struct PeakReport {
     pub threads: usize,
     /// f32 multiply-adds, operations a second.
     pub f32_flops: f64,
-    /// bf16 products summed in f32, where the processor has them.
-    pub bf16_flops: Option<f64>,
+    /// The bf16 dot product, summed in f32, where the processor has it.
+    pub bf16_dot_flops: Option<f64>,
+    /// AMX tiles in bf16, where the processor has them and the system permits them.
+    pub amx_flops: Option<f64>,
+    /// The instructions that kernels use here, and why.
+    pub instructions: String,
     /// Bytes read from memory a second.
     pub read_bytes_per_second: f64,
 }
@@ -44,7 +48,14 @@ pub struct PeakReport {
 pub fn ceilings() -> PeakReport {
     let p = peak::measure();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    PeakReport { threads, f32_flops: p.f32_flops, bf16_flops: p.bf16_flops, read_bytes_per_second: p.read_bytes }
+    PeakReport {
+        threads,
+        f32_flops: p.f32_flops,
+        bf16_dot_flops: p.bf16_dot_flops,
+        amx_flops: p.amx_flops,
+        instructions: tallow_kernels::isa::isa().to_string(),
+        read_bytes_per_second: p.read_bytes,
+    }
 }
 
 /// A model with random weights.

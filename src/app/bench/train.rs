@@ -96,10 +96,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
     };
     let peak_flops = match (&device, request.dtype.as_str()) {
         (Device::Cpu, "f32") => peak::measure().f32_flops,
-        (Device::Cpu, _) => {
-            let ceilings = peak::measure();
-            ceilings.bf16_flops.unwrap_or(ceilings.f32_flops)
-        }
+        (Device::Cpu, _) => peak::measure().bf16_flops(),
         _ => super::gpu::gemm_flops(&device, compute_dtype)?,
     };
     let options = LoadOptions { quantization, compute_dtype, device: device.clone() };

@@ -151,10 +151,13 @@ pub fn ceilings(r: &PeakReport) -> String {
     let mut out = Lines::default();
     out.named(paint, "threads", r.threads.to_string());
     out.named(paint, "f32", format!("{:.1} Gflop/s", r.f32_flops / 1e9));
-    match r.bf16_flops {
-        Some(flops) => out.named(paint, "bf16", format!("{:.1} Gflop/s", flops / 1e9)),
-        None => out.named(paint, "bf16", "no such instructions"),
+    for (name, flops) in [("bf16 dot", r.bf16_dot_flops), ("bf16 AMX", r.amx_flops)] {
+        match flops {
+            Some(flops) => out.named(paint, name, format!("{:.1} Gflop/s", flops / 1e9)),
+            None => out.named(paint, name, "not on this machine"),
+        }
     }
     out.named(paint, "memory", format!("{:.1} GB/s read", r.read_bytes_per_second / 1e9));
+    out.named(paint, "kernels use", &r.instructions);
     out.0
 }
