@@ -55,7 +55,7 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
     let (_, path, spec) = prepare::base_model(&config)?;
     let tokenizer = TextTokenizer::load(&path)?;
     let data = prepare::data(&config, &tokenizer)?;
-    let plan = plan::for_run(&config, &spec, data.train.counts.lengths.max as usize, plan::Room::Here)?;
+    let plan = plan::for_run(&config, &spec, data.longest(), plan::Room::Here)?;
     let seconds = rate(&project.root, &config, &data.record).map(|r| r.seconds);
     let folder = RunFolder::create(&project.runs, &request.name, &config)?;
     let mut manifest = Manifest::read(&folder.manifest_path())?;

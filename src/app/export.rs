@@ -179,6 +179,7 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
         return Err(Fault::new("already_exists", format!("{} exists already", request.out.display()))
             .hint("choose another --out, or remove it first"));
     }
+    refuse_inside_sources(request, extras)?;
     let swept = atomic::sweep_abandoned(&request.out);
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
     let tokenizer = super::load::tokenizer_at(&folder)?;
@@ -208,6 +209,22 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
     report.seconds = started.elapsed().as_secs_f64();
     report.peak_rss_bytes = tallow_kernels::alloc::peak_rss_bytes();
     Ok(report)
+}
+
+/// An export never lies inside what it is made from: a run's result is its content, and the export would be part of it.
+fn refuse_inside_sources(request: &ExportRequest, extras: &Extras) -> Result<(), Fault> {
+    let run = extras.run.iter().map(RunFolder::path);
+    let parts = run.flat_map(|run| ["final-model", "stage1", "stage2"].map(|part| run.join(part)));
+    let sources = parts.chain(request.adapter.clone()).chain([PathBuf::from(&request.model)]);
+    let ancestors = request.out.ancestors().skip(1).map(|a| if a.as_os_str().is_empty() { Path::new(".") } else { a });
+    let Some(parent) = ancestors.filter_map(|a| a.canonicalize().ok()).next() else { return Ok(()) };
+    for source in sources.filter(|s| s.is_dir()).filter_map(|s| s.canonicalize().ok()) {
+        if parent.starts_with(&source) {
+            let message = format!("{} lies inside {}, which it is made from", request.out.display(), source.display());
+            return Err(Fault::new("inside_source", message).hint("choose a path outside of it, for example exports/ in the project"));
+        }
+    }
+    Ok(())
 }
 
 fn write(

@@ -89,13 +89,22 @@ pub fn data_options(run: &RunFolder) -> Result<DataOptions, Fault> {
     Ok(prepare::data_options(&config.dataset, config.training.max_seq_length, config.training.quality_weight_multiplier))
 }
 
-/// Writes figures into the run's folder.
+/// Writes figures into the run's folder: a file for each data file. One of the same name in another folder gets a
+/// number, and only figures on the same file are written over.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn write_evaluation(run: &RunFolder, stage: usize, report: &EvalReport) -> Result<PathBuf, Fault> {
     let stem = report.data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let path = run.stage(stage).join("evaluation").join(format!("on-{stem}.json"));
+    let folder = run.stage(stage).join("evaluation");
+    let data = json!(report.data);
+    let is_of_this = |path: &Path| match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|figures| figures["data"] == data),
+        Err(e) => e.kind() == std::io::ErrorKind::NotFound,
+    };
+    let names = std::iter::once(format!("on-{stem}.json")).chain((2..).map(|n| format!("on-{stem}-{n}.json")));
+    let mut paths = names.map(|name| folder.join(name));
+    let path = paths.find(|path| is_of_this(path)).unwrap_or_default();
     let text = serde_json::to_string_pretty(&json!(report)).map_err(|e| Fault::new("io", e.to_string()))?;
     atomic::write_file(&path, text.as_bytes())?;
     Ok(path)

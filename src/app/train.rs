@@ -64,6 +64,8 @@ pub enum Happening<'a> {
     Evaluated {
         /// Which model.
         what: &'static str,
+        /// Which rows.
+        rows: &'a str,
         /// The figures.
         evaluation: &'a Evaluation,
     },

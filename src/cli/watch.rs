@@ -42,9 +42,9 @@ impl Watch {
             Happening::Run(path) => self.titled("run", &path.display().to_string()),
             Happening::Stage { total_steps, .. } => self.steps = total_steps,
             Happening::Event(event) => self.event(event),
-            Happening::Evaluated { what, evaluation } => {
+            Happening::Evaluated { what, rows, evaluation } => {
                 let text = format!(
-                    "{what} on the test rows: loss {:.4}, perplexity {:.3}, token accuracy {:.1} %",
+                    "{what} on {rows}: loss {:.4}, perplexity {:.3}, token accuracy {:.1} %",
                     evaluation.loss,
                     evaluation.perplexity,
                     100.0 * evaluation.accuracy
@@ -60,6 +60,17 @@ impl Watch {
         let others: String = others.iter().filter_map(|(name, p)| Some(format!(", {name} {}", part(p.as_ref()?)))).collect();
         let (tokens, trained) = (count(record.train.tokens), count(record.train.trained_tokens));
         self.titled("data", &format!("train {} ({tokens} tokens, {trained} of them trained){others}", part(&record.train)));
+        if let Some(second) = &record.stage2 {
+            let others = [("validation", &second.validation), ("test", &second.test)];
+            let others: String = others.iter().filter_map(|(name, p)| Some(format!(", {name} {}", part(p.as_ref()?)))).collect();
+            let text = format!(
+                "train {} and {} replayed of stage 1 ({:.1} % of an epoch){others}",
+                part(&second.train),
+                count(second.replayed as u64),
+                100.0 * second.replayed_share
+            );
+            self.titled("stage 2", &text);
+        }
     }
 
     fn plan(&self, plan: &MemoryPlan) {

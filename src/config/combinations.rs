@@ -68,6 +68,12 @@ const RULES: &[Rule] = &[
         hint: "set dataset.stage2_path",
     },
     Rule {
+        broken: |c| c.training.num_stages == 2 && c.training.stage2.replay_ratio.is_some_and(|r| r >= 1.0),
+        key: "training.stage2.replay_ratio",
+        message: "is the share of replayed rows in stage 2: a share of 1 leaves no room for its own rows",
+        hint: "set it below 1, for example 0.15",
+    },
+    Rule {
         broken: |c| c.training.stage1.warmup_steps >= c.training.stage1.iterations && c.training.stage1.warmup_steps > 0,
         key: "training.stage1.warmup_steps",
         message: "warm-up takes all iterations",

@@ -11,7 +11,6 @@ use super::encode::{Example, NoExample, RowEncoding, encode};
 use super::error::{DataError, RowProblem};
 use super::layout::{Detection, detect};
 use super::options::{DataOptions, OnBadRow};
-use super::random::{Rng, purpose};
 use super::record::{Content, Record, read_record};
 use super::render::render;
 use super::source::{Table, read_table};
@@ -124,7 +123,7 @@ impl Dataset {
         }
         if dataset.examples.is_empty() {
             let path = set.files.first().map(|f| f.path.clone()).unwrap_or_default();
-            return Err(DataError::Empty { path: path.into() });
+            return Err(DataError::Empty { path: path.into(), reason: why_empty(set, &dataset.problems) });
         }
         Ok(dataset)
     }
@@ -182,23 +181,23 @@ impl Dataset {
         }
         out
     }
+}
 
-    /// This data with a seeded share of an earlier stage's mixed in, against forgetting. `ratio` is the share of
-    /// `earlier` that is taken (at least one sequence for a ratio above zero).
-    pub fn with_replay(&self, earlier: &Self, ratio: f64, seed: u64) -> Self {
-        let mut picks: Vec<usize> = (0..earlier.len()).collect();
-        Rng::for_parts(&[seed, purpose::REPLAY]).shuffle(&mut picks);
-        let take = if ratio > 0.0 { ((earlier.len() as f64 * ratio).round() as usize).max(1) } else { 0 };
-        picks.truncate(take);
-        picks.sort_unstable();
-        let mut mixed = self.clone();
-        mixed.examples.extend(picks.into_iter().map(|i| earlier.examples[i].clone()));
-        mixed.counts.examples = mixed.examples.len();
-        mixed.counts.tokens = mixed.examples.iter().map(|e| e.len() as u64).sum();
-        mixed.counts.trained_tokens = mixed.examples.iter().map(Example::trained_tokens).sum();
-        mixed.fingerprint = fingerprint(&mixed.examples);
-        mixed
+/// The reasons for which no row is left, by number of rows.
+fn why_empty(set: &RecordSet, problems: &[RowProblem]) -> String {
+    if problems.is_empty() {
+        let all: usize = set.files.iter().map(|f| f.rows).sum();
+        return if all == 0 { "it has no rows".into() } else { format!("none of its {all} rows is in this part") };
     }
+    let mut reasons: Vec<(&RowProblem, usize)> = Vec::new();
+    for problem in problems {
+        match reasons.iter_mut().find(|(first, _)| first.code == problem.code) {
+            Some((_, rows)) => *rows += 1,
+            None => reasons.push((problem, 1)),
+        }
+    }
+    let one = |(first, rows): &(&RowProblem, usize)| format!("{rows} rows left out (the first: {first})");
+    reasons.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn is_high(record: &Record, options: &DataOptions) -> bool {
@@ -290,7 +289,7 @@ impl Gathered {
     }
 }
 
-fn fingerprint(examples: &[Example]) -> String {
+pub(super) fn fingerprint(examples: &[Example]) -> String {
     let mut hasher = Sha256::new();
     for example in examples {
         hasher.update((example.len() as u64).to_le_bytes());

@@ -85,10 +85,12 @@ pub enum DataError {
         message: String,
     },
     /// The file holds no usable row.
-    #[error("{}: no usable rows", path.display())]
+    #[error("{}: no usable rows: {reason}", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
+        /// What became of its rows.
+        reason: String,
     },
     /// The fields fit no known layout, or not the layout asked for.
     #[error("{path}: {message}")]

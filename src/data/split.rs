@@ -22,7 +22,8 @@ pub struct Splits {
 }
 
 /// Splits by seeded order. Rows with the same content (up to case and white space) go to the same part, so no row is
-/// both trained and judged. With three rows or more, every part with a share above zero gets at least one group.
+/// both trained and judged. With three different rows or more, every part with a share above zero gets at least one;
+/// with fewer, only what fits into its share, so that there is something left to train.
 ///
 /// # Errors
 /// [`DataError::Options`] when the shares are negative or do not add up to 1.
@@ -66,7 +67,10 @@ fn assign(keys: &[u64], shares: [f64; 3], seed: u64) -> HashMap<u64, usize> {
     for part in [2, 1] {
         let wanted = (total * shares[part]).round() as usize;
         let (mut rows, mut taken) = (0, 0);
-        while at < groups.len() && (rows < wanted || taken < least(part)) {
+        while at + 1 < groups.len() && (rows < wanted || taken < least(part)) {
+            if groups.len() < 3 && rows + rows_of[&groups[at]] > wanted {
+                break;
+            }
             rows += rows_of[&groups[at]];
             taken += 1;
             part_of.insert(groups[at], part);

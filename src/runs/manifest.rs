@@ -101,6 +101,24 @@ pub struct DatasetRecord {
     pub validation: Option<PartRecord>,
     /// Judged by.
     pub test: Option<PartRecord>,
+    /// The second stage's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage2: Option<StageTwoRecord>,
+}
+
+/// The data of the second stage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageTwoRecord {
+    /// Its own rows that are trained.
+    pub train: PartRecord,
+    /// Its own rows that decide which step is the best.
+    pub validation: Option<PartRecord>,
+    /// Its own rows that judge the result.
+    pub test: Option<PartRecord>,
+    /// Sequences of the first stage that are trained again.
+    pub replayed: usize,
+    /// Their share of what an epoch of this stage trains.
+    pub replayed_share: f64,
 }
 
 /// Predicted and measured peak of a stage.

@@ -25,7 +25,8 @@ pub use journal::Journal;
 pub use list::{RunSummary, find, list};
 pub use machine::Machine;
 pub use manifest::{
-    BaseModelRecord, DataFile, DatasetRecord, Lineage, MANIFEST_VERSION, Manifest, PartRecord, PeakMemory, StageRecord, Status,
+    BaseModelRecord, DataFile, DatasetRecord, Lineage, MANIFEST_VERSION, Manifest, PartRecord, PeakMemory, StageRecord, StageTwoRecord,
+    Status,
 };
 pub use project::Project;
 pub use versions::{Kind, Listed, Move, Promotions, State, Version, Versions};

@@ -57,12 +57,19 @@ pub struct Version {
     pub created_at: String,
     /// Bytes of all its files.
     pub bytes: u64,
-    /// Best loss on the run's validation rows.
+    /// Best loss on the run's validation rows. These losses are the result's own: an export, whose
+    /// weights are other ones, has none.
     pub best_loss: Option<f64>,
     /// Loss on the run's test rows.
     pub test_loss: Option<f64>,
     /// Loss of the base on them.
     pub base_test_loss: Option<f64>,
+    /// Of an export: mean KL divergence from the live model that its proof measured, in nats.
+    #[serde(default)]
+    pub kl: Option<f64>,
+    /// Of an export: share of positions whose likeliest token is the live model's.
+    #[serde(default)]
+    pub same_top: Option<f64>,
     /// Size and time of change of its files when it was hashed: while they stand, it is not hashed again.
     stamp: String,
 }
@@ -109,6 +116,16 @@ pub struct Promotions {
     pub stack: Vec<String>,
     /// Everything that happened.
     pub log: Vec<Move>,
+}
+
+/// A model that a manifest tells of.
+struct Found {
+    kind: Kind,
+    format: String,
+    path: PathBuf,
+    created_at: String,
+    kl: Option<f64>,
+    same_top: Option<f64>,
 }
 
 /// The models of one project.
@@ -166,31 +183,30 @@ impl Versions {
         let result = run.path().join("final-model");
         let (kind, format) = if whole { (Kind::Model, "safetensors") } else { (Kind::Adapter, "peft") };
         let made = m.finished_at.clone().unwrap_or_else(|| m.created_at.clone());
-        self.note(run, m, all, (kind, format.into(), result, made))?;
+        self.note(run, m, all, Found { kind, format: format.into(), path: result, created_at: made, kl: None, same_top: None })?;
         for e in &m.exports {
             let text = |key: &str| e[key].as_str().unwrap_or_default().to_owned();
             let format = format!("{} {}", text("format"), text("type"));
-            self.note(run, m, all, (Kind::Export, format, PathBuf::from(text("path")), text("created_at")))?;
+            let (path, created_at) = (PathBuf::from(text("path")), text("created_at"));
+            let (kl, same_top) = (e["proof"]["mean_kl"].as_f64(), e["proof"]["same_top"].as_f64());
+            self.note(run, m, all, Found { kind: Kind::Export, format, path, created_at, kl, same_top })?;
         }
         Ok(())
     }
 
     /// Adds a version that is not yet written down.
-    fn note(
-        &self,
-        run: &RunFolder,
-        m: &Manifest,
-        all: &mut Vec<Version>,
-        (kind, format, path, created_at): (Kind, String, PathBuf, String),
-    ) -> Result<(), Fault> {
+    fn note(&self, run: &RunFolder, m: &Manifest, all: &mut Vec<Version>, found: Found) -> Result<(), Fault> {
+        let Found { kind, format, path, created_at, kl, same_top } = found;
         let Some((bytes, stamp)) = stamp(&path) else { return Ok(()) };
         let inside = path.canonicalize().ok().and_then(|p| p.strip_prefix(&self.project).map(Path::to_path_buf).ok()).unwrap_or(path);
-        if all.iter().any(|v| v.path == inside && v.stamp == stamp) {
+        // A record without the figures of its proof was made by an earlier version of the program.
+        if all.iter().any(|v| v.path == inside && v.stamp == stamp && (v.kind != Kind::Export || v.kl == kl)) {
             return Ok(());
         }
         let sha256 = sha256_tree(&self.project.join(&inside))?;
         let id = sha256[..ID_LENGTH].to_owned();
-        let test = test_losses(run, m);
+        let is_result = kind != Kind::Export;
+        let test = test_losses(run, m).filter(|_| is_result);
         let version = Version {
             sha256,
             kind,
@@ -200,9 +216,11 @@ impl Versions {
             base: m.base_model.as_ref().map(|b| b.id.clone()),
             created_at,
             bytes,
-            best_loss: m.stages.last().and_then(|s| s.best_loss),
+            best_loss: m.stages.last().and_then(|s| s.best_loss).filter(|_| is_result),
             test_loss: test.map(|t| t.1),
             base_test_loss: test.map(|t| t.0),
+            kl,
+            same_top,
             stamp,
             id,
         };

@@ -5,26 +5,30 @@
 //!     adapter_model.safetensors  adapter_config.json     what was trained, as PEFT reads it
 //!     (model.safetensors         instead, in full fine-tuning: f32, every trained tensor)
 //!     optimizer.safetensors      moments
-//!     state.json                 step, data cursor, seeds, best so far, and the SHA-256 of each other file
+//!     state.json                 step, data cursor, seeds, best so far
+//!     SHA256SUMS                 the SHA-256 of each other file's bytes
 //! ```
-//! It is written to a temporary folder, synced, and renamed: a folder of this name is complete. It is read only after
-//! every hash agrees; one that does not agree is passed over with a word.
+//! It is written to a temporary folder, synced, and renamed: a folder of this name is complete. It
+//! is read only after every hash agrees. A damaged one is skipped and reported; where all of them
+//! are damaged, that is an error and never a silent start from step 0.
 
-use std::collections::BTreeMap;
+mod sums;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::{Result, TrainError};
 use super::optimiser::{Optimizer, copy_into};
 use crate::base::atomic::AtomicDir;
-use crate::base::hash::{sha256_bytes, sha256_file};
 use crate::data::Cursor;
 use crate::model::{Decoder, Trainable};
 
-const VERSION: u32 = 1;
+/// The layout that is written. Layout 1 (checksums inside state.json) is read too.
+const VERSION: u32 = 2;
 const ADAPTER: &str = "adapter_model.safetensors";
 const FULL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -66,10 +70,6 @@ pub struct State {
     pub trained_tokens: u64,
     /// Seconds of training.
     pub seconds: f64,
-    /// SHA-256 of each other file.
-    pub files: BTreeMap<String, String>,
-    /// SHA-256 of this record with an empty checksum.
-    pub checksum: String,
 }
 
 impl State {
@@ -88,14 +88,7 @@ impl State {
             tokens: 0,
             trained_tokens: 0,
             seconds: 0.0,
-            files: BTreeMap::new(),
-            checksum: String::new(),
         }
-    }
-
-    fn digest(&self) -> String {
-        let bare = Self { checksum: String::new(), ..self.clone() };
-        sha256_bytes(serde_json::to_string(&bare).unwrap_or_default().as_bytes())
     }
 }
 
@@ -148,15 +141,14 @@ fn write_into(dir: &Path, model: &Decoder, optimizer: &Optimizer, state: &State)
         candle_core::safetensors::save(&tensors, dir.join(FULL))?;
     }
     candle_core::safetensors::save(&optimizer.tensors(model.params()), dir.join(OPTIMIZER))?;
-    let mut state = state.clone();
-    state.files.clear();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        state.files.insert(entry.file_name().to_string_lossy().into_owned(), sha256_file(&entry.path())?);
-    }
-    state.checksum = state.digest();
+    seal(dir, state)
+}
+
+/// Writes state.json and the checksums of all that is in `dir` by then.
+fn seal(dir: &Path, state: &State) -> Result<(), Box<dyn std::error::Error>> {
+    let state = State { version: VERSION, ..state.clone() };
     fs::write(dir.join(STATE), serde_json::to_string_pretty(&state)?)?;
-    Ok(())
+    sums::write(dir)
 }
 
 /// Reads and verifies one checkpoint folder.
@@ -164,46 +156,60 @@ fn write_into(dir: &Path, model: &Decoder, optimizer: &Optimizer, state: &State)
 /// # Errors
 /// [`TrainError::Checkpoint`] naming the file that is missing, truncated or changed.
 pub fn verify(path: &Path) -> Result<Saved> {
-    let fail = |message: String| TrainError::Checkpoint { path: path.to_path_buf(), message };
-    let text = fs::read_to_string(path.join(STATE)).map_err(|e| fail(format!("{STATE} cannot be read: {e}")))?;
-    let state: State = serde_json::from_str(&text).map_err(|e| fail(format!("{STATE} is damaged: {e}")))?;
-    if state.version != VERSION {
-        return Err(fail(format!("{STATE} has version {}, this program reads {VERSION}", state.version)));
-    }
-    if state.checksum != state.digest() {
-        return Err(fail(format!("{STATE} does not match its checksum")));
-    }
-    if !state.files.contains_key(OPTIMIZER) {
-        return Err(fail(format!("{STATE} does not list {OPTIMIZER}")));
-    }
-    for (name, hash) in &state.files {
-        let found = sha256_file(&path.join(name)).map_err(|e| fail(format!("{name} cannot be read: {e}")))?;
-        if found != *hash {
-            return Err(fail(format!("{name} is truncated or changed: its SHA-256 is not the one in {STATE}")));
-        }
-    }
+    let state = read_verified(path).map_err(|message| TrainError::Checkpoint { path: path.to_path_buf(), message })?;
     Ok(Saved { path: path.to_path_buf(), state })
 }
 
-/// All folders that bear a checkpoint's name, newest first.
-fn folders(dir: &Path) -> Vec<(u64, PathBuf)> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let step = |p: &Path| p.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
-    let mut found: Vec<(u64, PathBuf)> = entries.flatten().map(|e| e.path()).filter_map(|p| Some((step(&p)?, p))).collect();
-    found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
-    found
+fn read_verified(path: &Path) -> Result<State, String> {
+    let bytes = fs::read(path.join(STATE)).map_err(|e| format!("{STATE} cannot be read: {e}"))?;
+    let damaged = |e: serde_json::Error| format!("{STATE} is damaged: {e}");
+    let value: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    let sums = match value["version"].as_u64() {
+        Some(1) => sums::read_version_1(&value)?,
+        Some(v) if v == u64::from(VERSION) => sums::read(path)?,
+        Some(v) => return Err(format!("{STATE} has version {v}; this program reads 1 to {VERSION}")),
+        None => return Err(format!("{STATE} is damaged: it has no version")),
+    };
+    if !sums.contains_key(OPTIMIZER) || ![ADAPTER, FULL].iter().any(|name| sums.contains_key(*name)) {
+        return Err(format!("the checksums do not list {OPTIMIZER} and {ADAPTER} (or {FULL})"));
+    }
+    sums::compare(path, &sums)?;
+    serde_json::from_value(value).map_err(damaged)
 }
 
-/// The newest checkpoint under `dir` that is complete, and those newer ones that are not.
-pub fn latest(dir: &Path) -> (Option<Saved>, Vec<Skipped>) {
+/// All folders that bear a checkpoint's name, newest first.
+fn folders(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let fail = |e: std::io::Error| TrainError::Checkpoint { path: dir.to_path_buf(), message: format!("cannot be read: {e}") };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(fail(e)),
+    };
+    let step = |p: &Path| p.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fail)?.path();
+        found.extend(step(&path).map(|step| (step, path)));
+    }
+    found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
+    Ok(found)
+}
+
+/// The newest checkpoint under `dir` that is complete, and those newer ones that are not. `None`
+/// means that there is no checkpoint at all.
+///
+/// # Errors
+/// [`TrainError::NoReadableCheckpoint`] when there are checkpoints and none of them can be used.
+pub fn latest(dir: &Path) -> Result<(Option<Saved>, Vec<Skipped>)> {
     let mut skipped = Vec::new();
-    for (_, path) in folders(dir) {
+    for (_, path) in folders(dir)? {
         match verify(&path) {
-            Ok(saved) => return (Some(saved), skipped),
-            Err(e) => skipped.push(Skipped { path, reason: e.to_string() }),
+            Ok(saved) => return Ok((Some(saved), skipped)),
+            Err(TrainError::Checkpoint { message, .. }) => skipped.push(Skipped { path, reason: message }),
+            Err(e) => return Err(e),
         }
     }
-    (None, skipped)
+    if skipped.is_empty() { Ok((None, skipped)) } else { Err(TrainError::NoReadableCheckpoint { skipped }) }
 }
 
 /// Takes up a verified checkpoint: trained tensors and moments are overwritten in place.
@@ -231,16 +237,22 @@ pub fn restore_parameters(path: &Path, model: &mut Decoder) -> Result<()> {
     Ok(())
 }
 
-/// Deletes all but the newest `keep` checkpoints; those of the steps in `always` stay too. 0 keeps all.
+/// Deletes all but the newest `keep` checkpoints up to `step`, the one just written; those of the
+/// steps in `always` stay too. 0 keeps all. Folders of later steps are damaged ones that a resume
+/// went back behind: they do not count, and are replaced when the run comes to their step.
 ///
 /// # Errors
 /// [`TrainError::Checkpoint`] when a folder cannot be deleted.
-pub fn prune(dir: &Path, keep: usize, always: &[u64]) -> Result<()> {
+pub fn prune(dir: &Path, step: u64, keep: usize, always: &[u64]) -> Result<()> {
     if keep == 0 {
         return Ok(());
     }
-    for (_, path) in folders(dir).into_iter().skip(keep).filter(|(step, _)| !always.contains(step)) {
+    let counted = folders(dir)?.into_iter().filter(|(s, _)| *s <= step);
+    for (_, path) in counted.skip(keep).filter(|(s, _)| !always.contains(s)) {
         fs::remove_dir_all(&path).map_err(|e| TrainError::Checkpoint { path, message: format!("cannot be deleted: {e}") })?;
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::checkpoint::Skipped;
 use super::diagnosis::Diagnosis;
 
 /// Result of training.
@@ -20,6 +21,12 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong.
         message: String,
+    },
+    /// There are checkpoints, and none of them can be used.
+    #[error("none of the {} checkpoints can be used:{}", skipped.len(), skipped_lines(skipped))]
+    NoReadableCheckpoint {
+        /// Each with what is wrong with it, newest first.
+        skipped: Vec<Skipped>,
     },
     /// The checkpoint was made with other settings.
     #[error("{}: the checkpoint was made with other settings (config {found}, now {now})", path.display())]
@@ -69,12 +76,17 @@ pub enum TrainError {
     Candle(#[from] candle_core::Error),
 }
 
+fn skipped_lines(skipped: &[Skipped]) -> String {
+    skipped.iter().map(|s| format!("\n  {}: {}", s.path.display(), s.reason)).collect()
+}
+
 impl TrainError {
     /// A stable name for machines.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Diverged(_) => "diverged",
             Self::Checkpoint { .. } => "checkpoint_failed",
+            Self::NoReadableCheckpoint { .. } => "checkpoints_unreadable",
             Self::ConfigChanged { .. } => "config_changed",
             Self::NoTargets { .. } => "no_trained_tokens",
             Self::NothingToTrain => "nothing_to_train",
@@ -92,6 +104,10 @@ impl TrainError {
             Self::Diverged(d) => Some(d.hint.clone()),
             Self::Checkpoint { .. } => Some(
                 "check free space and permissions of the folder; a damaged checkpoint can be deleted, the one before it is used".into(),
+            ),
+            Self::NoReadableCheckpoint { .. } => Some(
+                "bring one of the folders back from a copy; or delete them all, and the stage starts again at step 1; or start a new run"
+                    .into(),
             ),
             Self::ConfigChanged { .. } => Some("resume with the settings of the run, or start a new run from its adapter".into()),
             Self::NoTargets { .. } => Some("look at how an example is masked (tallow data check --show 1): every label is ignored".into()),

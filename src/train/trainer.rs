@@ -149,9 +149,9 @@ impl<'a> Trainer<'a> {
             (Resume::From(path), _) => Some(checkpoint::verify(path)?),
             (Resume::Latest, None) => None,
             (Resume::Latest, Some(dir)) => {
-                let (saved, skipped) = checkpoint::latest(dir);
+                let (saved, skipped) = checkpoint::latest(dir)?;
                 for s in skipped {
-                    let message = format!("{} is passed over: {}", s.path.display(), s.reason);
+                    let message = format!("{} is damaged and skipped: {}", s.path.display(), s.reason);
                     self.observer.event(&Event::Warning { code: "checkpoint_skipped".into(), message });
                 }
                 saved
@@ -285,7 +285,7 @@ impl<'a> Trainer<'a> {
         }
         let path = checkpoint::save(&dir, self.model, &self.optimizer, &self.state)?;
         let best: Vec<u64> = self.state.best.iter().map(|b| b.step).collect();
-        checkpoint::prune(&dir, self.config.keep_checkpoints, &best)?;
+        checkpoint::prune(&dir, step, self.config.keep_checkpoints, &best)?;
         self.last_checkpoint = Some(path.clone());
         self.observer.event(&Event::Checkpoint { step, path });
         Ok(())

@@ -14,6 +14,7 @@ mod export_more;
 mod golden;
 mod gradients;
 mod hub;
+mod interrupted;
 mod layers;
 mod mcp;
 mod mcp_client;

@@ -10,6 +10,11 @@ pub struct Desk {
     dir: tempfile::TempDir,
 }
 
+/// Another seed in every run of the tests; who draws one prints it when something fails.
+pub fn drawn_seed() -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0)
+}
+
 /// What the program said.
 pub struct Said {
     pub code: i32,

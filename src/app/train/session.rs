@@ -1,5 +1,7 @@
 //! One session of a run: from gathered materials to a finished or stopped run.
 
+mod judged;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -10,7 +12,7 @@ use tallow_kernels::device;
 
 use super::{Happening, TrainReport, TrainRequest};
 use crate::app::device::Chosen;
-use crate::app::eval::{TOKENS_PER_PASS, held_out};
+use crate::app::eval::TOKENS_PER_PASS;
 use crate::app::load::check_vocabulary;
 use crate::app::{jobs, plan, prepare};
 use crate::base::atomic::{self, AtomicDir};
@@ -43,7 +45,7 @@ impl Materials {
         let data = prepare::data(config, &tokenizer)?;
         on(Happening::Data(&data.record));
         data.warnings.iter().for_each(|w| on(Happening::Warning(w)));
-        let plan = plan::for_run(config, &spec, data.train.counts.lengths.max as usize, plan::Room::Here)?;
+        let plan = plan::for_run(config, &spec, data.longest(), plan::Room::Here)?;
         on(Happening::Plan(&plan));
         let revision = config.base_model.local_path.is_none().then(|| config.base_model.revision.clone());
         let base = BaseModelRecord {
@@ -145,18 +147,22 @@ impl Session<'_, '_> {
             "full" => model.enable_full_finetuning()?,
             _ => model.add_lora(&prepare::lora(self.config), self.config.training.seed)?,
         }
-        let base = self.base_evaluation(&model)?;
         let stages = self.config.training.num_stages;
         for number in 1..=stages {
+            self.judge_base(number, &model)?;
+        }
+        let base = self.base_figures(stages);
+        for number in 1..=stages {
             if self.is_done(number) {
-                if let Some(path) = self.manifest.stages[number - 1].last_checkpoint.clone() {
-                    checkpoint::restore_parameters(&self.folder.path().join(path), &mut model)?;
-                }
+                self.restore_stage(number, &mut model)?;
                 continue;
             }
             let outcome = self.stage(number, &mut model)?;
             if outcome.end == End::Stopped {
                 return self.stopped(base);
+            }
+            if number < stages {
+                self.judge_stage(number, &model)?;
             }
             self.save_stage(number, &model)?;
         }
@@ -167,32 +173,28 @@ impl Session<'_, '_> {
         self.manifest.stages.get(number - 1).is_some_and(|s| s.adapters.is_some())
     }
 
-    /// The untrained model on the test rows; of a resumed run what was measured at its beginning.
-    fn base_evaluation(&mut self, model: &Decoder) -> Result<Option<Evaluation>, Fault> {
-        let path = self.folder.stage(1).join("evaluation").join("base.json");
-        if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            return Ok(Some(known));
-        }
-        let Some(test) = self.materials.data.test.as_ref().filter(|_| self.config.evaluation.enabled) else { return Ok(None) };
-        (self.on)(Happening::Doing("evaluating the base model on the test rows"));
-        let evaluation = held_out(model, test)?;
-        write_json(&path, &evaluation)?;
-        (self.on)(Happening::Evaluated { what: "base", evaluation: &evaluation });
-        Ok(Some(evaluation))
+    /// Takes up what a finished stage gave: the checkpoint that its values came from, verified.
+    fn restore_stage(&self, number: usize, model: &mut Decoder) -> Result<(), Fault> {
+        let record = &self.manifest.stages[number - 1];
+        let best = record.best_checkpoint.as_ref().filter(|_| restores_best(self.config));
+        let gone = || {
+            let message = format!("{}: stage {number} is done, but its checkpoint is not recorded", self.folder.path().display());
+            Fault::new("checkpoints_unreadable", message).hint("start a new run")
+        };
+        let path = best.or(record.last_checkpoint.as_ref()).ok_or_else(gone)?;
+        let saved = checkpoint::verify(&self.folder.path().join(path))?;
+        Ok(checkpoint::restore_parameters(&saved.path, model)?)
     }
 
     fn stage(&mut self, number: usize, model: &mut Decoder) -> Result<Outcome, Fault> {
         let settings = prepare::stage(self.config, number);
         (self.on)(Happening::Stage { number, total_steps: settings.iterations });
         let data = &self.materials.data;
-        let replayed;
-        let dataset = match (number, &data.stage2) {
-            (2, Some(own)) => {
-                replayed = own.with_replay(&data.train, settings.replay_ratio.unwrap_or(0.0), self.config.training.seed);
-                &replayed
-            }
-            _ => &data.train,
+        let (dataset, validation) = match (number, &data.stage2) {
+            (2, Some(own)) => (&own.train, &own.validation),
+            _ => (&data.train, &data.validation),
         };
+        self.expect_checkpoints(number)?;
         if self.manifest.stages.len() < number {
             self.manifest.stages.push(StageRecord { stage: number, iterations: settings.iterations, ..StageRecord::default() });
         }
@@ -206,7 +208,7 @@ impl Session<'_, '_> {
         let seed = self.config.training.seed.wrapping_add(number as u64 - 1);
         let options = SamplerOptions { batch_size: settings.batch_size, pack_to, seed, ..SamplerOptions::default() };
         let mut source = Sampled { dataset, sampler: Sampler::new(dataset, options)? };
-        let validation = data.validation.as_ref().map(validation_passes).unwrap_or_default();
+        let validation = validation.as_ref().map(validation_passes).unwrap_or_default();
         let train_config = loop_config(self.config, self.request, self.folder, &self.materials.plan, number);
         let journal = Journal::open(self.folder.path(), number)?;
         let mut desk = Desk { journal, manifest: &mut self.manifest, folder: self.folder, number, first: None, request: self.request };
@@ -224,6 +226,20 @@ impl Session<'_, '_> {
         }
         self.note_outcome(number, &outcome)?;
         Ok(outcome)
+    }
+
+    /// A stage whose checkpoints are all gone does not silently begin again.
+    fn expect_checkpoints(&self, number: usize) -> Result<(), Fault> {
+        let recorded = self.manifest.stages.get(number - 1).and_then(|s| s.last_checkpoint.as_ref());
+        let dir = self.folder.checkpoints(number);
+        let any = std::fs::read_dir(&dir).is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| e.path().is_dir())));
+        match recorded.filter(|_| !any) {
+            None => Ok(()),
+            Some(path) => {
+                let message = format!("{} was written, and {} holds no checkpoint any more", path.display(), dir.display());
+                Err(Fault::new("checkpoints_unreadable", message).hint("bring the checkpoints back from a copy, or start a new run"))
+            }
+        }
     }
 
     fn note_outcome(&mut self, number: usize, outcome: &Outcome) -> Result<(), Fault> {
@@ -259,17 +275,7 @@ impl Session<'_, '_> {
     }
 
     fn finished(&mut self, model: &Decoder, base: Option<Evaluation>) -> Result<TrainReport, Fault> {
-        let last = self.config.training.num_stages;
-        let mut tuned = None;
-        if let Some(test) = self.materials.data.test.as_ref().filter(|_| self.config.evaluation.enabled) {
-            (self.on)(Happening::Doing("evaluating the tuned model on the test rows"));
-            let evaluation = held_out(model, test)?;
-            (self.on)(Happening::Evaluated { what: "tuned", evaluation: &evaluation });
-            let path = self.folder.stage(last).join("evaluation").join("test.json");
-            write_json(&path, &json!({"base": base, "tuned": evaluation}))?;
-            self.manifest.stages[last - 1].evaluation = vec![self.folder.relative(&path)];
-            tuned = Some(evaluation);
-        }
+        let tuned = self.judge_stage(self.config.training.num_stages, model)?;
         let target = self.folder.path().join("final-model");
         save_result(model, &target)?;
         self.manifest.status = Status::Finished;
@@ -321,6 +327,11 @@ impl Desk<'_> {
     }
 }
 
+/// Whether a stage ends with the values of its best evaluation.
+fn restores_best(config: &RunConfig) -> bool {
+    config.training.early_stopping.patience.is_some()
+}
+
 fn validation_passes(dataset: &Dataset) -> Vec<crate::data::PackedBatch> {
     evaluation_passes(dataset, TOKENS_PER_PASS, &Sft)
 }
@@ -344,7 +355,7 @@ fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, p
         keep_checkpoints: t.keep_checkpoints,
         eval_steps: t.eval_steps,
         early_stopping: early,
-        restore_best: early.is_some(),
+        restore_best: restores_best(config),
         // A new run has no checkpoints to take up.
         resume: Resume::Latest,
         config_hash: config.training_hash(),

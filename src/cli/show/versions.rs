@@ -21,6 +21,14 @@ fn state(l: &Listed) -> String {
     }
 }
 
+/// How far an export's file is from the live model.
+fn export(v: &Version) -> String {
+    match (v.kl, v.same_top) {
+        (Some(kl), Some(same)) => format!("{kl:.1e}, {:.1} %", 100.0 * same),
+        _ => "-".into(),
+    }
+}
+
 /// `tallow models list`.
 pub fn versions(r: &VersionsReport, project: &Path, paint: Paint) -> String {
     if r.versions.is_empty() {
@@ -28,9 +36,9 @@ pub fn versions(r: &VersionsReport, project: &Path, paint: Paint) -> String {
     }
     let row = |l: &Listed| {
         let v = &l.version;
-        vec![v.id.clone(), v.format.clone(), v.run_id.clone(), bytes(v.bytes), number(v.best_loss), number(v.test_loss), state(l)]
+        vec![v.id.clone(), v.format.clone(), v.run_id.clone(), bytes(v.bytes), number(v.best_loss), number(v.test_loss), export(v), state(l)]
     };
-    let head = ["version", "form", "run", "size", "validation loss", "test loss", ""];
+    let head = ["version", "form", "run", "size", "validation loss", "test loss", "KL, same token", ""];
     table(paint, &head, &r.versions.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -42,7 +50,11 @@ pub fn version(r: &VersionReport, paint: Paint) -> String {
     out.named(paint, "files", format!("{}  {}", r.files.display(), bytes(v.bytes)));
     out.named(paint, "run", format!("{}  {}", v.run_id, v.created_at));
     let losses = format!("test {} (base {}), validation {}", number(v.test_loss), number(v.base_test_loss), number(v.best_loss));
-    out.named(paint, "loss", losses);
+    if v.kind == Kind::Export {
+        out.named(paint, "proof", format!("mean KL and share of same likeliest tokens: {}", export(v)));
+    } else {
+        out.named(paint, "loss", losses);
+    }
     if let Some(model) = &r.model {
         let adapter = r.adapter.as_ref().map(|a| format!(" --adapter {}", a.display())).unwrap_or_default();
         out.named(paint, "use", paint.bold(&format!("tallow generate --model {model}{adapter} --prompt ...")));

@@ -6,7 +6,7 @@ use std::path::Path;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::app::export::{ExportRequest, run as export};
+use crate::app::export::{ExportRequest, Extras, run_with as export};
 use crate::app::{formats, outcome};
 use crate::base::cancel;
 use crate::base::error::Fault;
@@ -138,7 +138,8 @@ impl Tool for Export {
             prompts: None,
         };
         let mut told = 0;
-        let report = export(&request, &mut |done, total| {
+        let extras = Extras { calibration: None, run: Some(run) };
+        let report = export(&request, &extras, &mut |done, total| {
             cancel::checkpoint();
             // A thousand notifications say enough.
             if done == total || (done - told) * 1000 >= total {

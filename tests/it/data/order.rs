@@ -159,13 +159,37 @@ fn leaks_between_given_files_are_counted() {
 }
 
 #[test]
-fn replay_mixes_a_share_of_the_earlier_stage() {
+fn the_replay_ratio_is_the_share_of_replayed_rows_in_the_mix() {
     let (later, earlier) = (dataset(&[3; 10], &[]), dataset(&[5; 100], &[]));
     let mixed = later.with_replay(&earlier, 0.15, 42);
-    assert_eq!(mixed.len(), 25);
-    assert_ne!(mixed.fingerprint, later.fingerprint);
-    assert_eq!(mixed.examples, later.with_replay(&earlier, 0.15, 42).examples);
-    assert_eq!(later.with_replay(&earlier, 0.0, 42).len(), 10);
+    assert_eq!((mixed.dataset.len(), mixed.replayed, mixed.share), (12, 2, 2.0 / 12.0));
+    assert_ne!(mixed.dataset.fingerprint, later.fingerprint);
+    assert_eq!(mixed.dataset.examples, later.with_replay(&earlier, 0.15, 42).dataset.examples);
+    assert_eq!(later.with_replay(&earlier, 0.0, 42).dataset.len(), 10);
+    // 600 old rows do not drown 6 new ones.
+    let few = dataset(&[3; 6], &[]).with_replay(&dataset(&[5; 600], &[]), 0.15, 42);
+    assert_eq!((few.replayed, few.share), (1, 1.0 / 7.0));
+}
+
+#[test]
+fn the_replayed_share_is_met_whatever_the_sizes_and_weights() {
+    let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    let mut rng = tallow::data::Rng::for_parts(&[seed]);
+    for round in 0..300 {
+        let mut part = |most: u64| {
+            let n = 1 + rng.below(most) as usize;
+            let weights: Vec<f32> = (0..n).map(|_| if rng.below(3) == 0 { 2.5 } else { 1.0 }).collect();
+            dataset(&vec![4; n], &weights)
+        };
+        let (own, earlier) = (part(400), part(400));
+        let ratio = 0.01 + 0.98 * rng.unit();
+        let mixed = own.with_replay(&earlier, ratio, seed ^ round);
+        let stream: f64 = mixed.dataset.examples.iter().map(|e| f64::from(e.weight)).sum();
+        // One row more or less is what whole rows allow; at least one is always replayed.
+        let slack = if mixed.replayed == 1 { 2.5 / stream } else { 1.25 / stream + 1e-6 };
+        assert!((mixed.share - ratio).abs() <= slack, "seed {seed}, round {round}: {} of {ratio}, {stream}", mixed.share);
+        assert!(mixed.repeated == 1.0 || mixed.replayed == earlier.len(), "seed {seed}, round {round}");
+    }
 }
 
 #[test]
