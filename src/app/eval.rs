@@ -82,12 +82,8 @@ pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<Eval
     Ok(EvalReport { model: m.model.clone(), adapter: m.adapter.clone(), data: request.data.clone(), rows: set.records.len(), base, result })
 }
 
-/// Loss, perplexity and accuracy on a dataset.
-pub(super) fn held_out(decoder: &Decoder, dataset: &Dataset) -> Result<Evaluation, Fault> {
-    held_out_while(decoder, dataset, &|| true)
-}
-
-fn held_out_while(decoder: &Decoder, dataset: &Dataset, go_on: &dyn Fn() -> bool) -> Result<Evaluation, Fault> {
+/// Loss, perplexity and accuracy on a dataset; `go_on` is asked before each pass.
+pub(super) fn held_out_while(decoder: &Decoder, dataset: &Dataset, go_on: &dyn Fn() -> bool) -> Result<Evaluation, Fault> {
     let passes = evaluation_passes(dataset, TOKENS_PER_PASS, &Sft);
     evaluate(decoder, &Sft, &passes, go_on)?.ok_or_else(|| Fault::new("cancelled", "the evaluation was broken off"))
 }

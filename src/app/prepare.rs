@@ -215,15 +215,18 @@ fn note_leaks(held_out: &[(&str, &Option<RecordSet>)], train: &RecordSet, warnin
 fn note_counts(which: &str, dataset: &Dataset, warnings: &mut Vec<String>) {
     let c = &dataset.counts;
     if c.truncated > 0 {
-        warnings
-            .push(format!("{which}{} of {} rows are longer than max_seq_length and were cut ({} tokens lost)", c.truncated, c.rows, c.cut_tokens));
+        warnings.push(format!(
+            "{which}{} of {} rows are longer than max_seq_length and were cut ({} tokens lost)",
+            c.truncated, c.rows, c.cut_tokens
+        ));
     }
     if c.dropped_overlong + c.truncated_away > 0 {
         warnings.push(format!("{which}{} rows were left out for their length", c.dropped_overlong + c.truncated_away));
     }
     let skipped = dataset.problems.len();
     if skipped > 0 {
-        warnings.push(format!("{which}{skipped} rows were left out (the first: {}: {})", dataset.problems[0].at, dataset.problems[0].message));
+        warnings
+            .push(format!("{which}{skipped} rows were left out (the first: {}: {})", dataset.problems[0].at, dataset.problems[0].message));
     }
     if c.unended_turns > 0 {
         warnings.push(format!("{which}{} answers have no end-of-turn token: the model would not learn to stop", c.unended_turns));

@@ -22,8 +22,10 @@ pub struct TrainRequest {
     pub resume: Option<String>,
     /// Name of a new run.
     pub name: String,
-    /// Stop after so many steps; the run can go on later.
+    /// Stop after so many steps, of all stages; the run can go on later.
     pub stop_after: Option<u64>,
+    /// Stop when this stage is done; the run can go on later.
+    pub until_stage: Option<usize>,
     /// Raised to stop after the step at hand.
     pub stop: StopFlag,
     /// Whether this process has its turn at the device already; otherwise it queues for it.
@@ -33,8 +35,16 @@ pub struct TrainRequest {
 impl TrainRequest {
     /// Training as this configuration says.
     pub fn new(config: &Path) -> Self {
-        let (set, resume, stop_after) = (Vec::new(), None, None);
-        Self { config: config.to_path_buf(), set, resume, name: "run".into(), stop_after, stop: StopFlag::default(), has_turn: false }
+        Self {
+            config: config.to_path_buf(),
+            set: Vec::new(),
+            resume: None,
+            name: "run".into(),
+            stop_after: None,
+            until_stage: None,
+            stop: StopFlag::default(),
+            has_turn: false,
+        }
     }
 }
 

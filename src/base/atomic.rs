@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::error::Fault;
 
@@ -68,7 +69,8 @@ pub fn write_with(path: &Path, f: impl FnOnce(&mut dyn Write) -> std::io::Result
     sync_folder(folder)
 }
 
-/// The folder of a target that does not exist yet; made where it is missing.
+/// The folder of a target that does not exist yet; made where it is missing. What killed processes left half-made in
+/// it is removed: whoever makes the next thing there tidies up.
 fn room_for(target: &Path) -> Result<&Path, Fault> {
     if target.exists() {
         return Err(
@@ -77,6 +79,7 @@ fn room_for(target: &Path) -> Result<&Path, Fault> {
     }
     let folder = parent(target);
     create_dir_all(folder)?;
+    sweep_abandoned(target);
     Ok(folder)
 }
 
@@ -199,33 +202,52 @@ fn sync_tree(path: &Path) -> Result<(), Fault> {
     sync_folder(path)
 }
 
-/// Removes the temporary files and folders that killed processes left directly under `folder`; says how many.
-pub fn sweep(folder: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let stale = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX));
-    stale.filter(|e| if e.path().is_dir() { fs::remove_dir_all(e.path()).is_ok() } else { fs::remove_file(e.path()).is_ok() }).count()
+/// Files under 5 s old are kept: their owner may not have locked them yet.
+const SETTLED: Duration = Duration::from_secs(5);
+/// The same for a folder that its owner has just taken, where a moment can be waited out.
+const JUST_MADE: Duration = Duration::from_millis(500);
+
+/// Temporary files and folders directly under `folder` that no process holds. Whoever writes one holds a lock on it,
+/// which the system releases when the process ends.
+fn unheld(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let temporary = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX));
+    temporary.map(|e| e.path()).filter(|p| File::open(p).is_ok_and(|f| f.try_lock().is_ok())).collect()
 }
 
-/// Younger left-overs are let be: their owner may be about to lock them.
-const SETTLED: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// Temporary files and folders beside `target` whose process is gone. Who writes one holds a lock on it, which the system
-/// lets go of when the process ends.
-pub fn abandoned(target: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(parent(target)) else { return Vec::new() };
-    let temporary = entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX)).map(|e| e.path());
-    temporary.filter(|p| is_settled(p) && File::open(p).is_ok_and(|f| f.try_lock().is_ok())).collect()
-}
-
-fn is_settled(path: &Path) -> bool {
+fn is_older(path: &Path, than: Duration) -> bool {
     let changed = fs::symlink_metadata(path).and_then(|m| m.modified());
-    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > SETTLED))
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > than))
+}
+
+fn remove_all(paths: &[PathBuf]) -> usize {
+    let remove = |p: &&PathBuf| if p.is_dir() { fs::remove_dir_all(p).is_ok() } else { fs::remove_file(p).is_ok() };
+    paths.iter().filter(remove).count()
+}
+
+/// Removes the temporary files and folders that killed processes left directly under `folder`; says how many. Those made
+/// within the last half second are waited for, since their owner may be about to lock them.
+pub fn sweep(folder: &Path) -> usize {
+    let until = Instant::now() + 2 * JUST_MADE;
+    let mut removed = 0;
+    loop {
+        let (old, young): (Vec<_>, Vec<_>) = unheld(folder).into_iter().partition(|p| is_older(p, JUST_MADE));
+        removed += remove_all(&old);
+        if young.is_empty() || Instant::now() > until {
+            return removed;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Temporary files and folders beside `target` whose process is gone.
+pub fn abandoned(target: &Path) -> Vec<PathBuf> {
+    unheld(parent(target)).into_iter().filter(|p| is_older(p, SETTLED)).collect()
 }
 
 /// Removes what [`abandoned`] finds; says how many.
 pub fn sweep_abandoned(target: &Path) -> usize {
-    let remove = |p: &PathBuf| if p.is_dir() { fs::remove_dir_all(p).is_ok() } else { fs::remove_file(p).is_ok() };
-    abandoned(target).iter().filter(|p| remove(p)).count()
+    remove_all(&abandoned(target))
 }
 
 #[cfg(test)]
@@ -296,6 +318,27 @@ mod tests {
         assert_eq!(sweep_abandoned(&target), 2);
         assert!(!dead_file.exists() && !dead_folder.exists() && young.exists() && dir.path().join("mine").exists());
         assert!(file.path().exists() && folder.path().join("part").exists());
+    }
+
+    #[test]
+    fn a_folder_that_was_taken_is_swept_of_what_was_just_made_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = AtomicFile::new(&dir.path().join("t")).unwrap();
+        fs::write(dir.path().join(".tallow-tmp-a"), b"1").unwrap();
+        fs::create_dir(dir.path().join(".tallow-tmp-b")).unwrap();
+        assert_eq!(sweep(dir.path()), 2);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        held.commit().unwrap();
+    }
+
+    #[test]
+    fn the_next_one_made_there_sweeps_what_a_killed_process_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join(".tallow-tmp-a");
+        fs::create_dir(&dead).unwrap();
+        File::open(&dead).unwrap().set_modified(std::time::SystemTime::now() - 10 * SETTLED).unwrap();
+        AtomicDir::new(&dir.path().join("t")).unwrap().commit().unwrap();
+        assert!(!dead.exists());
     }
 
     #[test]

@@ -23,6 +23,11 @@ thread_local! {
 
 struct Cancelled;
 
+/// Whether an unwinding is a cancellation and not a panic.
+pub(super) fn is_cancellation(payload: &(dyn std::any::Any + Send)) -> bool {
+    payload.is::<Cancelled>()
+}
+
 /// What to look at: for the threads that help with the work at hand.
 #[derive(Clone, Default)]
 pub struct Token(Option<Asked>);
@@ -76,7 +81,7 @@ pub fn within<T>(asked: impl Fn() -> bool + Send + Sync + 'static, work: impl Fn
     ASKED.set(before);
     match result {
         Ok(result) => result,
-        Err(payload) if payload.is::<Cancelled>() => Err(Fault::new("cancelled", "the call was cancelled")),
+        Err(payload) if is_cancellation(&*payload) => Err(Fault::new("cancelled", "the call was cancelled")),
         Err(payload) => resume_unwind(payload),
     }
 }

@@ -42,7 +42,7 @@ impl Fault {
                 ("disk_full", Some("free some space or choose another disk; nothing was left half-written"))
             }
             K::NotADirectory => ("not_a_folder", Some("a part of the path is a file; choose another folder")),
-            K::AlreadyExists => ("already_exists", Some("choose another name, or remove it first")),
+            K::AlreadyExists | K::DirectoryNotEmpty => ("already_exists", Some("choose another name, or remove it first")),
             _ => ("io", None),
         };
         Self { code, message: format!("cannot {what} {path}: {e}"), hint: hint.map(str::to_owned) }

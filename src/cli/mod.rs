@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::base::error::Fault;
+use crate::base::panics;
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -36,7 +37,7 @@ pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let json = cli.json;
-    match run::run(cli) {
+    match panics::caught(|| run::run(cli)) {
         Ok(code) => code,
         Err(fault) => {
             complain(&fault, json);

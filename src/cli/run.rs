@@ -89,7 +89,7 @@ impl Desk {
     fn train(&self, a: TrainArgs) -> Result<u8, Fault> {
         let stop = stop_on_signals();
         let TrainArgs { config, set, resume, name, stop_after } = a;
-        let request = train::TrainRequest { config, set, resume, name, stop_after, stop, has_turn: false };
+        let request = train::TrainRequest { set, resume, name, stop_after, stop, ..train::TrainRequest::new(&config) };
         let mut watch = Watch::new(self.talk);
         let report = train::run(&request, &mut |h| watch.take(h))?;
         self.give(&report, || show::train(&report, self.paint))

@@ -60,7 +60,12 @@ pub(super) const KEYS: &[Key] = &[
     key("training.stage2.learning_rate", POSITIVE, "1e-6", "As stage 1."),
     key("training.stage2.batch_size", COUNT, "4", "As stage 1."),
     key("training.stage2.warmup_steps", ANY, "0", "As stage 1."),
-    key("training.stage2.replay_ratio", SHARE, "0.15", "Share of replayed stage 1 rows in what stage 2 trains, against forgetting; below 1."),
+    key(
+        "training.stage2.replay_ratio",
+        SHARE,
+        "0.15",
+        "Share of replayed stage 1 rows in what stage 2 trains, against forgetting; below 1.",
+    ),
     key(
         "training.quality_weight_multiplier",
         Float(0.0, 100.0),

@@ -21,8 +21,8 @@ pub struct Training {
     pub quantization: String,
     /// Optimiser steps.
     pub steps: u64,
-    /// Rows a step.
-    pub batch: u64,
+    /// Sequences trained in all steps, where they were counted.
+    pub sequences: Option<u64>,
     /// Peak of the first stage.
     pub learning_rate: f64,
     /// Tokens through the model.
@@ -128,8 +128,9 @@ pub fn model_card(merged: &Merged, model: &Path, library: &str, kind: &str, proo
 fn training_part(out: &mut String, t: &Training) {
     let _ = writeln!(out, "\n## Training\n");
     let held = if t.quantization == "none" { String::new() } else { format!(", over a base held in {}", t.quantization) };
-    let _ =
-        writeln!(out, "- Run `{}`: {}{held}, {} steps of {} rows, learning rate {:e}", t.run, t.method, t.steps, t.batch, t.learning_rate);
+    let per_step = |n: u64| format!(" over {n} sequences ({:.1} a step)", n as f64 / t.steps.max(1) as f64);
+    let seen = t.sequences.map(per_step).unwrap_or_default();
+    let _ = writeln!(out, "- Run `{}`: {}{held}, {} steps{seen}, learning rate {:e}", t.run, t.method, t.steps, t.learning_rate);
     let _ = writeln!(out, "- {} tokens ({} of them trained) in {:.0} s on {}", t.tokens, t.trained_tokens, t.seconds, t.machine);
     for d in &t.data {
         let _ = writeln!(out, "- Data: `{}`, {} rows, SHA-256 `{}`", d.file, d.rows, d.sha256);

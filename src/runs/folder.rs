@@ -34,21 +34,26 @@ impl RunFolder {
         let stamp = clock::folder_stamp();
         let candidates = (1..1000).map(|i| if i == 1 { format!("{name}-{stamp}") } else { format!("{name}-{stamp}-{i}") });
         for id in candidates {
-            let target = runs.join(&id);
-            if target.exists() {
-                continue;
+            match Self::create_as(&runs.join(&id), &id, &name, config) {
+                // Taken, perhaps only now by another process: the next number.
+                Err(fault) if fault.code == "already_exists" => {}
+                result => return result,
             }
-            let folder = atomic::AtomicDir::new(&target)?;
-            for stage in 1..=config.training.num_stages {
-                for part in STAGE_PARTS {
-                    atomic::create_dir_all(&folder.path().join(format!("stage{stage}")).join(part))?;
-                }
-            }
-            Manifest::new(&id, &name, config).write(&folder.path().join("run-manifest.json"))?;
-            folder.commit()?;
-            return Ok(Self { path: target });
         }
         Err(Fault::new("already_exists", format!("{}: a thousand runs of this second exist", runs.display())))
+    }
+
+    /// Makes the folder unless there is one.
+    fn create_as(target: &Path, id: &str, name: &str, config: &RunConfig) -> Result<Self, Fault> {
+        let folder = atomic::AtomicDir::new(target)?;
+        for stage in 1..=config.training.num_stages {
+            for part in STAGE_PARTS {
+                atomic::create_dir_all(&folder.path().join(format!("stage{stage}")).join(part))?;
+            }
+        }
+        Manifest::new(id, name, config).write(&folder.path().join("run-manifest.json"))?;
+        folder.commit()?;
+        Ok(Self { path: target.to_path_buf() })
     }
 
     /// An existing run's folder.

@@ -27,6 +27,22 @@ fn append(path: &Path) -> Result<File, Fault> {
     File::options().create(true).append(true).open(path).map_err(|e| Fault::io("open", path, &e))
 }
 
+/// Opens a file of lines. What a killed process left of its last line is cut off, so that the next
+/// line does not continue it.
+fn append_lines(path: &Path) -> Result<File, Fault> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(Fault::io("read", path, &e)),
+    };
+    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+    let file = append(path)?;
+    if whole < bytes.len() {
+        file.set_len(whole as u64).map_err(|e| Fault::io("cut", path, &e))?;
+    }
+    Ok(file)
+}
+
 impl Journal {
     /// Opens the files of a run's folder for appending.
     ///
@@ -36,9 +52,9 @@ impl Journal {
         let metrics_path = run.join("metrics.jsonl");
         Ok(Self {
             stage,
-            events: append(&run.join("events.jsonl"))?,
-            metrics: append(&metrics_path)?,
-            log: append(&run.join("training.log"))?,
+            events: append_lines(&run.join("events.jsonl"))?,
+            metrics: append_lines(&metrics_path)?,
+            log: append_lines(&run.join("training.log"))?,
             metrics_path,
             failure: None,
         })
@@ -88,14 +104,15 @@ impl Journal {
 
     /// Leaves only the rows of earlier stages and of steps up to `step`: what a resume makes again is not told twice.
     fn cut_metrics(&mut self, step: u64) -> Result<(), Fault> {
-        let text = fs::read_to_string(&self.metrics_path).unwrap_or_default();
-        let stays = |line: &&str| match serde_json::from_str::<Value>(line) {
+        // Bytes, not text: a line that a broken disk spoilt is left out, and the others stay.
+        let bytes = fs::read(&self.metrics_path).map_err(|e| Fault::io("read", &self.metrics_path, &e))?;
+        let stays = |line: &&[u8]| match serde_json::from_slice::<Value>(line) {
             Ok(row) => row["stage"].as_u64() < Some(self.stage as u64) || row["step"].as_u64() <= Some(step),
             Err(_) => false,
         };
-        let kept: String = text.lines().filter(stays).flat_map(|l| [l, "\n"]).collect();
-        if kept != text {
-            atomic::write_file(&self.metrics_path, kept.as_bytes())?;
+        let kept: Vec<u8> = bytes.split_inclusive(|b| *b == b'\n').filter(stays).flatten().copied().collect();
+        if kept != bytes {
+            atomic::write_file(&self.metrics_path, &kept)?;
             self.metrics = append(&self.metrics_path)?;
         }
         Ok(())
@@ -104,8 +121,8 @@ impl Journal {
 
 fn metrics_row(event: &Event, stage: usize) -> Option<Value> {
     Some(match event {
-        Event::Step { step, loss, lr, grad_norm, tokens, trained_tokens, tokens_per_second, elapsed, peak_rss } => json!({
-            "stage": stage, "step": step, "loss": loss, "learning_rate": lr, "grad_norm": grad_norm, "tokens": tokens,
+        Event::Step { step, loss, lr, grad_norm, sequences, tokens, trained_tokens, tokens_per_second, elapsed, peak_rss } => json!({
+            "stage": stage, "step": step, "loss": loss, "learning_rate": lr, "grad_norm": grad_norm, "sequences": sequences, "tokens": tokens,
             "trained_tokens": trained_tokens, "tokens_per_second": tokens_per_second, "elapsed_seconds": elapsed, "peak_rss_bytes": peak_rss,
         }),
         Event::Eval { step, loss, perplexity, accuracy, tokens, best } => json!({
@@ -151,6 +168,7 @@ mod tests {
             loss: 1.0,
             lr: 0.1,
             grad_norm: 1.0,
+            sequences: 1,
             tokens: 1,
             trained_tokens: 1,
             tokens_per_second: 1.0,
@@ -174,8 +192,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path(), 1).unwrap();
         [started(0), step(1), step(2), step(3)].iter().for_each(|e| journal.record(e));
-        // Killed in the middle of a line.
-        fs::OpenOptions::new().append(true).open(dir.path().join("metrics.jsonl")).unwrap().write_all(b"{\"stage\":1,\"st").unwrap();
+        // Killed in the middle of a line, and a line that a broken disk spoilt.
+        let add = |name: &str, bytes: &[u8]| append(&dir.path().join(name)).unwrap().write_all(bytes).unwrap();
+        add("metrics.jsonl", b"{\"stage\":1,\"step\":1,\"loss\":\xff\xfe}\n{\"stage\":1,\"st");
+        add("events.jsonl", b"{\"event\":\"ste");
         let mut journal = Journal::open(dir.path(), 1).unwrap();
         [started(2), step(3), step(4)].iter().for_each(|e| journal.record(e));
         assert_eq!(steps(dir.path()), [(1, 1), (1, 2), (1, 3), (1, 4)]);
@@ -183,5 +203,8 @@ mod tests {
         [started(0), step(1)].iter().for_each(|e| journal.record(e));
         assert_eq!(steps(dir.path()), [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]);
         assert!(journal.failure().is_none());
+        let events = fs::read_to_string(dir.path().join("events.jsonl")).unwrap();
+        assert!(events.lines().all(|l| serde_json::from_str::<Value>(l).is_ok()), "{events}");
+        assert_eq!(events.lines().count(), 4 + 3 + 2);
     }
 }

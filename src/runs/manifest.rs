@@ -1,5 +1,6 @@
 //! `run-manifest.json`, version 2.0: what a run is, how it stands and what came of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,9 @@ pub struct BaseModelRecord {
     pub parameters: u64,
     /// SHA-256 over the weight files.
     pub weight_hash: String,
+    /// SHA-256 of each other file that shapes the model or its text: config, tokenizer, chat template.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
 }
 
 /// A data file of a run.
@@ -161,6 +165,9 @@ pub struct StageRecord {
     pub tokens: u64,
     /// Tokens trained.
     pub trained_tokens: u64,
+    /// Sequences trained; with packing several share a row of a batch.
+    #[serde(default)]
+    pub sequences: Option<u64>,
     /// Peak memory.
     pub peak_memory: PeakMemory,
     /// The plan it ran under.
@@ -223,7 +230,7 @@ pub struct Manifest {
     /// The data.
     pub dataset: DatasetRecord,
     /// Seeds by purpose.
-    pub seeds: std::collections::BTreeMap<String, u64>,
+    pub seeds: BTreeMap<String, u64>,
     /// Its stages.
     pub stages: Vec<StageRecord>,
     /// Exports, each with its proof.

@@ -70,6 +70,9 @@ pub struct State {
     pub trained_tokens: u64,
     /// Seconds of training.
     pub seconds: f64,
+    /// Sequences trained; unknown in a run that an earlier version of the program began.
+    #[serde(default)]
+    pub sequences: Option<u64>,
 }
 
 impl State {
@@ -88,6 +91,7 @@ impl State {
             tokens: 0,
             trained_tokens: 0,
             seconds: 0.0,
+            sequences: Some(0),
         }
     }
 }

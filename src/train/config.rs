@@ -67,6 +67,9 @@ pub struct TrainConfig {
     pub config_hash: String,
     /// Raised from outside to end the run after its step.
     pub stop: StopFlag,
+    /// Steps to make in this session, each with the evaluation and checkpoint that are due after it;
+    /// `None`: all that are left.
+    pub stop_after: Option<u64>,
 }
 
 impl TrainConfig {
@@ -92,6 +95,7 @@ impl TrainConfig {
             resume: Resume::No,
             config_hash: String::new(),
             stop: StopFlag::default(),
+            stop_after: None,
         }
     }
 }

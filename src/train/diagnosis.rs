@@ -18,6 +18,8 @@ pub enum Symptom {
     Gradient,
     /// A trained value, before a checkpoint was written.
     Parameter,
+    /// The loss on the validation rows.
+    Evaluation,
 }
 
 /// What was found when training stopped being finite.
@@ -49,6 +51,7 @@ impl fmt::Display for Diagnosis {
             Symptom::Loss => format!("the loss is {}", self.loss),
             Symptom::Gradient => format!("the gradient norm is {}", self.grad_norm),
             Symptom::Parameter => "a trained value is not finite".to_owned(),
+            Symptom::Evaluation => format!("the loss on the validation rows is {}", self.loss),
         };
         write!(f, "step {}: {what} at learning rate {:e}", self.step, self.lr)?;
         match (&self.tensor, self.in_parameter) {

@@ -59,6 +59,14 @@ pub enum TrainError {
         /// Settings that would fit.
         fits: Vec<String>,
     },
+    /// A figure came out as NaN or infinite.
+    #[error("{what} is {value}: the model's values are not finite, or too large to compute with")]
+    NotFinite {
+        /// Which figure.
+        what: &'static str,
+        /// How it came out.
+        value: f64,
+    },
     /// A setting that cannot be used.
     #[error("{0}")]
     Setting(String),
@@ -91,6 +99,7 @@ impl TrainError {
             Self::NoTargets { .. } => "no_trained_tokens",
             Self::NothingToTrain => "nothing_to_train",
             Self::Memory { .. } => "out_of_memory_plan",
+            Self::NotFinite { .. } => "not_finite",
             Self::Setting(_) => "train_setting",
             Self::Data(_) => "data",
             Self::Model(e) => e.code(),
@@ -112,6 +121,10 @@ impl TrainError {
             Self::ConfigChanged { .. } => Some("resume with the settings of the run, or start a new run from its adapter".into()),
             Self::NoTargets { .. } => Some("look at how an example is masked (tallow data check --show 1): every label is ignored".into()),
             Self::Memory { fits, .. } if !fits.is_empty() => Some(format!("these would fit: {}", fits.join("; "))),
+            Self::NotFinite { .. } => Some(
+                "check the weights and the adapter (a damaged file, float16 overflow, an adapter scaled too high) and compute in bf16 or f32"
+                    .into(),
+            ),
             Self::Model(e) => e.hint().map(str::to_owned),
             _ => None,
         }

@@ -30,7 +30,7 @@ pub fn evaluation_passes(dataset: &Dataset, max_tokens: usize, objective: &dyn O
 /// Evaluates `passes` without dropout. `go_on` is asked before each; when it says no, there is no result.
 ///
 /// # Errors
-/// The model's own; [`TrainError::Setting`] when no token is labelled.
+/// The model's own; [`TrainError::Setting`] when no token is labelled; [`TrainError::NotFinite`] when the loss is none.
 pub fn evaluate(
     model: &Decoder,
     objective: &dyn Objective,
@@ -52,5 +52,12 @@ pub fn evaluate(
         return Err(TrainError::Setting("the validation rows have no labelled token".into()));
     }
     let loss = loss / weight;
-    Ok(Some(Evaluation { loss, perplexity: loss.exp(), accuracy: correct as f64 / tokens as f64, tokens }))
+    let perplexity = loss.exp();
+    // An accuracy beside a loss that is no number would say nothing about the model.
+    for (what, value) in [("the loss on the rows", loss), ("the perplexity of the rows", perplexity)] {
+        if !value.is_finite() {
+            return Err(TrainError::NotFinite { what, value });
+        }
+    }
+    Ok(Some(Evaluation { loss, perplexity, accuracy: correct as f64 / tokens as f64, tokens }))
 }

@@ -43,6 +43,8 @@ pub enum Event {
         lr: f64,
         /// Norm of all gradients together, before clipping.
         grad_norm: f64,
+        /// Sequences of this step; with packing several share a row of a batch.
+        sequences: u64,
         /// Tokens that went through the model in this step.
         tokens: u64,
         /// Those of them that were trained.

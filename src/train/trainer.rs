@@ -40,6 +40,8 @@ pub struct Outcome {
     pub end: End,
     /// Steps done, those before a resume included.
     pub step: u64,
+    /// Steps made in this session.
+    pub made: u64,
     /// Loss of the last step made here.
     pub last_loss: Option<f64>,
     /// Best evaluation.
@@ -52,6 +54,8 @@ pub struct Outcome {
     pub tokens: u64,
     /// Tokens trained.
     pub trained_tokens: u64,
+    /// Sequences trained, where all sessions have counted them.
+    pub sequences: Option<u64>,
     /// Seconds of training, earlier sessions included.
     pub seconds: f64,
     /// Largest resident size of the process.
@@ -123,24 +127,23 @@ impl<'a> Trainer<'a> {
         self.resume()?;
         self.clock = Instant::now();
         let begun = self.state.seconds;
-        let (step, total_steps) = (self.state.step, self.config.total_steps);
-        self.observer.event(&Event::Started { step, total_steps, trainable_parameters: self.model.params().elements() });
+        let (first, total_steps) = (self.state.step, self.config.total_steps);
+        let trainable_parameters = self.model.params().elements();
+        self.observer.event(&Event::Started { step: first, total_steps, trainable_parameters });
         // What was due after the step that a resume stands on, and was broken off.
-        let mut early = step > 0 && self.after_step()?;
-        let end = loop {
-            if early {
-                break End::Early;
-            }
+        let mut end = if first > 0 { self.after_step()? } else { None };
+        while end.is_none() {
+            let made = self.state.step - first;
             if self.state.step >= total_steps {
-                break End::Finished;
+                end = Some(End::Finished);
+            } else if self.config.stop.is_requested() || self.config.stop_after.is_some_and(|most| made >= most) {
+                end = Some(End::Stopped);
+            } else {
+                self.step(begun)?;
+                end = self.after_step()?;
             }
-            if self.config.stop.is_requested() {
-                break End::Stopped;
-            }
-            self.step(begun)?;
-            early = self.after_step()?;
-        };
-        self.finish(end, begun)
+        }
+        self.finish(end.unwrap_or(End::Stopped), first, begun)
     }
 
     fn resume(&mut self) -> Result<()> {
@@ -203,11 +206,13 @@ impl<'a> Trainer<'a> {
         }
         let tokens: u64 = window.iter().map(|p| p.tokens() as u64).sum();
         let trained_tokens: u64 = window.iter().map(PackedBatch::target_tokens).sum();
+        let sequences: u64 = window.iter().map(|p| p.sequences() as u64).sum();
         let state = &mut self.state;
         state.step = step;
         state.cursor = self.data.cursor();
         state.tokens += tokens;
         state.trained_tokens += trained_tokens;
+        state.sequences = state.sequences.map(|s| s + sequences);
         state.seconds = begun + self.clock.elapsed().as_secs_f64();
         self.last_loss = Some(out.loss);
         self.observer.event(&Event::Step {
@@ -215,6 +220,7 @@ impl<'a> Trainer<'a> {
             loss: out.loss,
             lr,
             grad_norm: out.grad_norm,
+            sequences,
             tokens,
             trained_tokens,
             tokens_per_second: tokens as f64 / start.elapsed().as_secs_f64().max(1e-9),
@@ -231,17 +237,24 @@ impl<'a> Trainer<'a> {
         TrainError::Diverged(Box::new(diagnosis))
     }
 
-    /// Evaluation and checkpoint where they are due. True when the run shall end early.
-    fn after_step(&mut self) -> Result<bool> {
+    /// Evaluation and checkpoint where they are due, and whether the run ends here: early, or because a stop broke the
+    /// evaluation off. Then it is made after a resume, even after the last step: the best step depends on it.
+    fn after_step(&mut self) -> Result<Option<End>> {
         let step = self.state.step;
         let last = step == self.config.total_steps;
         let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
         let (save_due, eval_due) = (due(self.config.save_steps), due(self.config.eval_steps) && !self.validation.is_empty());
-        let better = eval_due && self.state.evaluated_step != step && self.evaluate()?;
+        let mut better = false;
+        if eval_due && self.state.evaluated_step != step {
+            match self.evaluate()? {
+                Some(best) => better = best,
+                None => return Ok(Some(End::Stopped)),
+            }
+        }
         if save_due || better {
             self.save()?;
         }
-        Ok(!last && eval_due && self.is_stale())
+        Ok((!last && eval_due && self.is_stale()).then_some(End::Early))
     }
 
     fn is_stale(&mut self) -> bool {
@@ -253,11 +266,19 @@ impl<'a> Trainer<'a> {
         stale
     }
 
-    /// One evaluation; true when it is the best so far. A stop request breaks it off: it is made again after a resume.
-    fn evaluate(&mut self) -> Result<bool> {
+    /// One evaluation; true when it is the best so far, `None` when a stop request broke it off.
+    fn evaluate(&mut self) -> Result<Option<bool>> {
         let stop = self.config.stop.clone();
-        let Some(e) = evaluate(self.model, &*self.objective, &self.validation, || !stop.is_requested())? else { return Ok(false) };
         let step = self.state.step;
+        let e = match evaluate(self.model, &*self.objective, &self.validation, || !stop.is_requested()) {
+            Ok(Some(e)) => e,
+            Ok(None) => return Ok(None),
+            Err(TrainError::NotFinite { value, .. }) => {
+                let lr = self.config.schedule.lr(step);
+                return Err(self.diverged(step, Symptom::Evaluation, value, f64::NAN, lr));
+            }
+            Err(e) => return Err(e),
+        };
         let min_delta = self.config.early_stopping.map_or(0.0, |s| s.min_delta);
         let gain = self.state.best.is_none_or(|b| e.loss < b.loss - min_delta);
         let best = self.state.best.is_none_or(|b| e.loss < b.loss);
@@ -268,7 +289,7 @@ impl<'a> Trainer<'a> {
         }
         let (loss, perplexity, accuracy, tokens) = (e.loss, e.perplexity, e.accuracy, e.tokens);
         self.observer.event(&Event::Eval { step, loss, perplexity, accuracy, tokens, best });
-        Ok(best)
+        Ok(Some(best))
     }
 
     /// Writes a checkpoint, unless this step's is already there, and prunes old ones.
@@ -291,7 +312,7 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, end: End, begun: f64) -> Result<Outcome> {
+    fn finish(&mut self, end: End, first: u64, begun: f64) -> Result<Outcome> {
         self.save()?;
         self.state.seconds = begun + self.clock.elapsed().as_secs_f64();
         let (step, seconds) = (self.state.step, self.state.seconds);
@@ -304,12 +325,14 @@ impl<'a> Trainer<'a> {
         Ok(Outcome {
             end,
             step,
+            made: step - first,
             last_loss: self.last_loss,
             best: self.state.best,
             last_checkpoint: self.last_checkpoint.clone(),
             best_checkpoint: self.best_checkpoint(),
             tokens: self.state.tokens,
             trained_tokens: self.state.trained_tokens,
+            sequences: self.state.sequences,
             seconds,
             peak_rss: peak_rss_bytes(),
         })

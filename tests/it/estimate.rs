@@ -9,7 +9,8 @@ const END: f64 = 22.575_450_627;
 
 #[test]
 fn from_the_tenth_step_on_it_is_within_a_quarter() {
-    let work = WorkAhead { steps: [60, 0], batch: [2, 2], eval_steps: 15, save_steps: 7, validation_tokens: 7887, test_tokens: 0 };
+    let work =
+        WorkAhead { steps: [60, 0], batch: [2, 2], eval_steps: 15, save_steps: 7, validation_tokens: [7887, 0], test_tokens: [0, 0] };
     let mut rows = Rows::default();
     let mut told = 0;
     for line in RECORDED.lines() {

@@ -182,9 +182,8 @@ fn killed_and_resumed(kills: u64) {
         for _ in 0..4 {
             let mut told = Vec::new();
             for _ in 0..1 + rng.below(3) {
-                let started = fs::read_dir(desk.path().join("project/runs")).is_ok_and(|d| {
-                    d.flatten().any(|e| !e.file_name().to_string_lossy().starts_with('.'))
-                });
+                let started = fs::read_dir(desk.path().join("project/runs"))
+                    .is_ok_and(|d| d.flatten().any(|e| !e.file_name().to_string_lossy().starts_with('.')));
                 let mut args = vec!["train", "project", "--quiet"];
                 args.extend(if started { ["--resume", "latest"].as_slice() } else { &[] });
                 let after = rng.below(events + 1);
@@ -195,7 +194,8 @@ fn killed_and_resumed(kills: u64) {
             }
             let what = format!("seed {seed}, round {round}, killed in {told:?}:\n{config}");
             let runs = desk.path().join("project/runs");
-            let run = fs::read_dir(&runs).ok().and_then(|mut d| d.find_map(|e| e.ok().filter(|e| e.path().join("run-manifest.json").is_file())));
+            let run =
+                fs::read_dir(&runs).ok().and_then(|mut d| d.find_map(|e| e.ok().filter(|e| e.path().join("run-manifest.json").is_file())));
             match run {
                 None => drop(desk.ok(&["train", "project", "--quiet"])),
                 Some(run) if !run.path().join("final-model").exists() => {
@@ -210,7 +210,8 @@ fn killed_and_resumed(kills: u64) {
             }
             let run = fs::read_dir(&runs).unwrap().flatten().find(|e| e.path().join("run-manifest.json").is_file()).unwrap().path();
             compare(&left(&run), &whole, &what);
-            let half: Vec<String> = desk.files().into_iter().filter(|f| f.contains("/.tallow-tmp") && !f.contains("runs/.tallow-tmp")).collect();
+            let half: Vec<String> =
+                desk.files().into_iter().filter(|f| f.contains("/.tallow-tmp") && !f.contains("runs/.tallow-tmp")).collect();
             // A folder that was not yet a run is left to the next run that is made, once it is old enough.
             assert!(half.is_empty(), "{what}: {half:?}");
             fs::remove_dir_all(&runs).unwrap();

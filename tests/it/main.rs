@@ -25,6 +25,8 @@ mod nf4;
 mod packing;
 mod program;
 mod resume;
+mod run_faults;
+mod stages;
 
 /// Counts, so that tests can measure memory.
 #[global_allocator]

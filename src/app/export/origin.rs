@@ -25,7 +25,7 @@ pub(super) fn training_of(run: &RunFolder) -> Result<Training, Fault> {
         method: if t.method == "full" { "full fine-tuning".into() } else { "LoRA".into() },
         quantization: m.config.base_model.quantization.clone(),
         steps: stages.iter().map(|s| s.iterations_done).sum(),
-        batch: t.stage1.batch_size as u64 * t.gradient_accumulation as u64,
+        sequences: stages.iter().map(|s| s.sequences).sum(),
         learning_rate: t.stage1.learning_rate,
         tokens: stages.iter().map(|s| s.tokens).sum(),
         trained_tokens: stages.iter().map(|s| s.trained_tokens).sum(),

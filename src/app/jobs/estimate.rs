@@ -27,10 +27,10 @@ pub struct Work {
     pub eval_steps: u64,
     /// Steps between checkpoints; 0: only at the end.
     pub save_steps: u64,
-    /// Tokens of the validation rows; 0: no evaluations.
-    pub validation_tokens: u64,
-    /// Tokens of the test rows, on which the result is judged; 0: it is not.
-    pub test_tokens: u64,
+    /// Tokens of each stage's validation rows; 0: no evaluations.
+    pub validation_tokens: [u64; 2],
+    /// Tokens of the test rows that judge what each stage gave; 0: nothing is judged.
+    pub test_tokens: [u64; 2],
 }
 
 impl Work {
@@ -39,18 +39,21 @@ impl Work {
         let t = &config.training;
         let two = t.num_stages == 2;
         let tokens = |part: &Option<crate::runs::PartRecord>| part.as_ref().map_or(0, |p| p.tokens);
+        let second = data.stage2.as_ref();
+        let test = if config.evaluation.enabled { [tokens(&data.test), second.map_or(0, |s| tokens(&s.test))] } else { [0, 0] };
         Self {
             steps: [t.stage1.iterations, if two { t.stage2.iterations } else { 0 }],
             batch: [t.stage1.batch_size, t.stage2.batch_size],
             eval_steps: t.eval_steps,
             save_steps: t.save_steps,
-            validation_tokens: tokens(&data.validation),
-            test_tokens: if config.evaluation.enabled { tokens(&data.test) } else { 0 },
+            validation_tokens: [tokens(&data.validation), second.map_or(0, |s| tokens(&s.validation))],
+            // The second stage is judged by both stages' rows, where it has rows of its own.
+            test_tokens: [test[0], if two && test[1] > 0 { test[0] + test[1] } else { 0 }],
         }
     }
 
     fn evaluates_after(&self, stage: usize, step: u64) -> bool {
-        self.validation_tokens > 0 && due(self.eval_steps, step, self.steps[stage - 1])
+        self.validation_tokens[stage - 1] > 0 && due(self.eval_steps, step, self.steps[stage - 1])
     }
 
     fn saves_after(&self, stage: usize, step: u64) -> bool {
@@ -102,8 +105,9 @@ pub fn pace(steps: &[Step], work: &Work) -> Option<Pace> {
     let tokens = mean(&of_stage.iter().map(|s| s.tokens as f64).collect::<Vec<_>>())?;
     let measured = mean(&evaluations);
     let guessed = FORWARD_SHARE * step / tokens.max(1.0);
-    let forward_token = measured.filter(|_| work.validation_tokens > 0).map_or(guessed, |e| e / work.validation_tokens as f64);
-    let evaluation = measured.unwrap_or(guessed * work.validation_tokens as f64);
+    let validation = work.validation_tokens[stage - 1];
+    let forward_token = measured.filter(|_| validation > 0).map_or(guessed, |e| e / validation as f64);
+    let evaluation = measured.unwrap_or(guessed * validation as f64);
     Some(Pace { step, evaluation, checkpoint: mean(&checkpoints).unwrap_or(0.0), forward_token })
 }
 
@@ -120,7 +124,7 @@ impl Work {
         if last < first {
             return (0, 0);
         }
-        if self.validation_tokens == 0 {
+        if self.validation_tokens[stage - 1] == 0 {
             return (0, multiples(s, first, last - 1) + 1);
         }
         let both = if e == 0 || s == 0 { 0 } else { multiples(s / gcd(s, e) * e, first, last - 1) };
@@ -142,10 +146,13 @@ pub fn seconds_left(steps: &[Step], work: &Work) -> Option<f64> {
         // What is due after the newest step is still to come.
         let (evaluations, checkpoints) = work.left(stage, done.max(1));
         let steps = work.steps[stage - 1].saturating_sub(done) as f64 * pace.step * size;
-        steps + evaluations as f64 * pace.evaluation + checkpoints as f64 * pace.checkpoint
+        let evaluation =
+            if stage == newest.stage { pace.evaluation } else { pace.forward_token * work.validation_tokens[stage - 1] as f64 };
+        let judged = work.test_tokens[stage - 1] as f64 * pace.forward_token;
+        steps + evaluations as f64 * evaluation + checkpoints as f64 * pace.checkpoint + judged
     };
     let next = if newest.stage == 1 && work.steps[1] > 0 { of_stage(2, 0) } else { 0.0 };
-    Some(of_stage(newest.stage, newest.step) + next + work.test_tokens as f64 * pace.forward_token)
+    Some(of_stage(newest.stage, newest.step) + next)
 }
 
 /// Seconds of a whole run at the pace of another one like it.
@@ -153,17 +160,18 @@ pub fn seconds_of(work: &Work, pace: &Pace) -> f64 {
     let of_stage = |stage: usize| {
         let size = work.batch[stage - 1] as f64 / work.batch[0].max(1) as f64;
         let (evaluations, checkpoints) = work.left(stage, 1);
-        let evaluation = work.validation_tokens as f64 * pace.forward_token;
-        work.steps[stage - 1] as f64 * pace.step * size + evaluations as f64 * evaluation + checkpoints as f64 * pace.checkpoint
+        let forward = evaluations * work.validation_tokens[stage - 1] + work.test_tokens[stage - 1];
+        work.steps[stage - 1] as f64 * pace.step * size + forward as f64 * pace.forward_token + checkpoints as f64 * pace.checkpoint
     };
-    of_stage(1) + of_stage(2) + work.test_tokens as f64 * pace.forward_token
+    of_stage(1) + if work.steps[1] > 0 { of_stage(2) } else { 0.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WORK: Work = Work { steps: [100, 0], batch: [2, 2], eval_steps: 10, save_steps: 4, validation_tokens: 50, test_tokens: 20 };
+    const WORK: Work =
+        Work { steps: [100, 0], batch: [2, 2], eval_steps: 10, save_steps: 4, validation_tokens: [50, 0], test_tokens: [20, 0] };
 
     /// Rows of a run whose step takes 1 s, an evaluation 5 s and a checkpoint 2 s, in truth.
     fn made(work: &Work, most: u64) -> (Vec<Step>, f64) {
@@ -186,7 +194,7 @@ mod tests {
                 elapsed += 2.0;
             }
         }
-        let end = elapsed + work.test_tokens as f64 * 0.1;
+        let end = elapsed + work.test_tokens[0] as f64 * 0.1;
         let left = end - rows[most as usize - 1].elapsed_seconds;
         rows.truncate(most as usize);
         (rows, left)

@@ -10,6 +10,7 @@ use super::start::Stop;
 use crate::app::device::Chosen;
 use crate::app::train::{Happening, TrainReport, TrainRequest, run as train};
 use crate::base::error::Fault;
+use crate::base::panics;
 use crate::runs::{RunFolder, Status};
 use crate::train::StopFlag;
 
@@ -51,7 +52,7 @@ pub fn work(work: &Work, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Resu
                 std::thread::sleep(LOOK);
             }
         });
-        let result = wait_and_train(&run, &mut job, stop, on);
+        let result = panics::caught(|| wait_and_train(&run, &mut job, stop, on));
         done.store(true, Ordering::Relaxed);
         let (state, reason) = match &result {
             Ok(state) => (*state, None),
@@ -72,14 +73,7 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, on: &mu
         return Ok(stopped(run));
     }
     job.turn(run, State::Running, None)?;
-    let only_first = job.stage == Some(1) && manifest.config.training.num_stages > 1;
-    let mut watch = |happening: Happening| {
-        if only_first && matches!(happening, Happening::Stage { number: 2, .. }) {
-            stop.request();
-        }
-        on(happening);
-    };
-    let report: TrainReport = train(&request(run, stop), &mut watch)?;
+    let report: TrainReport = train(&TrainRequest { until_stage: job.stage, ..request(run, stop) }, on)?;
     Ok(if report.status == Status::Finished { State::Completed } else { stopped(run) })
 }
 

@@ -1,6 +1,8 @@
 //! One session of a run: from gathered materials to a finished or stopped run.
 
+mod inputs;
 mod judged;
+mod moved;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ use crate::app::{jobs, plan, prepare};
 use crate::base::atomic::{self, AtomicDir};
 use crate::base::clock::now_utc;
 use crate::base::error::Fault;
+use crate::base::panics;
 use crate::config::RunConfig;
 use crate::data::{Dataset, Sampler, SamplerOptions, TextTokenizer};
 use crate::model::merge::SHARD_BYTES;
@@ -54,6 +57,7 @@ impl Materials {
             architecture: spec.architecture.clone(),
             parameters: spec.num_parameters(),
             weight_hash: weight_hash(&path)?,
+            files: inputs::model_files(&path)?,
             path,
         };
         Ok(Self { tokenizer, data, base, plan })
@@ -70,10 +74,7 @@ pub(super) fn train(
 ) -> Result<TrainReport, Fault> {
     let _lock = folder.lock()?;
     let mut manifest = Manifest::read(&folder.manifest_path())?;
-    if let Some(before) = manifest.base_model.as_ref().filter(|b| b.weight_hash != materials.base.weight_hash) {
-        let message = format!("{}: the base model's weights are not those that the run was started with", before.path.display());
-        return Err(Fault::new("base_model_changed", message).hint("bring the old weights back, or start a new run"));
-    }
+    inputs::refuse_changed(&manifest, &materials)?;
     on(Happening::Run(folder.path()));
     let chosen = Chosen::of(config)?;
     let ticket = turn(&chosen, request, on)?;
@@ -89,7 +90,10 @@ pub(super) fn train(
     folder.write_manifest(&manifest)?;
     let device = chosen.open()?;
     let mut session = Session { request, config, folder, manifest, materials, device, on };
-    let result = session.stages().map_err(|fault| session.explained(fault));
+    let result = match panics::caught(|| session.stages()) {
+        Err(fault) if fault.code == "cancelled" && request.stop.is_requested() => session.stopped(None),
+        result => result.map_err(|fault| session.explained(fault)),
+    };
     if let Err(fault) = &result {
         let status = if fault.code == "diverged" { Status::Diverged } else { Status::Failed };
         session.manifest.fail(status, fault);
@@ -152,19 +156,24 @@ impl Session<'_, '_> {
             self.judge_base(number, &model)?;
         }
         let base = self.base_figures(stages);
+        let mut steps_left = self.request.stop_after;
         for number in 1..=stages {
             if self.is_done(number) {
                 self.restore_stage(number, &mut model)?;
-                continue;
+            } else {
+                let outcome = self.stage(number, &mut model, steps_left)?;
+                if outcome.end == End::Stopped {
+                    return self.stopped(base);
+                }
+                steps_left = steps_left.map(|n| n.saturating_sub(outcome.made));
+                if number < stages {
+                    self.judge_stage(number, &model)?;
+                }
+                self.save_stage(number, &model)?;
             }
-            let outcome = self.stage(number, &mut model)?;
-            if outcome.end == End::Stopped {
+            if number < stages && self.request.until_stage == Some(number) {
                 return self.stopped(base);
             }
-            if number < stages {
-                self.judge_stage(number, &model)?;
-            }
-            self.save_stage(number, &model)?;
         }
         self.finished(&model, base)
     }
@@ -186,7 +195,7 @@ impl Session<'_, '_> {
         Ok(checkpoint::restore_parameters(&saved.path, model)?)
     }
 
-    fn stage(&mut self, number: usize, model: &mut Decoder) -> Result<Outcome, Fault> {
+    fn stage(&mut self, number: usize, model: &mut Decoder, stop_after: Option<u64>) -> Result<Outcome, Fault> {
         let settings = prepare::stage(self.config, number);
         (self.on)(Happening::Stage { number, total_steps: settings.iterations });
         let data = &self.materials.data;
@@ -209,9 +218,9 @@ impl Session<'_, '_> {
         let options = SamplerOptions { batch_size: settings.batch_size, pack_to, seed, ..SamplerOptions::default() };
         let mut source = Sampled { dataset, sampler: Sampler::new(dataset, options)? };
         let validation = validation.as_ref().map(validation_passes).unwrap_or_default();
-        let train_config = loop_config(self.config, self.request, self.folder, &self.materials.plan, number);
+        let train_config = TrainConfig { stop_after, ..loop_config(self.config, self.request, self.folder, &self.materials.plan, number) };
         let journal = Journal::open(self.folder.path(), number)?;
-        let mut desk = Desk { journal, manifest: &mut self.manifest, folder: self.folder, number, first: None, request: self.request };
+        let mut desk = Desk { journal, manifest: &mut self.manifest, folder: self.folder, number };
         let on = &mut *self.on;
         let mut observer = |event: &Event| {
             desk.take(event);
@@ -219,6 +228,11 @@ impl Session<'_, '_> {
         };
         device::reset_peak(&self.device)?;
         let outcome = Trainer::new(model, &mut source, train_config, &mut observer)?.with_validation(validation).run();
+        let unmoved = || moved::warning(self.folder.path(), number, settings.learning_rate);
+        let unmoved = outcome.as_ref().ok().filter(|o| o.end != End::Stopped).and_then(|_| unmoved());
+        if let Some(message) = unmoved {
+            observer(&Event::Warning { code: "loss_not_moved".into(), message });
+        }
         let trouble = desk.journal.failure();
         let outcome = outcome?;
         if let Some(fault) = trouble {
@@ -254,6 +268,7 @@ impl Session<'_, '_> {
         record.wall_seconds = outcome.seconds;
         record.tokens = outcome.tokens;
         record.trained_tokens = outcome.trained_tokens;
+        record.sequences = outcome.sequences;
         record.peak_memory.measured_bytes = Some(device::peak_bytes(&self.device)?);
         record.peak_memory.peak_rss_bytes = Some(outcome.peak_rss);
         self.folder.write_manifest(&self.manifest)
@@ -296,8 +311,6 @@ struct Desk<'a> {
     manifest: &'a mut Manifest,
     folder: &'a RunFolder,
     number: usize,
-    first: Option<u64>,
-    request: &'a TrainRequest,
 }
 
 impl Desk<'_> {
@@ -305,14 +318,9 @@ impl Desk<'_> {
         self.journal.record(event);
         let record = &mut self.manifest.stages[self.number - 1];
         match event {
-            Event::Started { step, .. } => self.first = Some(*step),
             Event::Step { step, loss, .. } => {
                 record.iterations_done = *step;
                 record.last_loss = Some(*loss);
-                let made = step - self.first.unwrap_or(0);
-                if self.request.stop_after.is_some_and(|most| made >= most) {
-                    self.request.stop.request();
-                }
             }
             Event::Eval { step, loss, best: true, .. } => (record.best_step, record.best_loss) = (Some(*step), Some(*loss)),
             Event::Checkpoint { path, .. } => {
@@ -360,6 +368,7 @@ fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, p
         resume: Resume::Latest,
         config_hash: config.training_hash(),
         stop: request.stop.clone(),
+        stop_after: None,
     }
 }
 

@@ -21,7 +21,9 @@ fn status(paint: Paint, status: Status) -> String {
 }
 
 fn stage(s: &StageRecord) -> String {
-    let mut text = format!("{} of {} steps, {} trained tokens", count(s.iterations_done), count(s.iterations), count(s.trained_tokens));
+    let sequences = s.sequences.map(|n| format!(", {} sequences", count(n))).unwrap_or_default();
+    let (done, all, trained) = (count(s.iterations_done), count(s.iterations), count(s.trained_tokens));
+    let mut text = format!("{done} of {all} steps{sequences}, {trained} trained tokens");
     text += &format!(" in {}", duration(s.wall_seconds));
     if let Some(loss) = s.last_loss {
         text += &format!(", last loss {loss:.4}");

@@ -6,7 +6,7 @@ use super::super::style::{Paint, bytes};
 use super::{Lines, table};
 use crate::app::compare::Figure;
 use crate::app::versions::{VersionReport, VersionsCompared, VersionsReport};
-use crate::runs::{Listed, State, Version};
+use crate::runs::{Kind, Listed, State, Version};
 
 fn number(v: Option<f64>) -> String {
     v.map_or_else(|| "-".into(), |v| format!("{v:.4}"))
@@ -36,7 +36,16 @@ pub fn versions(r: &VersionsReport, project: &Path, paint: Paint) -> String {
     }
     let row = |l: &Listed| {
         let v = &l.version;
-        vec![v.id.clone(), v.format.clone(), v.run_id.clone(), bytes(v.bytes), number(v.best_loss), number(v.test_loss), export(v), state(l)]
+        vec![
+            v.id.clone(),
+            v.format.clone(),
+            v.run_id.clone(),
+            bytes(v.bytes),
+            number(v.best_loss),
+            number(v.test_loss),
+            export(v),
+            state(l),
+        ]
     };
     let head = ["version", "form", "run", "size", "validation loss", "test loss", "KL, same token", ""];
     table(paint, &head, &r.versions.iter().map(row).collect::<Vec<_>>())

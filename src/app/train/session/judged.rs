@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{Session, write_json};
-use crate::app::eval::held_out;
+use crate::app::eval::held_out_while;
 use crate::app::train::Happening;
 use crate::base::error::Fault;
 use crate::data::Dataset;
@@ -40,13 +40,14 @@ impl Session<'_, '_> {
         self.folder.stage(number).join("evaluation").join(name)
     }
 
+    /// A stop request breaks it off with the fault `cancelled`: it is made after a resume.
     fn measure(&mut self, number: usize, what: &'static str, model: &Decoder) -> Result<Option<Evaluation>, Fault> {
         if self.test_rows(number).is_none() {
             return Ok(None);
         }
-        let rows = self.rows_name(number);
+        let (rows, stop) = (self.rows_name(number), self.request.stop.clone());
         (self.on)(Happening::Doing(&format!("evaluating the {what} model on {rows}")));
-        let evaluation = self.test_rows(number).map(|test| held_out(model, test)).transpose()?;
+        let evaluation = self.test_rows(number).map(|test| held_out_while(model, test, &|| !stop.is_requested())).transpose()?;
         if let Some(evaluation) = &evaluation {
             (self.on)(Happening::Evaluated { what, rows: &rows, evaluation });
         }
