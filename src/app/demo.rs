@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::generate::{Input, Sampling, generate_with};
 use super::load::{LoadedModel, ModelRequest, load};
 use super::recipe::{Part, demo_rows, is_right};
-use super::train::{Happening, TrainReport, TrainRequest, run as train};
+use super::train::{TrainReport, TrainRequest, run as train};
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
-use crate::train::StopFlag;
+use crate::train::{Event, Observer, StopFlag};
 
 /// Rows that are trained.
 const TRAIN_ROWS: usize = 600;
@@ -74,14 +74,14 @@ pub struct DemoReport {
 ///
 /// # Errors
 /// When the folder cannot be written, or training fails.
-pub fn run(out: &Path, stop: StopFlag, on: &mut dyn FnMut(Happening)) -> Result<DemoReport, Fault> {
+pub fn run(out: &Path, stop: StopFlag, observer: &mut dyn Observer) -> Result<DemoReport, Fault> {
     let held_out = demo_rows(SEED, Part::HeldOut, 2 * HELD_OUT_ROWS);
     let (validation, test) = held_out.split_at(HELD_OUT_ROWS);
     for (name, rows) in [("train", demo_rows(SEED, Part::Train, TRAIN_ROWS).as_slice()), ("validation", validation), ("test", test)] {
         write_rows(&out.join("data").join(format!("{name}.jsonl")), rows)?;
     }
     write_file(&out.join("config/fine_tuning_config.yaml"), CONFIG.as_bytes())?;
-    let report = train(&TrainRequest { name: "demo".into(), stop, ..TrainRequest::new(out) }, on)?;
+    let report = train(&TrainRequest { name: "demo".into(), stop, ..TrainRequest::new(out) }, observer)?;
     let Some(adapter) = report.model.clone() else {
         return Ok(DemoReport {
             project: out.to_path_buf(),
@@ -92,7 +92,7 @@ pub fn run(out: &Path, stop: StopFlag, on: &mut dyn FnMut(Happening)) -> Result<
             answers: Vec::new(),
         });
     };
-    on(Happening::Doing("letting both models answer held-out requests"));
+    observer.event(&Event::doing("letting both models answer held-out requests"));
     let base = load(&ModelRequest::named(super::models::EMBEDDED))?;
     let tuned = load(&ModelRequest { adapter: Some(adapter), ..ModelRequest::named(super::models::EMBEDDED) })?;
     let answers = test.iter().take(ANSWERED_ROWS).map(|row| answer(row, &base, &tuned)).collect::<Result<Vec<_>, _>>()?;

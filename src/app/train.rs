@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::base::error::Fault;
 use crate::config::{Resolved, RunConfig, Said, Sources, resolve};
-use crate::runs::{DatasetRecord, Project, RunFolder, StageRecord, Status, find};
-use crate::train::{Evaluation, Event, MemoryPlan, StopFlag};
+use crate::runs::{Project, RunFolder, StageRecord, Status, find};
+use crate::train::{Evaluation, Event, Observer, StopFlag};
 
 /// A request to train.
 #[derive(Debug, Clone)]
@@ -46,39 +46,6 @@ impl TrainRequest {
             has_turn: false,
         }
     }
-}
-
-/// What happens while a run is made ready and trains.
-#[derive(Debug)]
-pub enum Happening<'a> {
-    /// What is being done, for people who wait.
-    Doing(&'a str),
-    /// Something a person should know; the run goes on.
-    Warning(&'a str),
-    /// The data is ready.
-    Data(&'a DatasetRecord),
-    /// Memory is planned.
-    Plan(&'a MemoryPlan),
-    /// The run's folder is there.
-    Run(&'a Path),
-    /// A stage begins.
-    Stage {
-        /// 1 or 2.
-        number: usize,
-        /// Its steps.
-        total_steps: u64,
-    },
-    /// The loop's own event.
-    Event(&'a Event),
-    /// The test rows were evaluated; `what` is `base` or `tuned`.
-    Evaluated {
-        /// Which model.
-        what: &'static str,
-        /// Which rows.
-        rows: &'a str,
-        /// The figures.
-        evaluation: &'a Evaluation,
-    },
 }
 
 /// What came of a run.
@@ -137,14 +104,14 @@ fn unavailable(config: &RunConfig, said: &Said) -> Vec<String> {
 /// # Errors
 /// A configuration, model or data that cannot be used: before any folder is made. After that the failure also stands in
 /// the run's manifest.
-pub fn run(request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<TrainReport, Fault> {
+pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainReport, Fault> {
     let Some(named) = &request.resume else {
         let (project, resolved) = configuration(&request.config, &request.set)?;
-        unavailable(&resolved.config, &resolved.said).iter().for_each(|w| on(Happening::Warning(w)));
+        unavailable(&resolved.config, &resolved.said).iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
         super::device::Chosen::of(&resolved.config)?;
-        let materials = session::Materials::gather(&resolved.config, on)?;
+        let materials = session::Materials::gather(&resolved.config, observer)?;
         let folder = RunFolder::create(&project.runs, &request.name, &resolved.config)?;
-        return session::train(request, &resolved.config, &folder, materials, on);
+        return session::train(request, &resolved.config, &folder, materials, observer);
     };
     if !request.set.is_empty() {
         return Err(Fault::new("usage", "--set cannot change a run that is resumed").hint("start a new run for other settings"));
@@ -156,8 +123,8 @@ pub fn run(request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<Trai
             .hint("start a new run; its adapter is in final-model/"));
     }
     super::device::Chosen::of(&manifest.config)?;
-    let materials = session::Materials::gather(&manifest.config, on)?;
-    session::train(request, &manifest.config, &folder, materials, on)
+    let materials = session::Materials::gather(&manifest.config, observer)?;
+    session::train(request, &manifest.config, &folder, materials, observer)
 }
 
 /// A run by name under the project that `config` names; a run's own folder needs no project.

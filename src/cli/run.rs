@@ -82,7 +82,7 @@ impl Desk {
 
     fn demo(&self, a: &DemoArgs) -> Result<u8, Fault> {
         let mut watch = Watch::new(self.talk);
-        let report = demo::run(&a.out, stop_on_signals(), &mut |h| watch.take(h))?;
+        let report = demo::run(&a.out, stop_on_signals(), &mut watch)?;
         self.give(&report, || show::demo(&report, self.paint))
     }
 
@@ -91,7 +91,7 @@ impl Desk {
         let TrainArgs { config, set, resume, name, stop_after } = a;
         let request = train::TrainRequest { set, resume, name, stop_after, stop, ..train::TrainRequest::new(&config) };
         let mut watch = Watch::new(self.talk);
-        let report = train::run(&request, &mut |h| watch.take(h))?;
+        let report = train::run(&request, &mut watch)?;
         self.give(&report, || show::train(&report, self.paint))
     }
 
@@ -305,15 +305,13 @@ impl Desk {
     fn recipe(&self, a: &RecipeArgs) -> Result<u8, Fault> {
         let mut watch = Watch::new(self.talk);
         let steps = a.steps.unwrap_or(recipe::STEPS);
-        watch.take(train::Happening::Stage { number: 1, total_steps: steps });
-        let mut observer = |event: &crate::train::Event| watch.take(train::Happening::Event(event));
-        let report = recipe::run(&a.out, Some(steps), &mut observer)?;
+        let report = recipe::run(&a.out, Some(steps), &mut watch)?;
         self.give(&report, || show::recipe(&report, self.paint))
     }
 
     fn worker(&self, work: &jobs::Work) -> Result<u8, Fault> {
         let mut watch = Watch::new(self.talk);
-        jobs::work(work, &stop_on_signals(), &mut |h| watch.take(h))?;
+        jobs::work(work, &stop_on_signals(), &mut watch)?;
         Ok(0)
     }
 

@@ -2,9 +2,8 @@
 
 use super::progress::{Progress, Talk, line};
 use super::style::{Paint, bytes, count};
-use crate::app::train::Happening;
 use crate::runs::DatasetRecord;
-use crate::train::{Event, MemoryPlan};
+use crate::train::{Event, MemoryPlan, Observer};
 
 /// Shows what happens on stderr.
 pub struct Watch {
@@ -32,28 +31,6 @@ impl Watch {
         self.say(&format!("{} {text}", self.paint.dim(&format!("{title:<9}"))));
     }
 
-    /// Shows one thing.
-    pub fn take(&mut self, happening: Happening) {
-        match happening {
-            Happening::Doing(what) => self.titled("", &self.paint.dim(what)),
-            Happening::Warning(text) => self.titled("warning", &self.paint.yellow(text)),
-            Happening::Data(record) => self.data(record),
-            Happening::Plan(plan) => self.plan(plan),
-            Happening::Run(path) => self.titled("run", &path.display().to_string()),
-            Happening::Stage { total_steps, .. } => self.steps = total_steps,
-            Happening::Event(event) => self.event(event),
-            Happening::Evaluated { what, rows, evaluation } => {
-                let text = format!(
-                    "{what} on {rows}: loss {:.4}, perplexity {:.3}, token accuracy {:.1} %",
-                    evaluation.loss,
-                    evaluation.perplexity,
-                    100.0 * evaluation.accuracy
-                );
-                self.titled("test", &text);
-            }
-        }
-    }
-
     fn data(&self, record: &DatasetRecord) {
         let part = |p: &crate::runs::PartRecord| format!("{} rows", count(p.rows as u64));
         let others = [("validation", &record.validation), ("test", &record.test)];
@@ -79,8 +56,30 @@ impl Watch {
         self.titled("memory", &text);
     }
 
+    fn end(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+    }
+}
+
+impl Observer for Watch {
     fn event(&mut self, event: &Event) {
         match event {
+            Event::Doing { what } => self.titled("", &self.paint.dim(what)),
+            Event::Data { record } => self.data(record),
+            Event::Plan { plan } => self.plan(plan),
+            Event::Run { path } => self.titled("run", &path.display().to_string()),
+            Event::Stage { total_steps, .. } => self.steps = *total_steps,
+            Event::Judged { what, rows, evaluation } => {
+                let text = format!(
+                    "{what} on {rows}: loss {:.4}, perplexity {:.3}, token accuracy {:.1} %",
+                    evaluation.loss,
+                    evaluation.perplexity,
+                    100.0 * evaluation.accuracy
+                );
+                self.titled("test", &text);
+            }
             Event::Started { total_steps, trainable_parameters, .. } => {
                 self.titled("train", &format!("{} steps, {} trained values", count(*total_steps), count(*trainable_parameters)));
                 self.progress = Some(Progress::start(self.talk, *total_steps));
@@ -106,12 +105,6 @@ impl Watch {
                 self.end();
             }
             Event::Stopped { .. } | Event::Diverged { .. } | Event::Finished { .. } => self.end(),
-        }
-    }
-
-    fn end(&mut self) {
-        if let Some(progress) = self.progress.take() {
-            progress.finish();
         }
     }
 }

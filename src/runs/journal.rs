@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use crate::base::atomic;
 use crate::base::clock;
 use crate::base::error::Fault;
-use crate::train::Event;
+use crate::train::{Event, Observer};
 
-/// The journal of one stage of a run.
+/// The journal of a run.
 #[derive(Debug)]
 pub struct Journal {
+    /// The stage that events belong to; 0 before the first.
     stage: usize,
     events: File,
     metrics: File,
@@ -48,10 +49,10 @@ impl Journal {
     ///
     /// # Errors
     /// When one cannot be opened.
-    pub fn open(run: &Path, stage: usize) -> Result<Self, Fault> {
+    pub fn open(run: &Path) -> Result<Self, Fault> {
         let metrics_path = run.join("metrics.jsonl");
         Ok(Self {
-            stage,
+            stage: 0,
             events: append_lines(&run.join("events.jsonl"))?,
             metrics: append_lines(&metrics_path)?,
             log: append_lines(&run.join("training.log"))?,
@@ -82,12 +83,16 @@ impl Journal {
     }
 
     fn try_record(&mut self, event: &Event) -> Result<(), Fault> {
-        if let Event::Started { step, .. } = event {
-            self.cut_metrics(*step)?;
+        match event {
+            Event::Stage { number, .. } => self.stage = *number,
+            Event::Started { step, .. } => self.cut_metrics(*step)?,
+            _ => {}
         }
         let mut value = serde_json::to_value(event).unwrap_or_default();
         if let Some(fields) = value.as_object_mut() {
-            fields.insert("stage".into(), json!(self.stage));
+            if self.stage > 0 {
+                fields.insert("stage".into(), json!(self.stage));
+            }
             fields.insert("time".into(), json!(clock::now_utc()));
         }
         let fail = |e: std::io::Error| Fault::io("write to", &self.metrics_path.with_file_name("events.jsonl"), &e);
@@ -119,6 +124,12 @@ impl Journal {
     }
 }
 
+impl Observer for Journal {
+    fn event(&mut self, event: &Event) {
+        self.record(event);
+    }
+}
+
 fn metrics_row(event: &Event, stage: usize) -> Option<Value> {
     Some(match event {
         Event::Step { step, loss, lr, grad_norm, sequences, tokens, trained_tokens, tokens_per_second, elapsed, peak_rss } => json!({
@@ -136,6 +147,17 @@ fn metrics_row(event: &Event, stage: usize) -> Option<Value> {
 /// An event as a line for people.
 fn in_words(event: &Event) -> Option<String> {
     Some(match event {
+        Event::Doing { what } => what.clone(),
+        Event::Data { record } => {
+            let rows = |part: &Option<crate::data::PartRecord>| part.as_ref().map_or(0, |p| p.rows);
+            format!("data: {} rows to train, {} to validate, {} to test", record.train.rows, rows(&record.validation), rows(&record.test))
+        }
+        Event::Plan { plan } => format!("memory plan: peak {} of {} bytes", plan.peak_bytes, plan.budget),
+        Event::Run { .. } => return None,
+        Event::Stage { number, total_steps } => format!("stage {number}: {total_steps} steps"),
+        Event::Judged { what, rows, evaluation: e } => {
+            format!("{what} on {rows}: loss {:.4}  perplexity {:.3}  accuracy {:.4}", e.loss, e.perplexity, e.accuracy)
+        }
         Event::Started { step, total_steps, trainable_parameters } => {
             format!("training from step {step} to {total_steps}, {trainable_parameters} trained values")
         }
@@ -177,6 +199,10 @@ mod tests {
         }
     }
 
+    fn stage(number: usize) -> Event {
+        Event::Stage { number, total_steps: 9 }
+    }
+
     fn started(step: u64) -> Event {
         Event::Started { step, total_steps: 9, trainable_parameters: 1 }
     }
@@ -190,21 +216,21 @@ mod tests {
     #[test]
     fn a_resume_tells_no_step_twice() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 1).unwrap();
-        [started(0), step(1), step(2), step(3)].iter().for_each(|e| journal.record(e));
+        let mut journal = Journal::open(dir.path()).unwrap();
+        [stage(1), started(0), step(1), step(2), step(3)].iter().for_each(|e| journal.record(e));
         // Killed in the middle of a line, and a line that a broken disk spoilt.
         let add = |name: &str, bytes: &[u8]| append(&dir.path().join(name)).unwrap().write_all(bytes).unwrap();
         add("metrics.jsonl", b"{\"stage\":1,\"step\":1,\"loss\":\xff\xfe}\n{\"stage\":1,\"st");
         add("events.jsonl", b"{\"event\":\"ste");
-        let mut journal = Journal::open(dir.path(), 1).unwrap();
-        [started(2), step(3), step(4)].iter().for_each(|e| journal.record(e));
+        let mut journal = Journal::open(dir.path()).unwrap();
+        [stage(1), started(2), step(3), step(4)].iter().for_each(|e| journal.record(e));
         assert_eq!(steps(dir.path()), [(1, 1), (1, 2), (1, 3), (1, 4)]);
-        let mut journal = Journal::open(dir.path(), 2).unwrap();
-        [started(0), step(1)].iter().for_each(|e| journal.record(e));
+        let mut journal = Journal::open(dir.path()).unwrap();
+        [stage(2), started(0), step(1)].iter().for_each(|e| journal.record(e));
         assert_eq!(steps(dir.path()), [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]);
         assert!(journal.failure().is_none());
         let events = fs::read_to_string(dir.path().join("events.jsonl")).unwrap();
         assert!(events.lines().all(|l| serde_json::from_str::<Value>(l).is_ok()), "{events}");
-        assert_eq!(events.lines().count(), 4 + 3 + 2);
+        assert_eq!(events.lines().count(), 5 + 4 + 3);
     }
 }

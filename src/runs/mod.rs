@@ -20,13 +20,11 @@ mod manifest;
 mod project;
 mod versions;
 
+pub use crate::data::{DataFile, DatasetRecord, PartRecord, StageTwoRecord};
 pub use folder::{RunFolder, RunLock};
 pub use journal::Journal;
 pub use list::{RunSummary, find, list};
 pub use machine::Machine;
-pub use manifest::{
-    BaseModelRecord, DataFile, DatasetRecord, Lineage, MANIFEST_VERSION, Manifest, PartRecord, PeakMemory, StageRecord, StageTwoRecord,
-    Status,
-};
+pub use manifest::{BaseModelRecord, Lineage, MANIFEST_VERSION, Manifest, PeakMemory, StageRecord, Status};
 pub use project::Project;
 pub use versions::{Kind, Listed, Move, Promotions, State, Version, Versions};

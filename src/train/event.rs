@@ -1,15 +1,60 @@
-//! What a run tells while it runs. The trainer prints and stores nothing itself: an [`Observer`] does.
+//! What a run tells, from its preparation to its end: one stream of events.
+//!
+//! ```text
+//!   use case, trainer ──Event──> Observer: journal, manifest, terminal, ...
+//! ```
+//! Whoever tells them prints and stores nothing itself. Where several listen, one observer hands each
+//! event on to the others.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::diagnosis::Diagnosis;
+use super::evaluate::Evaluation;
+use super::memory::MemoryPlan;
+use crate::data::DatasetRecord;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// What is being done, for people who wait.
+    Doing {
+        /// In words.
+        what: String,
+    },
+    /// The data is ready.
+    Data {
+        /// Its figures.
+        record: Box<DatasetRecord>,
+    },
+    /// Memory is planned.
+    Plan {
+        /// The plan.
+        plan: Box<MemoryPlan>,
+    },
+    /// The run's folder is there.
+    Run {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A stage begins; the events after it are its own.
+    Stage {
+        /// 1 or 2.
+        number: usize,
+        /// Its steps.
+        total_steps: u64,
+    },
+    /// Test rows were evaluated.
+    Judged {
+        /// `base` or `tuned`.
+        what: String,
+        /// Which rows, in words.
+        rows: String,
+        /// The figures.
+        evaluation: Evaluation,
+    },
     /// The loop begins.
     Started {
         /// Steps already done (above 0 after a resume).
@@ -106,6 +151,18 @@ pub enum Event {
         /// Seconds of training, earlier sessions included.
         elapsed: f64,
     },
+}
+
+impl Event {
+    /// What is being done.
+    pub fn doing(what: impl Into<String>) -> Self {
+        Self::Doing { what: what.into() }
+    }
+
+    /// Something a person should know.
+    pub fn warning(code: &str, message: impl Into<String>) -> Self {
+        Self::Warning { code: code.to_owned(), message: message.into() }
+    }
 }
 
 /// Takes events as they happen, on the training thread.

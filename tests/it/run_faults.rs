@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
-use tallow::app::train::{self, Happening, TrainRequest};
+use tallow::app::train::{self, TrainRequest};
 use tallow::app::{eval, outcome};
 use tallow::runs::RunFolder;
-use tallow::train::{Evaluation, Event};
+use tallow::train::{Evaluation, Event, Silent};
 
 use crate::program::Desk;
 
@@ -128,8 +128,8 @@ fn a_panic_ends_the_run_as_a_fault_and_the_next_call_works() {
     let desk = Desk::new();
     desk.project(4, "");
     let request = TrainRequest { has_turn: true, ..TrainRequest::new(&desk.path().join("project")) };
-    let mut on = |happening: Happening| {
-        if matches!(happening, Happening::Event(Event::Step { step: 2, .. })) {
+    let mut on = |event: &Event| {
+        if matches!(event, Event::Step { step: 2, .. }) {
             panic!("a bug of step two");
         }
     };
@@ -139,7 +139,7 @@ fn a_panic_ends_the_run_as_a_fault_and_the_next_call_works() {
     let told = manifest(&desk.only_run());
     assert_eq!((told["status"].as_str(), told["error"]["code"].as_str()), (Some("failed"), Some("panic")));
     let again = TrainRequest { resume: Some("latest".into()), ..request };
-    assert!(train::run(&again, &mut |_| {}).unwrap().model.is_some());
+    assert!(train::run(&again, &mut Silent).unwrap().model.is_some());
 }
 
 #[test]

@@ -8,11 +8,11 @@ use super::queue::{Ticket, queue_dir};
 use super::record::{JobRecord, Reason, State, own, wish};
 use super::start::Stop;
 use crate::app::device::Chosen;
-use crate::app::train::{Happening, TrainReport, TrainRequest, run as train};
+use crate::app::train::{TrainReport, TrainRequest, run as train};
 use crate::base::error::Fault;
 use crate::base::panics;
 use crate::runs::{RunFolder, Status};
-use crate::train::StopFlag;
+use crate::train::{Observer, StopFlag};
 
 /// How often the wish to stop is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ pub struct Work {
 ///
 /// # Errors
 /// What ended the run, or `run_busy` when somebody else is at it.
-pub fn work(work: &Work, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Result<State, Fault> {
+pub fn work(work: &Work, stop: &StopFlag, observer: &mut dyn Observer) -> Result<State, Fault> {
     let run = RunFolder::open(&work.run.canonicalize().map_err(|e| Fault::io("open", &work.run, &e))?)?;
     let lock = if work.owned { None } else { own(&run)? };
     if lock.is_none() && !work.owned {
@@ -52,7 +52,7 @@ pub fn work(work: &Work, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Resu
                 std::thread::sleep(LOOK);
             }
         });
-        let result = panics::caught(|| wait_and_train(&run, &mut job, stop, on));
+        let result = panics::caught(|| wait_and_train(&run, &mut job, stop, observer));
         done.store(true, Ordering::Relaxed);
         let (state, reason) = match &result {
             Ok(state) => (*state, None),
@@ -64,7 +64,7 @@ pub fn work(work: &Work, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Resu
     })
 }
 
-fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, on: &mut dyn FnMut(Happening)) -> Result<State, Fault> {
+fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, observer: &mut dyn Observer) -> Result<State, Fault> {
     let manifest = run.manifest()?;
     let ticket = Ticket::take(&queue_dir(&Chosen::of(&manifest.config)?.name()))?;
     job.ticket = Some(ticket.name());
@@ -73,7 +73,7 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, on: &mu
         return Ok(stopped(run));
     }
     job.turn(run, State::Running, None)?;
-    let report: TrainReport = train(&TrainRequest { until_stage: job.stage, ..request(run, stop) }, on)?;
+    let report: TrainReport = train(&TrainRequest { until_stage: job.stage, ..request(run, stop) }, observer)?;
     Ok(if report.status == Status::Finished { State::Completed } else { stopped(run) })
 }
 

@@ -3,6 +3,7 @@
 mod inputs;
 mod judged;
 mod moved;
+mod record;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use serde::Serialize;
 use serde_json::json;
 use tallow_kernels::device;
 
-use super::{Happening, TrainReport, TrainRequest};
+use self::record::Record;
+use super::{TrainReport, TrainRequest};
 use crate::app::device::Chosen;
 use crate::app::eval::TOKENS_PER_PASS;
 use crate::app::load::check_vocabulary;
@@ -26,9 +28,10 @@ use crate::data::{Dataset, Sampler, SamplerOptions, TextTokenizer};
 use crate::model::merge::SHARD_BYTES;
 use crate::model::weights::weight_hash;
 use crate::model::{Decoder, LoadOptions, Trainable};
-use crate::runs::{BaseModelRecord, Journal, Manifest, RunFolder, StageRecord, Status};
+use crate::runs::{BaseModelRecord, Journal, Manifest, RunFolder, Status};
 use crate::train::{
-    EarlyStopping, End, Evaluation, Event, MemoryPlan, Outcome, Resume, Sampled, Sft, TrainConfig, Trainer, checkpoint, evaluation_passes,
+    EarlyStopping, End, Evaluation, Event, MemoryPlan, Observer, Outcome, Resume, Sampled, Sft, TrainConfig, Trainer, checkpoint,
+    evaluation_passes,
 };
 
 /// What a run needs before it may have a folder.
@@ -41,15 +44,15 @@ pub(super) struct Materials {
 
 impl Materials {
     /// Finds the model, reads the data, plans the memory.
-    pub(super) fn gather(config: &RunConfig, on: &mut dyn FnMut(Happening)) -> Result<Self, Fault> {
+    pub(super) fn gather(config: &RunConfig, observer: &mut dyn Observer) -> Result<Self, Fault> {
         let (id, path, spec) = prepare::base_model(config)?;
         let tokenizer = crate::app::load::tokenizer_at(&path)?;
-        on(Happening::Doing("reading and tokenising the data"));
+        observer.event(&Event::doing("reading and tokenising the data"));
         let data = prepare::data(config, &tokenizer)?;
-        on(Happening::Data(&data.record));
-        data.warnings.iter().for_each(|w| on(Happening::Warning(w)));
+        observer.event(&Event::Data { record: Box::new(data.record.clone()) });
+        data.warnings.iter().for_each(|w| observer.event(&Event::warning("data", w.as_str())));
         let plan = plan::for_run(config, &spec, data.longest(), plan::Room::Here)?;
-        on(Happening::Plan(&plan));
+        observer.event(&Event::Plan { plan: Box::new(plan.clone()) });
         let revision = config.base_model.local_path.is_none().then(|| config.base_model.revision.clone());
         let base = BaseModelRecord {
             id,
@@ -70,60 +73,78 @@ pub(super) fn train(
     config: &RunConfig,
     folder: &RunFolder,
     materials: Materials,
-    on: &mut dyn FnMut(Happening),
+    observer: &mut dyn Observer,
 ) -> Result<TrainReport, Fault> {
     let _lock = folder.lock()?;
-    let mut manifest = Manifest::read(&folder.manifest_path())?;
+    let manifest = Manifest::read(&folder.manifest_path())?;
     inputs::refuse_changed(&manifest, &materials)?;
-    on(Happening::Run(folder.path()));
+    let mut journal = Journal::open(folder.path())?;
+    // What was told before there was a folder.
+    journal.event(&Event::Data { record: Box::new(materials.data.record.clone()) });
+    materials.data.warnings.iter().for_each(|w| journal.event(&Event::warning("data", w.as_str())));
+    journal.event(&Event::Plan { plan: Box::new(materials.plan.clone()) });
+    let mut record = Record::new(journal, manifest, folder, observer);
+    record.event(&Event::Run { path: folder.path().to_path_buf() });
     let chosen = Chosen::of(config)?;
-    let ticket = turn(&chosen, request, on)?;
+    let ticket = turn(&chosen, request, &mut record)?;
+    let mut session = Session { request, config, folder, materials, device: Device::Cpu, record };
     if ticket.is_none() && !request.has_turn {
-        return Session { request, config, folder, manifest, materials, device: Device::Cpu, on }.stopped(None);
+        return session.stopped(None);
     }
-    manifest.status = Status::Running;
-    manifest.started_at.get_or_insert_with(now_utc);
-    (manifest.finished_at, manifest.error) = (None, None);
-    manifest.base_model = Some(materials.base.clone());
-    manifest.tokenizer_hash = Some(materials.tokenizer.sha256().to_owned());
-    manifest.dataset = materials.data.record.clone();
-    folder.write_manifest(&manifest)?;
-    let device = chosen.open()?;
-    let mut session = Session { request, config, folder, manifest, materials, device, on };
+    session.started()?;
+    session.device = chosen.open()?;
     let result = match panics::caught(|| session.stages()) {
         Err(fault) if fault.code == "cancelled" && request.stop.is_requested() => session.stopped(None),
         result => result.map_err(|fault| session.explained(fault)),
     };
     if let Err(fault) = &result {
         let status = if fault.code == "diverged" { Status::Diverged } else { Status::Failed };
-        session.manifest.fail(status, fault);
+        session.record.manifest.fail(status, fault);
         // The fault itself matters more than one that keeps it from being written down.
-        let _ = session.folder.write_manifest(&session.manifest);
+        let _ = session.write_manifest();
+    }
+    if let Some(fault) = session.record.journal.failure() {
+        session.record.event(&Event::warning("journal", format!("a line of the journal is missing: {fault}")));
     }
     result
 }
 
 /// One run at a time uses the device: the others wait, in the order in which they came.
-fn turn(device: &Chosen, request: &TrainRequest, on: &mut dyn FnMut(Happening)) -> Result<Option<jobs::Ticket>, Fault> {
+fn turn(device: &Chosen, request: &TrainRequest, record: &mut Record) -> Result<Option<jobs::Ticket>, Fault> {
     if request.has_turn {
         return Ok(None);
     }
     jobs::turn(&device.name(), &request.stop, &mut |before| {
-        on(Happening::Doing(&format!("waiting for the device: {before} before this run")));
+        record.event(&Event::doing(format!("waiting for the device: {before} before this run")));
     })
 }
 
-struct Session<'a, 'b> {
+struct Session<'a> {
     request: &'a TrainRequest,
     config: &'a RunConfig,
     folder: &'a RunFolder,
-    manifest: Manifest,
     materials: Materials,
     device: Device,
-    on: &'a mut (dyn FnMut(Happening) + 'b),
+    record: Record<'a>,
 }
 
-impl Session<'_, '_> {
+impl Session<'_> {
+    fn write_manifest(&self) -> Result<(), Fault> {
+        self.folder.write_manifest(&self.record.manifest)
+    }
+
+    /// The manifest of a run that is under way.
+    fn started(&mut self) -> Result<(), Fault> {
+        let (manifest, materials) = (&mut self.record.manifest, &self.materials);
+        manifest.status = Status::Running;
+        manifest.started_at.get_or_insert_with(now_utc);
+        (manifest.finished_at, manifest.error) = (None, None);
+        manifest.base_model = Some(materials.base.clone());
+        manifest.tokenizer_hash = Some(materials.tokenizer.sha256().to_owned());
+        manifest.dataset = materials.data.record.clone();
+        self.write_manifest()
+    }
+
     /// An out-of-memory with what takes how much, and what the last checkpoint is good for.
     fn explained(&self, fault: Fault) -> Fault {
         if fault.code != "out_of_memory" {
@@ -136,14 +157,14 @@ impl Session<'_, '_> {
         let now =
             now.map(|m| format!("; this run holds {}, {} are free of {}", mib(m.used), mib(m.free), mib(m.total))).unwrap_or_default();
         let message = format!("{}: the plan was {} ({}){now}", fault.message, mib(plan.peak_bytes), parts.join(", "));
-        let kept = self.manifest.stages.iter().any(|s| s.last_checkpoint.is_some());
+        let kept = self.record.manifest.stages.iter().any(|s| s.last_checkpoint.is_some());
         let resume = format!("the last checkpoint is whole: `tallow train {} --resume {}`", shown(&self.request.config), self.folder.id());
         let hint = fault.hint.unwrap_or_default();
         Fault::new("out_of_memory", message).hint(if kept { format!("{hint}; {resume}") } else { hint })
     }
 
     fn stages(&mut self) -> Result<TrainReport, Fault> {
-        (self.on)(Happening::Doing("loading the base model"));
+        self.record.event(&Event::doing("loading the base model"));
         let options = LoadOptions { device: self.device.clone(), ..prepare::load_options(self.config) };
         let mut model = Decoder::load(&self.materials.base.path, &options)?;
         check_vocabulary(&self.materials.tokenizer, &model)?;
@@ -179,12 +200,12 @@ impl Session<'_, '_> {
     }
 
     fn is_done(&self, number: usize) -> bool {
-        self.manifest.stages.get(number - 1).is_some_and(|s| s.adapters.is_some())
+        self.record.manifest.stages.get(number - 1).is_some_and(|s| s.adapters.is_some())
     }
 
     /// Takes up what a finished stage gave: the checkpoint that its values came from, verified.
     fn restore_stage(&self, number: usize, model: &mut Decoder) -> Result<(), Fault> {
-        let record = &self.manifest.stages[number - 1];
+        let record = &self.record.manifest.stages[number - 1];
         let best = record.best_checkpoint.as_ref().filter(|_| restores_best(self.config));
         let gone = || {
             let message = format!("{}: stage {number} is done, but its checkpoint is not recorded", self.folder.path().display());
@@ -197,19 +218,16 @@ impl Session<'_, '_> {
 
     fn stage(&mut self, number: usize, model: &mut Decoder, stop_after: Option<u64>) -> Result<Outcome, Fault> {
         let settings = prepare::stage(self.config, number);
-        (self.on)(Happening::Stage { number, total_steps: settings.iterations });
+        self.record.event(&Event::Stage { number, total_steps: settings.iterations });
         let data = &self.materials.data;
         let (dataset, validation) = match (number, &data.stage2) {
             (2, Some(own)) => (&own.train, &own.validation),
             _ => (&data.train, &data.validation),
         };
         self.expect_checkpoints(number)?;
-        if self.manifest.stages.len() < number {
-            self.manifest.stages.push(StageRecord { stage: number, iterations: settings.iterations, ..StageRecord::default() });
-        }
         let summary = self.folder.stage(number).join("training-data").join("dataset.json");
         write_json(&summary, &json!({"counts": dataset.counts, "fingerprint": dataset.fingerprint, "left_out": dataset.problems}))?;
-        let record = &mut self.manifest.stages[number - 1];
+        let record = self.record.stage(number, settings.iterations);
         record.peak_memory.predicted_bytes = Some(self.materials.plan.peak_bytes);
         record.memory_plan = serde_json::to_value(&self.materials.plan).ok();
 
@@ -219,24 +237,11 @@ impl Session<'_, '_> {
         let mut source = Sampled { dataset, sampler: Sampler::new(dataset, options)? };
         let validation = validation.as_ref().map(validation_passes).unwrap_or_default();
         let train_config = TrainConfig { stop_after, ..loop_config(self.config, self.request, self.folder, &self.materials.plan, number) };
-        let journal = Journal::open(self.folder.path(), number)?;
-        let mut desk = Desk { journal, manifest: &mut self.manifest, folder: self.folder, number };
-        let on = &mut *self.on;
-        let mut observer = |event: &Event| {
-            desk.take(event);
-            on(Happening::Event(event));
-        };
         device::reset_peak(&self.device)?;
-        let outcome = Trainer::new(model, &mut source, train_config, &mut observer)?.with_validation(validation).run();
-        let unmoved = || moved::warning(self.folder.path(), number, settings.learning_rate);
-        let unmoved = outcome.as_ref().ok().filter(|o| o.end != End::Stopped).and_then(|_| unmoved());
-        if let Some(message) = unmoved {
-            observer(&Event::Warning { code: "loss_not_moved".into(), message });
-        }
-        let trouble = desk.journal.failure();
-        let outcome = outcome?;
-        if let Some(fault) = trouble {
-            (self.on)(Happening::Warning(&format!("a line of the journal is missing: {fault}")));
+        let outcome = Trainer::new(model, &mut source, train_config, &mut self.record)?.with_validation(validation).run()?;
+        let unmoved = (outcome.end != End::Stopped).then(|| moved::warning(self.folder.path(), number, settings.learning_rate));
+        if let Some(message) = unmoved.flatten() {
+            self.record.event(&Event::warning("loss_not_moved", message));
         }
         self.note_outcome(number, &outcome)?;
         Ok(outcome)
@@ -244,7 +249,7 @@ impl Session<'_, '_> {
 
     /// A stage whose checkpoints are all gone does not silently begin again.
     fn expect_checkpoints(&self, number: usize) -> Result<(), Fault> {
-        let recorded = self.manifest.stages.get(number - 1).and_then(|s| s.last_checkpoint.as_ref());
+        let recorded = self.record.manifest.stages.get(number - 1).and_then(|s| s.last_checkpoint.as_ref());
         let dir = self.folder.checkpoints(number);
         let any = std::fs::read_dir(&dir).is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| e.path().is_dir())));
         match recorded.filter(|_| !any) {
@@ -258,7 +263,7 @@ impl Session<'_, '_> {
 
     fn note_outcome(&mut self, number: usize, outcome: &Outcome) -> Result<(), Fault> {
         let relative = |p: &PathBuf| self.folder.relative(p);
-        let record = &mut self.manifest.stages[number - 1];
+        let record = &mut self.record.manifest.stages[number - 1];
         record.iterations_done = outcome.step;
         record.last_loss = outcome.last_loss.or(record.last_loss);
         record.best_step = outcome.best.map(|b| b.step);
@@ -271,20 +276,20 @@ impl Session<'_, '_> {
         record.sequences = outcome.sequences;
         record.peak_memory.measured_bytes = Some(device::peak_bytes(&self.device)?);
         record.peak_memory.peak_rss_bytes = Some(outcome.peak_rss);
-        self.folder.write_manifest(&self.manifest)
+        self.write_manifest()
     }
 
     fn save_stage(&mut self, number: usize, model: &Decoder) -> Result<(), Fault> {
         let target = self.folder.stage(number).join("adapters");
         save_result(model, &target)?;
-        self.manifest.stages[number - 1].adapters = Some(self.folder.relative(&target));
-        self.folder.write_manifest(&self.manifest)
+        self.record.manifest.stages[number - 1].adapters = Some(self.folder.relative(&target));
+        self.write_manifest()
     }
 
     fn stopped(&mut self, base: Option<Evaluation>) -> Result<TrainReport, Fault> {
-        self.manifest.status = Status::Stopped;
-        self.manifest.finished_at = Some(now_utc());
-        self.folder.write_manifest(&self.manifest)?;
+        self.record.manifest.status = Status::Stopped;
+        self.record.manifest.finished_at = Some(now_utc());
+        self.write_manifest()?;
         let command = format!("tallow train {} --resume {}", shown(&self.request.config), self.folder.id());
         Ok(TrainReport { resume_command: Some(command), ..self.report(Status::Stopped, base, None, None) })
     }
@@ -293,45 +298,15 @@ impl Session<'_, '_> {
         let tuned = self.judge_stage(self.config.training.num_stages, model)?;
         let target = self.folder.path().join("final-model");
         save_result(model, &target)?;
-        self.manifest.status = Status::Finished;
-        self.manifest.finished_at = Some(now_utc());
-        self.folder.write_manifest(&self.manifest)?;
+        self.record.manifest.status = Status::Finished;
+        self.record.manifest.finished_at = Some(now_utc());
+        self.write_manifest()?;
         Ok(self.report(Status::Finished, base, tuned, Some(target)))
     }
 
     fn report(&self, status: Status, base: Option<Evaluation>, tuned: Option<Evaluation>, model: Option<PathBuf>) -> TrainReport {
-        let (run_id, run, stages) = (self.folder.id(), self.folder.path().to_path_buf(), self.manifest.stages.clone());
+        let (run_id, run, stages) = (self.folder.id(), self.folder.path().to_path_buf(), self.record.manifest.stages.clone());
         TrainReport { run_id, run, status, stages, base, tuned, model, resume_command: None }
-    }
-}
-
-/// Takes events: writes them down, and keeps the manifest's figures fresh at each checkpoint.
-struct Desk<'a> {
-    journal: Journal,
-    manifest: &'a mut Manifest,
-    folder: &'a RunFolder,
-    number: usize,
-}
-
-impl Desk<'_> {
-    fn take(&mut self, event: &Event) {
-        self.journal.record(event);
-        let record = &mut self.manifest.stages[self.number - 1];
-        match event {
-            Event::Step { step, loss, .. } => {
-                record.iterations_done = *step;
-                record.last_loss = Some(*loss);
-            }
-            Event::Eval { step, loss, best: true, .. } => (record.best_step, record.best_loss) = (Some(*step), Some(*loss)),
-            Event::Checkpoint { path, .. } => {
-                record.last_checkpoint = Some(self.folder.relative(path));
-                // Only a convenience for readers: the checkpoint itself is complete without it.
-                if let Err(fault) = self.folder.write_manifest(self.manifest) {
-                    self.journal.note(&format!("the manifest could not be written: {fault}"));
-                }
-            }
-            _ => {}
-        }
     }
 }
 

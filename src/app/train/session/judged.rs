@@ -14,13 +14,12 @@ use serde_json::{Value, json};
 
 use super::{Session, write_json};
 use crate::app::eval::held_out_while;
-use crate::app::train::Happening;
 use crate::base::error::Fault;
 use crate::data::Dataset;
 use crate::model::Decoder;
-use crate::train::Evaluation;
+use crate::train::{Evaluation, Event, Observer};
 
-impl Session<'_, '_> {
+impl Session<'_> {
     /// The test rows of a stage.
     fn test_rows(&self, number: usize) -> Option<&Dataset> {
         let data = &self.materials.data;
@@ -46,10 +45,10 @@ impl Session<'_, '_> {
             return Ok(None);
         }
         let (rows, stop) = (self.rows_name(number), self.request.stop.clone());
-        (self.on)(Happening::Doing(&format!("evaluating the {what} model on {rows}")));
+        self.record.event(&Event::doing(format!("evaluating the {what} model on {rows}")));
         let evaluation = self.test_rows(number).map(|test| held_out_while(model, test, &|| !stop.is_requested())).transpose()?;
-        if let Some(evaluation) = &evaluation {
-            (self.on)(Happening::Evaluated { what, rows: &rows, evaluation });
+        if let Some(evaluation) = evaluation {
+            self.record.event(&Event::Judged { what: what.into(), rows, evaluation });
         }
         Ok(evaluation)
     }
@@ -85,7 +84,7 @@ impl Session<'_, '_> {
         }
         let path = self.figures_path(number, "test.json");
         write_json(&path, &figures)?;
-        self.manifest.stages[number - 1].evaluation = vec![self.folder.relative(&path)];
+        self.record.manifest.stages[number - 1].evaluation = vec![self.folder.relative(&path)];
         Ok(Some(tuned))
     }
 }
