@@ -1,12 +1,13 @@
-//! The CUDA kernels as host code: every `cuda/*.cu` through the C++ compiler into one shared library, which
-//! `tests/emulated` opens. The compiler is `$CXX`, else `c++`.
+//! The CUDA kernels as host code: every `cuda/*.cu` through the C++ compiler into one shared library,
+//! which the emulator opens when a test first uses it. The compiler is `$CXX`, else `c++`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-/// Builds the library and tells the crate and its tests where it is, in `TALLOW_EMULATE_LIB`. False where it cannot be built:
-/// without a C++ compiler, or for another machine. The tests that need it are then not compiled.
+/// Builds the library into a folder that cargo names in `LD_LIBRARY_PATH` when it runs tests: no path
+/// is compiled in. False where it cannot be built: without a C++ compiler, or for another machine.
+/// The tests that need it then say that nothing ran.
 pub fn build(cuda: &Path, out: &Path) -> bool {
     println!("cargo:rerun-if-env-changed=CXX");
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
@@ -50,7 +51,7 @@ pub fn build(cuda: &Path, out: &Path) -> bool {
     }
     let library = out.join("libtallow_emulate.so");
     run(Command::new(&compiler).args(["-shared", "-o"]).arg(&library).args(&objects));
-    println!("cargo:rustc-env=TALLOW_EMULATE_LIB={}", library.display());
+    println!("cargo:rustc-link-search=native={}", out.display());
     true
 }
 

@@ -1,7 +1,8 @@
 //! Every family against PyTorch, transformers and PEFT: logits, loss, each gradient by name, twenty steps of AdamW.
 //!
 //! `tests/golden/make.py` made the folders and says what they hold. The figures of a run are written to
-//! `target/tmp/golden.txt`.
+//! `target/tmp/golden.txt`. No path is compiled in: the tests' program can be carried to another machine
+//! with `tests/golden` beside it.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -23,8 +24,20 @@ pub(crate) struct Golden {
     pub(crate) expected: HashMap<String, Tensor>,
 }
 
+/// The folder of the golden files: in the package that cargo runs the tests of, else beside this program.
 pub(crate) fn golden_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let program = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_path_buf));
+    let root = package.or(program).unwrap_or_default();
+    root.join("tests/golden")
+}
+
+/// Where a run leaves its figures: `target/tmp` when cargo built this program where it stands, else the
+/// system's folder for temporary files.
+fn figures_dir() -> PathBuf {
+    let exe = std::env::current_exe().unwrap_or_default();
+    let built = exe.ancestors().map(|dir| dir.join("tmp")).find(|tmp| tmp.is_dir() && exe.components().any(|c| c.as_os_str() == "deps"));
+    built.unwrap_or_else(std::env::temp_dir)
 }
 
 /// All family folders, by name.
@@ -114,7 +127,7 @@ impl Report {
     }
 
     fn finish(self, file: &str) -> Outcome {
-        std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &self.text)?;
+        std::fs::write(figures_dir().join(file), &self.text)?;
         assert!(self.failures.is_empty(), "{}", self.failures.join("\n"));
         Ok(())
     }

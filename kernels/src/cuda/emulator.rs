@@ -4,7 +4,7 @@
 //! with guards around them, so a kernel that reaches past an argument fails. Results are poisoned before.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::{Mutex, OnceLock};
 
 use candle_core::{CpuStorage, DType, Device, Shape, Tensor};
@@ -26,18 +26,40 @@ struct Library {
     free: unsafe extern "C" fn(*mut c_void),
 }
 
+/// The emulator's shared library by its file name.
+const LIBRARY: &str = "libtallow_emulate.so";
+
+/// Opens the emulator's library: the file that `TALLOW_EMULATE_LIB` names, else the one beside this
+/// program, else the one that the loader finds (cargo sets `LD_LIBRARY_PATH` for tests).
+///
+/// # Panics
+/// When there is none; a test on the emulator then fails instead of passing without having run.
+#[must_use]
+pub fn open_library() -> *mut c_void {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(LIBRARY)));
+    let named = std::env::var_os("TALLOW_EMULATE_LIB").map(std::path::PathBuf::from);
+    let path = named.or(beside.filter(|p| p.exists())).unwrap_or_else(|| LIBRARY.into());
+    let name = CString::new(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
+    // SAFETY: the name ends in NUL; the library is our own, and its constructors only fill a table of kernels.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW) };
+    assert!(
+        !handle.is_null(),
+        "the emulator's library {} cannot be opened: run the tests through cargo, or name it in \
+         TALLOW_EMULATE_LIB; on a machine with a GPU set TALLOW_TEST_DEVICE=cuda:0 instead",
+        path.display()
+    );
+    handle
+}
+
 fn library() -> &'static Library {
-    static LIBRARY: OnceLock<Library> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let path = concat!(env!("TALLOW_EMULATE_LIB"), "\0");
-        // SAFETY: the path ends in NUL; the library is our own, and its constructors only fill a table of kernels.
-        let handle = unsafe { libc::dlopen(path.as_ptr().cast(), libc::RTLD_NOW) };
-        assert!(!handle.is_null(), "cannot open {path}");
+    static OPENED: OnceLock<Library> = OnceLock::new();
+    OPENED.get_or_init(|| {
+        let handle = open_library();
         // SAFETY: the handle is open and the name ends in NUL.
         let symbol = |name: &CStr| unsafe { libc::dlsym(handle, name.as_ptr()) };
         let at = |name: &CStr| {
             let at = symbol(name);
-            assert!(!at.is_null(), "no {name:?} in {path}");
+            assert!(!at.is_null(), "no {name:?} in {LIBRARY}");
             at
         };
         // SAFETY: run.cpp declares these functions with these types.
@@ -165,7 +187,7 @@ fn guard(args: &[Arg]) -> Vec<Guarded> {
 pub(super) unsafe fn launch(k: &Kernel, args: &[Arg]) -> Result<()> {
     let _machine = MACHINE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let fail = |message: String| Error::Value { op: k.op, message };
-    let name = std::ffi::CString::new(k.name.as_str()).map_err(|e| fail(e.to_string()))?;
+    let name = CString::new(k.name.as_str()).map_err(|e| fail(e.to_string()))?;
     let mut sizes = [0u8; 64];
     // SAFETY: the buffer holds as many bytes as it says.
     let count = unsafe { (library().sizes)(name.as_ptr(), sizes.as_mut_ptr(), sizes.len()) };

@@ -18,14 +18,11 @@ struct Library {
 fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let path = CString::new(env!("TALLOW_EMULATE_LIB")).unwrap();
-        // SAFETY: a library of our own; its constructors only fill a table of kernels.
-        let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-        assert!(!handle.is_null(), "cannot open {path:?}");
+        let handle = tallow_kernels::emulator::open_library();
         let symbol = |name: &CStr| {
             // SAFETY: the handle is open, the name ends in NUL.
             let at = unsafe { libc::dlsym(handle, name.as_ptr()) };
-            assert!(!at.is_null(), "no {name:?} in {path:?}");
+            assert!(!at.is_null(), "no {name:?} in the emulator's library");
             at
         };
         // SAFETY: the types are those that run.cpp declares.

@@ -16,7 +16,8 @@ pub enum Place {
 }
 
 impl Place {
-    fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+    /// Runs `f` with its operations going there.
+    pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
         match self {
             #[cfg(emulator)]
             Self::Emulated(order) => tallow_kernels::emulator::emulated(*order, f),
@@ -24,28 +25,55 @@ impl Place {
         }
     }
 
-    fn device(&self) -> Device {
+    /// Where its tensors lie.
+    pub fn device(&self) -> Device {
         match self {
             #[cfg(feature = "cuda")]
             Self::Gpu(d) => d.clone(),
             _ => Device::Cpu,
         }
     }
+
+    /// The error that any kernel may have there, whatever luck the CPU had: in bf16 half a unit in the
+    /// last place. In f32 the emulator differs by the order of sums. A GPU's functions (exp, rsqrt, cos)
+    /// are good to two units in the last place and it fuses products with sums: 5e-6 of the largest
+    /// value is 40 units, far below what TF32 or a wrong element would make.
+    fn least_error(&self, dtype: DType) -> f64 {
+        match (self, dtype) {
+            (_, DType::BF16) => 0.5f64.powi(9),
+            #[cfg(feature = "cuda")]
+            (Self::Gpu(_), _) => 5e-6,
+            _ => 1e-6,
+        }
+    }
 }
 
-/// Where launches are checked.
-fn places() -> Vec<Place> {
-    let mut all = Vec::new();
-    #[cfg(emulator)]
-    all.extend([Place::Emulated(0), Place::Emulated(3)]);
-    #[cfg(feature = "cuda")]
+/// Where launches are checked: the GPU that `TALLOW_TEST_DEVICE` names, twice, or else the emulator
+/// under two orders of threads. All are of one kind, so their bits must be the same.
+///
+/// # Panics
+/// When there is neither: a test must not pass without having launched anything.
+pub fn places() -> Vec<Place> {
     if let Ok(name) = std::env::var("TALLOW_TEST_DEVICE") {
-        let ordinal = name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).expect("TALLOW_TEST_DEVICE is cuda:N");
-        all.push(Place::Gpu(tallow_kernels::device::cuda(ordinal).expect("the device opens")));
-        // Twice: the bits must be the same.
-        all.push(all.last().expect("just pushed").clone());
+        return on_device(&name);
     }
-    all
+    #[cfg(emulator)]
+    return vec![Place::Emulated(0), Place::Emulated(3)];
+    #[cfg(not(emulator))]
+    panic!("nothing to launch on: this build has no emulator, and TALLOW_TEST_DEVICE names no GPU");
+}
+
+#[cfg(feature = "cuda")]
+fn on_device(name: &str) -> Vec<Place> {
+    let ordinal = name.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+    let ordinal = ordinal.unwrap_or_else(|| panic!("TALLOW_TEST_DEVICE is {name}, not cuda:N"));
+    let device = tallow_kernels::device::cuda(ordinal).unwrap_or_else(|e| panic!("TALLOW_TEST_DEVICE={name}: {e}"));
+    vec![Place::Gpu(device); 2]
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_device(name: &str) -> Vec<Place> {
+    panic!("TALLOW_TEST_DEVICE={name}, but this build has no CUDA: build with --features cuda");
 }
 
 /// Inputs of one run: the same numbers everywhere, in the run's dtype and on its device.
@@ -58,6 +86,11 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// For one run at that place.
+    pub fn new(place: &Place, dtype: DType) -> Self {
+        Self { device: place.device(), dtype, rounded: dtype }
+    }
+
     /// Activations `dims`, which start after one row of their storage; their values are exact in the checked dtype.
     pub fn x(&self, dims: &[usize], seed: u64) -> Tensor {
         let mut wider = dims.to_vec();
@@ -116,8 +149,7 @@ pub fn agree_in(what: &str, dtype: DType, f: impl Fn(&Inputs) -> Result<Vec<Tens
     for place in places() {
         let got = run(&place, dtype);
         for (i, ((got, plain), exact)) in got.iter().zip(&plain).zip(&exact).enumerate() {
-            // No kernel's result in bf16 is better than half a unit in the last place, whatever luck the CPU had with a few.
-            let least = if dtype == DType::BF16 { 0.5f64.powi(9) } else { 1e-6 };
+            let least = place.least_error(dtype);
             let (e, allowed) = (error(got, exact), 2.0 * error(plain, exact).max(least));
             assert!(e <= allowed, "{what} {dtype:?} on {place:?}, result {i}: error {e:.3e}, the CPU's twice {allowed:.3e}");
         }

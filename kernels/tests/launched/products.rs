@@ -1,13 +1,13 @@
 //! Decoding, products with every form of weight, and LoRA.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use tallow_kernels::Result;
 use tallow_kernels::lora::{Dropout, Lora, lora_backward, lora_forward};
 use tallow_kernels::matmul::{matmul, matmul_backward_input, matmul_backward_input_add, matmul_backward_weight};
 use tallow_kernels::quant::{Nf4, Q8};
 use tallow_kernels::weight::Weight;
 
-use crate::place::{Inputs, agree, agree_in, random};
+use crate::place::{Inputs, agree, agree_in, places, random};
 
 /// Every form of a weight, on the run's device. Quantised on the CPU first, as a model is loaded.
 fn weights(out: usize, inp: usize, i: &Inputs) -> Result<Vec<Weight>> {
@@ -28,13 +28,16 @@ fn decoded_weights_are_the_cpus_to_the_bit() {
         agree_in("dequantize", DType::F32, |i| weights(out, inp, i)?.iter().map(|w| w.dequantize(DType::F32)).collect());
         agree_in("dequantize", DType::BF16, |i| weights(out, inp, i)?.iter().map(|w| w.dequantize(i.dtype)).collect());
     }
-    // Rounding to bf16 is one step: nothing is left to a tolerance.
-    #[cfg(emulator)]
-    for w in [Weight::Nf4(Nf4::quantize(&random(&[33, 129], 3), true).unwrap()), Weight::Q8(Q8::quantize(&random(&[33, 129], 3)).unwrap())]
-    {
-        let there = tallow_kernels::emulator::emulated(0, || w.dequantize(DType::F32)).unwrap();
-        let (a, b) = (w.dequantize(DType::F32).unwrap().to_vec2::<f32>().unwrap(), there.to_vec2::<f32>().unwrap());
-        assert_eq!(a, b);
+    // Each step of decoding is rounded by itself: nothing is left to a tolerance.
+    let w = random(&[33, 129], 3);
+    for w in [Weight::Nf4(Nf4::quantize(&w, true).unwrap()), Weight::Q8(Q8::quantize(&w).unwrap())] {
+        let here = w.dequantize(DType::F32).unwrap().to_vec2::<f32>().unwrap();
+        for place in places() {
+            let w = w.to_device(&place.device()).unwrap();
+            let there = place.run(|| w.dequantize(DType::F32)).unwrap();
+            let there = there.to_device(&Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+            assert_eq!(here, there, "{place:?}");
+        }
     }
 }
 
