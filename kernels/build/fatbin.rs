@@ -5,8 +5,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::{env, fs};
 
-/// Machine code for each of these, and PTX of the first for what comes later.
-const ARCHITECTURES: [&str; 4] = ["80", "86", "89", "90a"];
+/// Machine code for each of these that nvcc knows (120 from CUDA 12.8 on), and PTX of the first for
+/// what comes later.
+const ARCHITECTURES: [&str; 5] = ["80", "86", "89", "90a", "120"];
 
 /// nvcc: `NVCC`, else in `CUDA_HOME` or `CUDA_PATH`, else on the path, else where its installer puts it.
 fn nvcc() -> PathBuf {
@@ -21,6 +22,42 @@ fn nvcc() -> PathBuf {
              or name the compiler in NVCC or the toolkit's folder in CUDA_HOME. Without a GPU, build without `--features cuda`.",
         )
     })
+}
+
+/// What nvcc prints for one option.
+fn said(nvcc: &Path, option: &str) -> String {
+    let out = Command::new(nvcc).arg(option).output().unwrap_or_else(|e| panic!("{}: {e}", nvcc.display()));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// The toolkit's version as the driver counts: 12080 for CUDA 12.8. `CUDARC_CUDA_VERSION` goes first, as
+/// it does for cudarc.
+fn version(nvcc: &Path) -> u32 {
+    if let Some(given) = env::var("CUDARC_CUDA_VERSION").ok().and_then(|v| v.parse().ok()) {
+        return given;
+    }
+    let text = said(nvcc, "--version");
+    let release = text.split("release ").nth(1).and_then(|r| r.split(',').next()).and_then(|r| r.trim().split_once('.'));
+    let parsed = release.and_then(|(major, minor)| Some(major.parse::<u32>().ok()? * 1000 + minor.parse::<u32>().ok()? * 10));
+    parsed.unwrap_or_else(|| stop(&format!("cannot read the version that nvcc prints:\n{text}")))
+}
+
+/// Candle's quantised products register their kernels with the CUDA runtime as the program starts. The
+/// static runtime is linked for them: it loads the driver only when one of them is launched.
+fn link_runtime(nvcc: &Path) {
+    let homes = ["CUDA_HOME", "CUDA_PATH"].iter().filter_map(|h| env::var_os(h).map(PathBuf::from));
+    let beside = nvcc.canonicalize().ok().and_then(|n| n.ancestors().nth(2).map(Path::to_path_buf));
+    let usual = ["/usr/local/cuda", "/opt/cuda", "/usr"].map(PathBuf::from);
+    let folders = homes
+        .chain(beside)
+        .chain(usual)
+        .flat_map(|home| ["lib64", "lib", "targets/x86_64-linux/lib", "lib/x86_64-linux-gnu"].map(|l| home.join(l)));
+    let Some(folder) = folders.into_iter().find(|f| f.join("libcudart_static.a").is_file()) else {
+        println!("cargo:warning=no libcudart_static.a in the CUDA toolkit: the program will need libcudart.so to start");
+        return;
+    };
+    println!("cargo:rustc-link-search=native={}", folder.display());
+    println!("cargo:rustc-link-lib=static=cudart_static");
 }
 
 /// Ends the build with words instead of a panic's.
@@ -44,14 +81,19 @@ fn stem(path: &Path) -> String {
 
 /// One fatbin a file, several files at a time, and the list that `cuda::driver` includes.
 pub fn build(cuda: &Path, out: &Path) {
-    for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "TALLOW_CUDA_ARCHS"] {
+    for name in ["NVCC", "CUDA_HOME", "CUDA_PATH", "CUDARC_CUDA_VERSION", "TALLOW_CUDA_ARCHS"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     let kernels = &files(cuda, "cu");
     let nvcc = nvcc();
+    println!("cargo:rustc-env=TALLOW_CUDA_VERSION={}", version(&nvcc));
+    link_runtime(&nvcc);
     let architectures: Vec<String> = match env::var("TALLOW_CUDA_ARCHS") {
         Ok(list) => list.split([',', ' ']).filter(|a| !a.is_empty()).map(str::to_owned).collect(),
-        Err(_) => ARCHITECTURES.map(str::to_owned).to_vec(),
+        Err(_) => {
+            let known = said(&nvcc, "--list-gpu-arch");
+            ARCHITECTURES.iter().filter(|a| known.contains(&format!("compute_{a}"))).map(|a| (*a).to_owned()).collect()
+        }
     };
     let compile = |file: &Path| {
         let mut command = Command::new(&nvcc);

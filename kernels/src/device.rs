@@ -33,6 +33,15 @@ pub struct DeviceMemory {
 /// Lowest compute capability that the kernels are compiled for.
 pub const LOWEST_CAPABILITY: (i32, i32) = (8, 0);
 
+/// Loads NVIDIA's libraries, which the program does without until a GPU is asked for.
+///
+/// # Errors
+/// In words: which library or function is missing, or that the driver is too old for this build.
+#[cfg(late_cuda)]
+pub fn cuda_libraries() -> Result<()> {
+    crate::cuda::libraries::ready()
+}
+
 /// GPUs that the driver shows, or why there are none. Nothing is allocated on them.
 ///
 /// # Errors
@@ -40,6 +49,8 @@ pub const LOWEST_CAPABILITY: (i32, i32) = (8, 0);
 pub fn gpus() -> Result<Vec<GpuInfo>> {
     #[cfg(feature = "cuda")]
     {
+        #[cfg(late_cuda)]
+        cuda_libraries()?;
         let count = crate::cuda::driver::count()?;
         let one = |ordinal| {
             let (name, capability, total_bytes) = crate::cuda::driver::identity(ordinal)?;

@@ -68,10 +68,7 @@ fn poisoned<T>(_: T) -> Error {
 
 /// How many devices the driver shows; an error says why there is none.
 pub(crate) fn count() -> Result<usize> {
-    // A build that links the toolkit's libraries does not start without the driver's, and then this is not reached. Where the
-    // driver is loaded as the program runs, the first call panics if its library is missing or older than this build.
-    let count = std::panic::catch_unwind(CudaContext::device_count).map_err(|_| fault("cuda", "the driver cannot be loaded"))?;
-    Ok(count.map_err(driver("cuda"))?.max(0) as usize)
+    Ok(CudaContext::device_count().map_err(driver("cuda"))?.max(0) as usize)
 }
 
 /// A device with one stream, a pool that keeps its memory, and no event tracking.

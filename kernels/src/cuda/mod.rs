@@ -17,6 +17,8 @@ pub(crate) mod emulated_side;
 pub mod emulator;
 pub(crate) mod gemm;
 pub(crate) mod launch;
+#[cfg(late_cuda)]
+pub(crate) mod libraries;
 pub(crate) mod memory;
 #[cfg(feature = "cuda")]
 pub(crate) mod side;
