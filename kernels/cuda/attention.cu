@@ -121,17 +121,18 @@ __device__ __forceinline__ void attention_forward(const bf16* q, const bf16* k, 
 } // namespace tallow
 
 // Dynamic shared memory in bytes: 2 * (BM + 2 BN) rows of D, padded as Tile says.
-#define TALLOW_ATTENTION(D, BM, BN, WARPS)                                                                                                  \
+#define TALLOW_ATTENTION(NAME, D, BM, BN, WARPS)                                                                                            \
     extern "C" __global__ void __launch_bounds__(32 * WARPS)                                                                               \
-        attention_forward_d##D(const tallow::bf16* q, const tallow::bf16* k, const tallow::bf16* v, tallow::bf16* o, float* lse,           \
-                               const unsigned int* spans, const unsigned int* tiles, int heads, int kv_heads, unsigned int rows,          \
-                               int window, float scale) {                                                                                  \
+        attention_forward_##NAME(const tallow::bf16* q, const tallow::bf16* k, const tallow::bf16* v, tallow::bf16* o, float* lse,         \
+                                 const unsigned int* spans, const unsigned int* tiles, int heads, int kv_heads, unsigned int rows,        \
+                                 int window, float scale) {                                                                                \
         tallow::attention_forward<D, BM, BN, WARPS>(q, k, v, o, lse, spans, tiles, heads, kv_heads, rows, window, scale);                  \
     }                                                                                                                                       \
-    TALLOW_KERNEL(attention_forward_d##D)
+    TALLOW_KERNEL(attention_forward_##NAME)
 
-TALLOW_ATTENTION(64, 128, 64, 4)
-TALLOW_ATTENTION(80, 128, 64, 4)
-TALLOW_ATTENTION(96, 128, 64, 4)
-TALLOW_ATTENTION(128, 128, 32, 4)
-TALLOW_ATTENTION(256, 64, 64, 4)
+TALLOW_ATTENTION(d64, 64, 128, 64, 4)
+TALLOW_ATTENTION(d80, 80, 128, 64, 4)
+TALLOW_ATTENTION(d96, 96, 128, 64, 4)
+TALLOW_ATTENTION(d128, 128, 128, 32, 4)
+TALLOW_ATTENTION(d128_keys64, 128, 128, 64, 4)
+TALLOW_ATTENTION(d256, 256, 64, 64, 4)

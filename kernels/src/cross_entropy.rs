@@ -10,6 +10,7 @@ use crate::activation::exp;
 use crate::matmul::{matmul, matmul_backward_input, matmul_backward_weight};
 use crate::real::{Real, by_dtype};
 use crate::simd::{greatest, sum, wide};
+use crate::variants::{self, Variant};
 use crate::view::{on_device, on_known_device, read, write};
 use crate::weight::Weight;
 use crate::{Error, Result};
@@ -55,7 +56,8 @@ pub fn chunk_tokens(vocab: usize) -> usize {
 
 /// The same on a GPU, whose products want many rows at a time: about 256 MiB of bf16.
 pub fn gpu_chunk_tokens(vocab: usize) -> usize {
-    ((128 << 20) / vocab.max(1)).clamp(128, 8192)
+    let tokens = ((128 << 20) / vocab.max(1)).clamp(128, 8192);
+    if variants::on(Variant::Logits128) { tokens / 128 * 128 } else { tokens }
 }
 
 /// Cross-entropy of `softmax(x headᵀ)` against `targets` (already shifted; -100 is ignored). x `[tokens, hidden]`.

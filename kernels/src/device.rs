@@ -71,6 +71,8 @@ pub fn gpus() -> Result<Vec<GpuInfo>> {
 /// # Errors
 /// When the build has no CUDA, or the device cannot be used.
 pub fn cuda(ordinal: usize) -> Result<Device> {
+    #[cfg(feature = "cuda")]
+    crate::variants::check()?;
     let all = gpus()?;
     let Some(gpu) = all.iter().find(|g| g.ordinal == ordinal) else {
         return Err(Error::Cuda { op: "devices", message: format!("there is no device {ordinal}: the driver shows {}", all.len()) });
@@ -94,6 +96,14 @@ pub fn launches(device: &Device) -> bool {
         return true;
     }
     !matches!(device, Device::Cpu)
+}
+
+/// Kernels and matrix products that this thread has launched on GPUs and on the emulator.
+pub fn launch_count() -> u64 {
+    #[cfg(any(feature = "cuda", emulator))]
+    return crate::cuda::launch::counted();
+    #[cfg(not(any(feature = "cuda", emulator)))]
+    0
 }
 
 /// The memory of a GPU; `None` for the CPU.

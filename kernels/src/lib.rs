@@ -28,6 +28,7 @@ mod real;
 pub mod rope;
 mod simd;
 mod unwritten;
+pub mod variants;
 mod view;
 pub mod weight;
 

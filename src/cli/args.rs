@@ -457,7 +457,7 @@ pub enum BenchCommand {
     Generate(BenchGenerateArgs),
     /// Write a model folder with random weights from a config.json or a named shape.
     RandomModel {
-        /// A config.json, or one of: tiny, 15m, 135m, 1b, 3b, 8b.
+        /// A config.json, or one of: tiny, 15m, 135m, 1b, 3b, 8b, qwen3-0.6b, qwen3-4b, qwen3-8b.
         shape: String,
         /// Where it goes; must not exist.
         #[arg(long)]
@@ -481,6 +481,9 @@ pub struct BenchGpuArgs {
     /// Tokens of a pass.
     #[arg(long, default_value_t = 4096)]
     pub tokens: usize,
+    /// Tokens of a sequence of the training case, beside one long sequence and short ones of 128.
+    #[arg(long, default_value_t = 2048)]
+    pub seq: usize,
     /// Width of the residual stream, a multiple of 128.
     #[arg(long, default_value_t = 4096)]
     pub hidden: usize,

@@ -291,7 +291,8 @@ impl Desk {
                 if a.tokens == 0 || a.hidden == 0 || !a.hidden.is_multiple_of(128) {
                     return Err(Fault::new("usage", "--tokens must be at least 1, --hidden a multiple of 128"));
                 }
-                let request = bench::BenchGpuRequest { device: a.device, tokens: a.tokens, hidden: a.hidden, repeats: a.repeats };
+                let request =
+                    bench::BenchGpuRequest { device: a.device, tokens: a.tokens, seq: a.seq, hidden: a.hidden, repeats: a.repeats };
                 let report = bench::gpu(&request)?;
                 self.give(&report, || show::bench_gpu(&report))
             }

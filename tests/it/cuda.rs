@@ -1,5 +1,5 @@
-//! Whole models on the CUDA kernels, on the emulator and, where `TALLOW_TEST_DEVICE=cuda:0` names one, on a GPU: gradients as the
-//! CPU makes them, the same under every policy, and the memory that was planned.
+//! Whole models on the CUDA kernels, on the emulator or, where `TALLOW_TEST_DEVICE=cuda:0` names one, on
+//! a GPU: gradients as the CPU makes them, the same under every policy, and the memory that was planned.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +10,7 @@ use tallow::data::PackedBatch;
 use tallow::model::random_init::{RandomInit, write_random_model};
 use tallow::model::{Decoder, LoadOptions, LoraConfig, Policy, Quantization, StepOptions, Trainable};
 use tallow::train::{MemoryRequest, Optimizer, OptimizerConfig, OptimizerKind, Sft, StepSettings, predict, train_step};
+use tallow_kernels::device::{launch_count, memory, peak_bytes, reset_peak};
 use tallow_kernels::{alloc, emulated};
 
 use crate::golden::{Golden, Outcome, families, values};
@@ -28,20 +29,29 @@ impl Place {
         if let Self::Gpu(d) = self { d.clone() } else { Device::Cpu }
     }
 
-    /// `None` where there is no emulator.
-    fn run<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
-        if let Self::Emulator(order) = self { emulated(*order, f) } else { Some(f()) }
+    /// # Panics
+    /// On the emulator, when this build has none: a test must not pass without having run.
+    fn run<R>(&self, f: impl FnOnce() -> R) -> R {
+        let Self::Emulator(order) = self else { return f() };
+        emulated(*order, f).expect("this build has no emulator (it needs a C++17 compiler), and TALLOW_TEST_DEVICE names no GPU")
+    }
+
+    /// The same kind of place, with copies to host memory and back as late as may be.
+    fn late(&self) -> Self {
+        if let Self::Emulator(_) = self { Self::Emulator(0) } else { self.clone() }
     }
 }
 
 fn gpu() -> Option<Device> {
     let name = std::env::var("TALLOW_TEST_DEVICE").ok()?;
-    let ordinal = name.strip_prefix("cuda:").and_then(|n| n.parse().ok()).expect("TALLOW_TEST_DEVICE is cuda:N");
-    Some(tallow_kernels::device::cuda(ordinal).expect("the device opens"))
+    let ordinal = name.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+    let ordinal = ordinal.unwrap_or_else(|| panic!("TALLOW_TEST_DEVICE is {name}, not cuda:N"));
+    Some(tallow_kernels::device::cuda(ordinal).unwrap_or_else(|e| panic!("TALLOW_TEST_DEVICE={name}: {e}")))
 }
 
-fn places() -> Vec<Place> {
-    std::iter::once(Place::Emulator(1)).chain(gpu().map(Place::Gpu)).collect()
+/// The GPU that is named, else the emulator: bits are compared within one kind of place.
+fn place() -> Place {
+    gpu().map_or(Place::Emulator(1), Place::Gpu)
 }
 
 /// Loss and gradients of a fresh but stirred adapter with dropout.
@@ -76,31 +86,72 @@ fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
 }
 
 #[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "nothing ran: the emulator needs Linux")]
 fn gradients_are_the_cpus() -> Outcome {
+    let (place, late) = (place(), place().late());
     for g in families()? {
         for quantization in [Quantization::None, Quantization::Nf4] {
-            let run = |dtype, policy, place: &Place| place.run(|| gradients(&g, quantization, dtype, policy, place)).transpose();
-            let (Some(exact), Some(plain)) =
-                (run(DType::F32, Policy::KeepAll, &Place::Cpu)?, run(DType::BF16, Policy::KeepAll, &Place::Cpu)?)
-            else {
-                continue;
-            };
-            for place in places() {
-                let what = format!("{} {quantization:?}", g.name);
-                let Some(single) = run(DType::F32, Policy::KeepAll, &place)? else { return Ok(()) };
-                let off = distance(&single.1, &exact.1);
-                assert!(off < 1e-4 && (single.0 / exact.0 - 1.0).abs() < 1e-5, "{what} f32: gradients {off:.2e} apart");
-                let Some(half) = run(DType::BF16, Policy::KeepAll, &place)? else { return Ok(()) };
-                assert!(half.1 != plain.1, "{what}: to the bit the CPU's, so its kernels ran");
-                let (off, allowed) = (distance(&half.1, &exact.1), 2.0 * distance(&plain.1, &exact.1));
-                assert!(off <= allowed, "{what} bf16: gradients {off:.2e} from f32, the CPU's twice {allowed:.2e}");
-                let place = if matches!(place, Place::Emulator(_)) { Place::Emulator(0) } else { place };
-                for policy in [Policy::Minimal, Policy::Recompute, OFFLOAD, Policy::HostInputs] {
-                    let Some(again) = run(DType::BF16, policy, &place)? else { return Ok(()) };
-                    assert!(again == half, "{what}: other gradients under {policy:?}");
-                }
+            let run = |dtype, policy, place: &Place| place.run(|| gradients(&g, quantization, dtype, policy, place));
+            let exact = run(DType::F32, Policy::KeepAll, &Place::Cpu)?;
+            let plain = run(DType::BF16, Policy::KeepAll, &Place::Cpu)?;
+            let what = format!("{} {quantization:?}", g.name);
+            let single = run(DType::F32, Policy::KeepAll, &place)?;
+            let off = distance(&single.1, &exact.1);
+            assert!(off < 1e-4 && (single.0 / exact.0 - 1.0).abs() < 1e-5, "{what} f32: gradients {off:.2e} apart");
+            let half = run(DType::BF16, Policy::KeepAll, &place)?;
+            assert!(half.1 != plain.1, "{what}: to the bit the CPU's, so its kernels ran");
+            let (off, allowed) = (distance(&half.1, &exact.1), 2.0 * distance(&plain.1, &exact.1));
+            assert!(off <= allowed, "{what} bf16: gradients {off:.2e} from f32, the CPU's twice {allowed:.2e}");
+            for policy in [Policy::Minimal, Policy::Recompute, OFFLOAD, Policy::HostInputs] {
+                let again = run(DType::BF16, policy, &late)?;
+                assert!(again == half, "{what}: other gradients under {policy:?}");
             }
         }
+    }
+    Ok(())
+}
+
+/// Launches of one training step of a model with so many layers, after one that fills what is kept.
+fn launches_of_a_step(layers: usize, quantization: Quantization, policy: Policy) -> anyhow::Result<u64> {
+    let dir = tempfile::tempdir()?;
+    let config = json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+        "num_hidden_layers": layers, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 64, "vocab_size": 512,
+        "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "tie_word_embeddings": false,
+    });
+    write_random_model(&dir.path().join("model"), &config.to_string(), &RandomInit::default())?;
+    let place = place();
+    let options = LoadOptions { quantization, compute_dtype: DType::BF16, device: place.device() };
+    let mut model = Decoder::load(&dir.path().join("model"), &options)?;
+    model.add_lora(&LoraConfig { dropout: 0.0, ..adapters() }, 1)?;
+    place.run(|| {
+        let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
+        let mut grads = model.zero_grads()?;
+        let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy, dropout_seed: None };
+        let mut counts = [0; 2];
+        for count in &mut counts {
+            let before = launch_count();
+            train_step(&mut model, &mut optimizer, &Sft, &[batch()], &mut grads, &settings)?;
+            *count = launch_count() - before;
+        }
+        anyhow::ensure!(counts[0] == counts[1], "the second step launches {counts:?}");
+        Ok(counts[1])
+    })
+}
+
+/// Small models wait for launches, not for arithmetic: one more a layer is a decision, not an accident.
+#[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "nothing ran: the emulator needs Linux")]
+fn launches_of_a_layer_are_counted() -> Outcome {
+    for (what, quantization, policy, each, once) in [
+        ("bf16, keep", Quantization::None, Policy::KeepAll, 0, 0),
+        ("nf4, keep", Quantization::Nf4, Policy::KeepAll, 0, 0),
+        ("nf4, minimal", Quantization::Nf4, Policy::Minimal, 0, 0),
+        ("nf4, recompute", Quantization::Nf4, Policy::Recompute, 0, 0),
+    ] {
+        let [two, three] = [launches_of_a_step(2, quantization, policy)?, launches_of_a_step(3, quantization, policy)?];
+        let (layer, rest) = (three - two, 3 * two - 2 * three);
+        assert_eq!((layer, rest), (each, once), "{what}: launches a layer and besides");
     }
     Ok(())
 }
@@ -128,22 +179,27 @@ fn batch() -> PackedBatch {
     PackedBatch { input_ids: ids, targets, cu_seqlens: vec![0, 96, 160], token_weights: None }
 }
 
-/// One step on the emulator; the most bytes that its tensors took.
-fn emulated_peak(model: &Path, policy: Policy) -> anyhow::Result<Option<(u64, u64)>> {
-    let held = alloc::live_bytes();
-    let options = LoadOptions { quantization: Quantization::Nf4, compute_dtype: DType::BF16, device: Device::Cpu };
+/// Bytes of tensors on the device: on the emulator, of this process's allocations.
+fn device_bytes(device: &Device) -> anyhow::Result<u64> {
+    Ok(memory(device)?.map_or_else(alloc::live_bytes, |m| m.used))
+}
+
+/// One step: the bytes held before the model was loaded, and the most that its tensors took.
+fn measured_peak(model: &Path, policy: Policy, place: &Place) -> anyhow::Result<(u64, u64)> {
+    let device = place.device();
+    let held = device_bytes(&device)?;
+    let options = LoadOptions { quantization: Quantization::Nf4, compute_dtype: DType::BF16, device: device.clone() };
     let mut model = Decoder::load(model, &options)?;
     model.add_lora(&adapters(), 1)?;
-    let mut step = || -> anyhow::Result<u64> {
+    place.run(|| {
         let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
         let mut grads = model.zero_grads()?;
         let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy, dropout_seed: Some(7) };
-        alloc::reset_peak();
+        reset_peak(&device)?;
         let out = train_step(&mut model, &mut optimizer, &Sft, &[batch()], &mut grads, &settings)?;
         anyhow::ensure!(out.symptom.is_none(), "{out:?}");
-        Ok(alloc::peak_bytes())
-    };
-    emulated(0, &mut step).transpose().map(|peak| peak.map(|p| (held, p)))
+        Ok((held, peak_bytes(&device)?))
+    })
 }
 
 /// Does nothing, unless a parent asks for a measurement.
@@ -153,12 +209,14 @@ fn child() {
     let dir = Path::new(&dir);
     let policy = std::fs::read_to_string(dir.join("policy")).unwrap();
     let policy = POLICIES.iter().find(|p| p.0 == policy).unwrap().1;
-    let peak = emulated_peak(&dir.join("model"), policy).unwrap();
+    let peak = measured_peak(&dir.join("model"), policy, &place().late()).unwrap();
     std::fs::write(dir.join("peak.json"), serde_json::to_vec(&peak).unwrap()).unwrap();
 }
 
-/// Tensors on the emulator are this process's allocations, so its allocator says what a GPU's tensors would take.
+/// Tensors on the emulator are this process's allocations, so its allocator says what a GPU's tensors
+/// would take; on a GPU its memory pool says it.
 #[test]
+#[cfg_attr(not(target_os = "linux"), ignore = "nothing ran: the emulator needs Linux")]
 fn the_plan_of_a_gpu_is_what_a_step_takes() {
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 192, "intermediate_size": 512,
@@ -173,8 +231,7 @@ fn the_plan_of_a_gpu_is_what_a_step_takes() {
         let me = std::env::current_exe().unwrap();
         let out = Command::new(me).args(["--exact", "cuda::child", "--test-threads=1"]).env(CHILD, dir.path()).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
-        let peak: Option<(u64, u64)> = serde_json::from_slice(&std::fs::read(dir.path().join("peak.json")).unwrap()).unwrap();
-        let Some((held, peak)) = peak else { return };
+        let (held, peak): (u64, u64) = serde_json::from_slice(&std::fs::read(dir.path().join("peak.json")).unwrap()).unwrap();
         let request = MemoryRequest {
             spec: &spec,
             quantization: Quantization::Nf4,

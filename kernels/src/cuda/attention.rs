@@ -9,6 +9,7 @@ use super::launch::{Arg, Kernel};
 use super::memory::{empty, span, upload};
 use super::suffix;
 use crate::attention::Call;
+use crate::variants::{self, Variant};
 use crate::{Error, Result};
 
 /// Head dims of the tensor-core kernels.
@@ -28,11 +29,13 @@ fn elements(rows: usize, dim: usize) -> usize {
     rows * 8 * if chunks.is_multiple_of(8) { chunks } else { chunks | 1 }
 }
 
-/// (queries of a tile, bytes of shared memory) of the forward kernel.
-fn forward_shape(dim: usize) -> (usize, usize) {
+/// (name, queries of a tile, bytes of shared memory) of the forward kernel.
+fn forward_shape(dim: usize) -> (String, usize, usize) {
     let rows = if dim == 256 { 64 } else { 128 };
-    let keys = if dim == 128 { 32 } else { 64 };
-    (rows, 2 * elements(rows + 2 * keys, dim))
+    let narrow = dim == 128 && !variants::on(Variant::Keys64);
+    let keys = if narrow { 32 } else { 64 };
+    let wide = if dim == 128 && !narrow { "_keys64" } else { "" };
+    (format!("attention_forward_d{dim}{wide}"), rows, 2 * elements(rows + 2 * keys, dim))
 }
 
 /// Bytes of shared memory of the two backward kernels. With a head dim of 256 a warp's rows do not fit its registers: one
@@ -48,14 +51,28 @@ fn backward_shared(dim: usize) -> (usize, usize) {
     (2 * (stages * stage + own), 2 * (stages * (stage + 4 * rows) + own))
 }
 
-/// (sequence, first row) of each tile of `rows` rows, those with the most work first.
-fn tiles(lengths: impl Iterator<Item = usize>, rows: usize, work: impl Fn(usize, usize) -> usize) -> Vec<u32> {
-    let mut all: Vec<(usize, u32, u32)> = Vec::new();
+/// Bytes of keys and values that blocks read at a time where they stay with few sequences: a third of an
+/// H100's second-level cache, half of an A100's.
+const CACHED: usize = 16 << 20;
+
+/// (sequence, first row) of each tile of `rows` rows, those with the most work first: of all sequences, or
+/// of as many at a time as have `CACHED` bytes of keys and values, `row_bytes` a row.
+fn tiles(lengths: impl Iterator<Item = usize>, rows: usize, row_bytes: usize, work: impl Fn(usize, usize) -> usize) -> Vec<u32> {
+    let by_sequence = variants::on(Variant::BySequence);
+    let mut all: Vec<(usize, usize, u32, u32)> = Vec::new();
+    let mut before = 0;
     for (s, length) in lengths.enumerate() {
-        all.extend((0..length).step_by(rows).map(|first| (work(s, first), s as u32, first as u32)));
+        let group = if by_sequence { before * row_bytes / CACHED } else { 0 };
+        all.extend((0..length).step_by(rows).map(|first| (group, work(s, first), s as u32, first as u32)));
+        before += length;
     }
-    all.sort_by_key(|t| std::cmp::Reverse(t.0));
-    all.iter().flat_map(|t| [t.1, t.2]).collect()
+    all.sort_by_key(|t| (t.0, std::cmp::Reverse(t.1)));
+    all.iter().flat_map(|t| [t.2, t.3]).collect()
+}
+
+/// Bytes of a row of keys and values in bf16.
+fn row_bytes(call: &Call) -> usize {
+    2 * 2 * call.kv_heads * call.dim
 }
 
 /// How many tiles a table lists, as a dimension of the grid.
@@ -96,15 +113,14 @@ fn hopper_shared(dim: usize) -> usize {
     2 * 640 * dim
 }
 
-/// Whether a call goes to the kernels for compute capability 9.0. They have not run on a GPU yet: only where
-/// `TALLOW_HOPPER_ATTENTION` is set.
+/// Whether a call goes to the kernels for compute capability 9.0, which have not run on a GPU yet.
 fn on_hopper(call: &Call, device: &Device) -> bool {
     let capable = match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(d) => super::driver::capability(d).is_ok_and(|c| c == (9, 0)),
         _ => cfg!(emulator),
     };
-    matches!(call.dim, 64 | 128) && capable && std::env::var_os("TALLOW_HOPPER_ATTENTION").is_some()
+    matches!(call.dim, 64 | 128) && capable && variants::on(Variant::Warpgroups)
 }
 
 /// The greatest head dim of the plain kernels.
@@ -143,15 +159,18 @@ pub(crate) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, call
     ];
     if has_tensor_cores(call, &[q, k, v]) {
         let hopper = on_hopper(call, device);
-        let (tile, shared) = if hopper { (HOPPER_TILE, hopper_shared(call.dim)) } else { forward_shape(call.dim) };
+        let (name, tile, shared) = match hopper {
+            true => (format!("attention_hopper_d{}", call.dim), HOPPER_TILE, hopper_shared(call.dim)),
+            false => forward_shape(call.dim),
+        };
         let seen = |s: usize, first: usize| (call.spans[s].3 - call.spans[s].2 + first + tile).min(call.window.saturating_add(tile));
-        let list = upload(&tiles(call.spans.iter().map(|s| s.2), tile, seen), device)?;
+        let list = upload(&tiles(call.spans.iter().map(|s| s.2), tile, row_bytes(call), seen), device)?;
         args.push(span(op, "tiles", &list, DType::U32)?.into());
         args.extend(shape(call, rows, false));
         let kernel = if hopper {
-            Kernel::new(op, "attention_hopper", format!("attention_hopper_d{}", call.dim), 1, HOPPER_THREADS)
+            Kernel::new(op, "attention_hopper", name, 1, HOPPER_THREADS)
         } else {
-            Kernel::new(op, "attention", format!("attention_forward_d{}", call.dim), 1, THREADS)
+            Kernel::new(op, "attention", name, 1, THREADS)
         };
         let grid = [call.heads as u32, tile_count(op, &list)?, 1];
         // SAFETY: the spans lie within q and k, which the caller has checked; tiles within their sequences.
@@ -201,8 +220,8 @@ pub(crate) fn backward(
         };
         let lengths = || call.spans.iter().map(|s| s.2);
         let most = call.window.saturating_add(rows_of_tile);
-        let q_tiles = upload(&tiles(lengths(), rows_of_tile, |_, first| (first + rows_of_tile).min(most)), device)?;
-        let kv_tiles = upload(&tiles(lengths(), rows_of_tile, |s, first| (call.spans[s].2 - first).min(most)), device)?;
+        let q_tiles = upload(&tiles(lengths(), rows_of_tile, row_bytes(call), |_, first| (first + rows_of_tile).min(most)), device)?;
+        let kv_tiles = upload(&tiles(lengths(), rows_of_tile, row_bytes(call), |s, first| (call.spans[s].2 - first).min(most)), device)?;
         let (q_count, kv_count) = (tile_count(op, &q_tiles)?, tile_count(op, &kv_tiles)?);
         for_q.push(span(op, "tiles", &q_tiles, DType::U32)?.into());
         for_q.extend(shape(call, rows, false));

@@ -63,6 +63,7 @@ impl Gemm {
             return Ok(());
         }
         let columns = self.columns(a, b, c)?;
+        super::launch::count();
         match device {
             #[cfg(feature = "cuda")]
             Device::Cuda(d) => {

@@ -1,9 +1,25 @@
 //! One launch: a kernel by name, its grid and its arguments.
 
+use std::cell::Cell;
+
 use candle_core::Device;
 
 use super::memory::Span;
 use crate::{Error, Result};
+
+thread_local! {
+    static LAUNCHES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// One more launch by this thread.
+pub(crate) fn count() {
+    LAUNCHES.set(LAUNCHES.get() + 1);
+}
+
+/// Kernels and products that this thread has launched.
+pub(crate) fn counted() -> u64 {
+    LAUNCHES.get()
+}
 
 /// An argument of a kernel, by value.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +92,7 @@ impl Kernel {
         if self.grid.contains(&0) {
             return Ok(());
         }
+        count();
         match device {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => {

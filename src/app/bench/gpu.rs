@@ -19,6 +19,7 @@ use tallow_kernels::offload::Offload;
 use tallow_kernels::optim::{Adam8State, AdamW, adamw8_step_all, global_norm};
 use tallow_kernels::quant::{Absmax, Nf4, dynamic_map};
 use tallow_kernels::rope::{RopeScaling, RopeTable, rope};
+use tallow_kernels::variants::{Variant, with};
 use tallow_kernels::weight::Weight;
 
 use crate::app::device::{Chosen, available};
@@ -31,6 +32,8 @@ pub struct BenchGpuRequest {
     pub device: String,
     /// Tokens of a pass.
     pub tokens: usize,
+    /// Tokens of a sequence of the training case, for attention.
+    pub seq: usize,
     /// Width of the residual stream; the other sizes are those of Llama 3.1 8B in proportion.
     pub hidden: usize,
     /// Times that each kernel runs.
@@ -148,22 +151,23 @@ pub fn gpu(request: &BenchGpuRequest) -> Result<BenchGpuReport, Fault> {
         return Ok(none);
     }
     let device = chosen.open()?;
-    let name = gpus.ok().and_then(|all| all.into_iter().find(|g| g.device == chosen.name())).map(|g| g.name);
+    let card = gpus.ok().and_then(|all| all.into_iter().find(|g| g.device == chosen.name()));
     let mut table = Table {
         device: &device,
+        hopper: card.as_ref().is_some_and(|g| g.compute_capability == "9.0"),
         repeats: request.repeats.max(1),
         copy: copy_bytes(&device)?,
         gemm: gemm_flops(&device, DType::BF16)?,
         rows: Vec::new(),
     };
-    let sizes = Sizes { tokens: request.tokens, hidden: request.hidden };
+    let sizes = Sizes { tokens: request.tokens, seq: request.seq.max(1), hidden: request.hidden };
     table.memory_bound(&sizes)?;
     table.products(&sizes)?;
     table.attention(&sizes)?;
     table.optimiser(&sizes)?;
     Ok(BenchGpuReport {
         device: Some(chosen.name()),
-        name,
+        name: card.map(|g| g.name),
         skipped: None,
         copy_bytes: table.copy,
         gemm_flops: table.gemm,
@@ -174,6 +178,7 @@ pub fn gpu(request: &BenchGpuRequest) -> Result<BenchGpuReport, Fault> {
 
 struct Sizes {
     tokens: usize,
+    seq: usize,
     hidden: usize,
 }
 
@@ -185,6 +190,8 @@ impl Sizes {
 
 struct Table<'a> {
     device: &'a Device,
+    /// Compute capability 9.0.
+    hopper: bool,
     repeats: usize,
     copy: f64,
     gemm: f64,
@@ -287,9 +294,23 @@ impl Table<'_> {
         let targets: Vec<i64> = (0..t).map(|i| (i * 7919 % vocab) as i64).collect();
         let o = CeOptions { grad_scale: Some(1.0 / t as f32), ..CeOptions::default() };
         let flops = 4.0 * (t * vocab * d) as f64;
-        self.flops("head and cross-entropy with gradient", flops, Some(0.8), |_| {
-            Ok(linear_cross_entropy(&x, &head, &targets, &o).map(drop)?)
-        })
+        for (name, chosen) in [("", &[][..]), (" (logits128)", &[Variant::Logits128])] {
+            self.flops(&format!("head and cross-entropy with gradient{name}"), flops, Some(0.8), |_| {
+                with(chosen, || Ok(linear_cross_entropy(&x, &head, &targets, &o).map(drop)?))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Today's attention, and the second versions that differ from it on this device.
+    fn attention_variants(&self, several: bool) -> Vec<(&'static str, &'static [Variant])> {
+        let mut all: Vec<(&str, &[Variant])> = vec![("", &[])];
+        if !matches!(self.device, Device::Cpu) {
+            all.push((" (keys64)", &[Variant::Keys64]));
+            all.extend(several.then_some((" (by-sequence)", &[Variant::BySequence][..])));
+            all.extend(self.hopper.then_some((" (warpgroups)", &[Variant::Warpgroups][..])));
+        }
+        all
     }
 
     fn attention(&mut self, s: &Sizes) -> Result<(), Fault> {
@@ -298,23 +319,29 @@ impl Table<'_> {
         let part = |h: usize| random(&[t, h, dim], DType::BF16, self.device);
         let (q, k, v, dout) = (part(heads)?, part(kv)?, part(kv)?, part(heads)?);
         let scale = 1.0 / (dim as f32).sqrt();
-        let short: Vec<u32> = (0..=t as u32).step_by(128.min(t)).chain([t as u32]).collect();
-        let short = {
-            let mut v = short;
-            v.dedup();
-            v
-        };
-        for (what, ends) in [("one sequence", vec![0, t as u32]), ("sequences of 128", short)] {
+        // One long sequence, the training case, and short rows.
+        let mut lengths = vec![t, s.seq.min(t), 128.min(t)];
+        lengths.dedup();
+        for length in lengths {
+            let mut ends: Vec<u32> = (0..t as u32).step_by(length).chain([t as u32]).collect();
+            ends.dedup();
             let pairs: f64 = ends.windows(2).map(|w| f64::from(w[1] - w[0]).powi(2) / 2.0).sum();
             let flops = 4.0 * pairs * (heads * dim) as f64;
-            let long = what == "one sequence";
-            self.flops(&format!("attention, {what}"), flops, long.then_some(0.6), |_| {
-                Ok(attention(&q, &k, &v, &ends, None, scale).map(drop)?)
-            })?;
+            let long = length >= 2048;
+            let what = if length == t { "one sequence".into() } else { format!("sequences of {length}") };
             let (o, lse) = attention(&q, &k, &v, &ends, None, scale)?;
-            self.flops(&format!("attention backward, {what}"), 2.5 * flops, long.then_some(0.45), |_| {
-                Ok(attention_backward(&dout, &q, &k, &v, &o, &lse, &ends, None, scale).map(drop)?)
-            })?;
+            for (variant, chosen) in self.attention_variants(length < t) {
+                let what = format!("{what}{variant}");
+                self.flops(&format!("attention, {what}"), flops, long.then_some(0.6), |_| {
+                    with(chosen, || Ok(attention(&q, &k, &v, &ends, None, scale).map(drop)?))
+                })?;
+                // The tile of keys is the forward pass's alone.
+                if chosen != [Variant::Keys64] {
+                    self.flops(&format!("attention backward, {what}"), 2.5 * flops, long.then_some(0.45), |_| {
+                        with(chosen, || Ok(attention_backward(&dout, &q, &k, &v, &o, &lse, &ends, None, scale).map(drop)?))
+                    })?;
+                }
+            }
         }
         Ok(())
     }

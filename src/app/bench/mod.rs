@@ -67,17 +67,36 @@ pub struct RandomModelReport {
     pub parameters: u64,
 }
 
-/// Named shapes: hidden, layers, heads, kv heads, intermediate, vocabulary, tied.
-const SHAPES: [(&str, [usize; 6], bool); 6] = [
-    ("tiny", [64, 2, 4, 2, 172, 512], true),
-    ("15m", [288, 6, 6, 3, 768, 16384], true),
-    ("135m", [576, 30, 9, 3, 1536, 49152], true),
-    ("1b", [2048, 16, 32, 8, 8192, 128256], true),
-    ("3b", [3072, 28, 24, 8, 8192, 128256], true),
-    ("8b", [4096, 32, 32, 8, 14336, 128256], false),
+/// A named shape: the sizes of a model that people know, and whose family they are.
+struct NamedShape {
+    name: &'static str,
+    qwen3: bool,
+    /// Hidden, layers, heads, kv heads, intermediate, vocabulary.
+    sizes: [usize; 6],
+    tied: bool,
+}
+
+const fn llama(name: &'static str, sizes: [usize; 6], tied: bool) -> NamedShape {
+    NamedShape { name, qwen3: false, sizes, tied }
+}
+
+const fn qwen3(name: &'static str, sizes: [usize; 6], tied: bool) -> NamedShape {
+    NamedShape { name, qwen3: true, sizes, tied }
+}
+
+const SHAPES: [NamedShape; 9] = [
+    llama("tiny", [64, 2, 4, 2, 172, 512], true),
+    llama("15m", [288, 6, 6, 3, 768, 16384], true),
+    llama("135m", [576, 30, 9, 3, 1536, 49152], true),
+    llama("1b", [2048, 16, 32, 8, 8192, 128256], true),
+    llama("3b", [3072, 28, 24, 8, 8192, 128256], true),
+    llama("8b", [4096, 32, 32, 8, 14336, 128256], false),
+    qwen3("qwen3-0.6b", [1024, 28, 16, 8, 3072, 151_936], true),
+    qwen3("qwen3-4b", [2560, 36, 32, 8, 9728, 151_936], true),
+    qwen3("qwen3-8b", [4096, 36, 32, 8, 12288, 151_936], false),
 ];
 
-/// Writes a Llama-shaped model with random weights: a named shape, or a config.json.
+/// Writes a model with random weights: a named shape, or a config.json.
 ///
 /// # Errors
 /// When the shape is unknown, or the folder exists or cannot be written.
@@ -89,8 +108,8 @@ pub fn random_model(shape: &str, out: &Path, tokenizer_of: Option<&str>) -> Resu
     }
     let tokenizer = tokenizer_of.map(|m| models::resolve(m, None)).transpose()?;
     let vocabulary = tokenizer.as_deref().map(crate::data::TextTokenizer::load).transpose()?.map(|t| t.vocab_size());
-    let config = match SHAPES.iter().find(|(name, ..)| *name == shape) {
-        Some((_, sizes, tied)) => llama_config(*sizes, *tied, vocabulary),
+    let config = match SHAPES.iter().find(|s| s.name == shape) {
+        Some(named) => named.config(vocabulary),
         None if Path::new(shape).is_file() => std::fs::read_to_string(shape).map_err(|e| Fault::io("read", Path::new(shape), &e))?,
         None => return Err(unknown_shape(shape)),
     };
@@ -106,37 +125,61 @@ pub fn random_model(shape: &str, out: &Path, tokenizer_of: Option<&str>) -> Resu
 
 /// A model of a named shape with random weights, made on the device.
 fn random_decoder(shape: &str, options: &LoadOptions) -> Result<Decoder, Fault> {
-    let Some((_, sizes, tied)) = SHAPES.iter().find(|(name, ..)| *name == shape) else { return Err(unknown_shape(shape)) };
+    let Some(named) = SHAPES.iter().find(|s| s.name == shape) else { return Err(unknown_shape(shape)) };
     let origin = Path::new("random");
-    let spec = DecoderSpec::from_config_json(origin, &llama_config(*sizes, *tied, None))?;
+    let spec = DecoderSpec::from_config_json(origin, &named.config(None))?;
     let source = RandomSource::new(&spec, options.device.clone(), options.quantization == Quantization::Nf4);
     Ok(Decoder::from_source(origin, spec, &source, options)?)
 }
 
 fn unknown_shape(shape: &str) -> Fault {
-    let names: Vec<&str> = SHAPES.iter().map(|s| s.0).collect();
+    let names: Vec<&str> = SHAPES.iter().map(|s| s.name).collect();
     Fault::new("unknown_shape", format!("`{shape}` is no shape and no file"))
         .hint(format!("give a config.json or one of {}", names.join(", ")))
 }
 
-fn llama_config([hidden, layers, heads, kv_heads, intermediate, vocab]: [usize; 6], tied: bool, vocabulary: Option<usize>) -> String {
-    let config = serde_json::json!({
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": hidden,
-        "intermediate_size": intermediate,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": kv_heads,
-        "vocab_size": vocabulary.unwrap_or(vocab),
-        "max_position_embeddings": 2048,
-        "rope_theta": 10000.0,
-        "rms_norm_eps": 1e-5,
-        "hidden_act": "silu",
-        "attention_bias": false,
-        "mlp_bias": false,
-        "tie_word_embeddings": tied,
-        "torch_dtype": "float32",
-    });
-    format!("{config:#}\n")
+impl NamedShape {
+    /// Its config.json, with the vocabulary of a tokenizer where one is given.
+    fn config(&self, vocabulary: Option<usize>) -> String {
+        let [hidden, layers, heads, kv_heads, intermediate, vocab] = self.sizes;
+        let (architecture, family) = if self.qwen3 { ("Qwen3ForCausalLM", "qwen3") } else { ("LlamaForCausalLM", "llama") };
+        let mut config = serde_json::json!({
+            "architectures": [architecture],
+            "model_type": family,
+            "hidden_size": hidden,
+            "intermediate_size": intermediate,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads,
+            "vocab_size": vocabulary.unwrap_or(vocab),
+            "max_position_embeddings": 2048,
+            "rope_theta": 10000.0,
+            "rms_norm_eps": 1e-5,
+            "hidden_act": "silu",
+            "attention_bias": false,
+            "mlp_bias": false,
+            "tie_word_embeddings": self.tied,
+            "torch_dtype": "float32",
+        });
+        if self.qwen3 {
+            // Its heads are wider than a share of the residual stream.
+            config["head_dim"] = 128.into();
+        }
+        format!("{config:#}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Millions of parameters as the models' owners count them.
+    #[test]
+    fn named_shapes_have_the_sizes_of_the_models() {
+        for (name, millions) in [("1b", 1236), ("3b", 3213), ("8b", 8030), ("qwen3-0.6b", 596), ("qwen3-4b", 4022), ("qwen3-8b", 8191)] {
+            let shape = SHAPES.iter().find(|s| s.name == name).unwrap();
+            let spec = DecoderSpec::from_config_json(Path::new("random"), &shape.config(None)).unwrap();
+            assert_eq!((spec.num_parameters() as f64 / 1e6).round() as u64, millions, "{name}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use serde::Serialize;
+use tallow_kernels::device::launch_count;
 use tallow_kernels::{alloc, peak};
 
 use super::fit::longest_row;
@@ -74,6 +75,8 @@ pub struct BenchTrainReport {
     pub peak_allocated_bytes: u64,
     /// Host memory in which activations waited, in bytes.
     pub host_bytes: u64,
+    /// Kernels and matrix products that the host launches on a GPU for one step.
+    pub launches_per_step: u64,
     /// Operations that the step's mathematics needs (recomputation not counted).
     pub model_flops_per_step: f64,
     /// The ceiling that they are compared with, measured here and now.
@@ -127,6 +130,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
     let settings = StepSettings { lr: 1e-4, max_grad_norm: Some(1.0), policy, dropout_seed: None };
     let (mut step_seconds, mut losses) = (Vec::new(), Vec::new());
     tallow_kernels::device::reset_peak(&device)?;
+    let launched = launch_count();
     for i in 0..=request.steps {
         let start = Instant::now();
         let out = train_step(&mut model, &mut optimizer, &Sft, std::slice::from_ref(&batch), &mut grads, &settings)?;
@@ -154,6 +158,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         peak_rss_bytes: alloc::peak_rss_bytes(),
         peak_allocated_bytes: tallow_kernels::device::peak_bytes(&device)?,
         host_bytes: tallow_kernels::offload::host_peak_bytes(),
+        launches_per_step: (launch_count() - launched) / (request.steps as u64 + 1),
         model_flops_per_step: flops,
         peak_flops,
         model_flops_utilisation: flops / median / peak_flops,
