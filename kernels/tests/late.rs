@@ -10,7 +10,7 @@ fn libraries() {}
 #[cfg(all(late_cuda, emulator))]
 mod late {
     use std::ffi::{c_int, c_uint, c_void};
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
 
     unsafe extern "C" {
@@ -120,7 +120,7 @@ mod late {
         }
         if !on_this_machine(c"libcurand.so.10") {
             let said = outcome(&dir);
-            assert!(said.contains("libcurand.so.10 of CUDA") && said.contains("invalid ELF header"), "{said}");
+            assert!(said.contains("libcurand.so.10 of CUDA") && said.contains("late-broken"), "{said}");
         }
         compile(&dir, "libcurand.so.10", CURAND, &[]);
         let said = outcome(&dir);
@@ -139,10 +139,27 @@ mod late {
         assert_eq!(outcome(&dir), "init 42\ncount 0 3\nsgemm 2176 2176\nnormal 7 2153 7 2153\nready\n");
     }
 
-    fn folder(name: &str) -> std::path::PathBuf {
-        let dir = std::env::temp_dir().join(format!("tallow-late-{}-{name}", std::process::id()));
+    /// A folder for one case, which goes with it.
+    struct Folder(PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    impl std::ops::Deref for Folder {
+        type Target = Path;
+
+        fn deref(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    fn folder(name: &str) -> Folder {
+        let dir = std::env::temp_dir().join(format!("tallow-{}-late-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        dir
+        Folder(dir)
     }
 
     fn calls() -> String {
