@@ -70,7 +70,7 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
         dataset: data.record,
         plan,
         seconds,
-        warnings: data.warnings,
+        warnings: spec.remarks.iter().cloned().chain(data.warnings).collect(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::load::{ModelRequest, check_vocabulary, load_options};
+use super::load::{ModelRequest, check_vocabulary};
 use super::models;
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Dataset, read};
@@ -44,6 +44,9 @@ pub struct EvalReport {
     pub base: Option<Evaluation>,
     /// The model as asked for.
     pub result: Evaluation,
+    /// What a person should know about how the model's config was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// Evaluates.
@@ -67,7 +70,7 @@ pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<Eval
         set.records.truncate(most);
     }
     let dataset = Dataset::encode(&set, &tokenizer, &request.options)?;
-    let mut decoder = Decoder::load(&folder, &load_options(m.quantization, m.compute_dtype))?;
+    let mut decoder = Decoder::load(&folder, &m.options())?;
     check_vocabulary(&tokenizer, &decoder)?;
     let measure = |decoder: &Decoder| held_out_while(decoder, &dataset, go_on);
     let base = match &m.adapter {
@@ -79,7 +82,15 @@ pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<Eval
         None => None,
     };
     let result = measure(&decoder)?;
-    Ok(EvalReport { model: m.model.clone(), adapter: m.adapter.clone(), data: request.data.clone(), rows: set.records.len(), base, result })
+    Ok(EvalReport {
+        model: m.model.clone(),
+        adapter: m.adapter.clone(),
+        data: request.data.clone(),
+        rows: set.records.len(),
+        base,
+        result,
+        remarks: decoder.spec().remarks.clone(),
+    })
 }
 
 /// Loss, perplexity and accuracy on a dataset; `go_on` is asked before each pass.

@@ -21,6 +21,7 @@ use crate::export::gguf::{self, Preset};
 use crate::export::mlx::{self, Groups};
 use crate::export::upload::Uploaded;
 use crate::export::{Calibration, Importance, Merged, Prompts, Proof, bnb, card};
+use crate::model::Unknown;
 use crate::model::merge::SHARD_BYTES;
 use crate::runs::RunFolder;
 
@@ -88,6 +89,8 @@ pub struct ExportRequest {
     pub out: PathBuf,
     /// A text file whose paragraphs are further prompts of the proof.
     pub prompts: Option<PathBuf>,
+    /// What is done with an architecture that is not known by name.
+    pub unknown: Unknown,
 }
 
 /// What was made.
@@ -183,7 +186,7 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
     let swept = atomic::sweep_abandoned(&request.out);
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
     let tokenizer = super::load::tokenizer_at(&folder)?;
-    let mut merged = Merged::open(&folder, request.adapter.as_deref())?;
+    let mut merged = Merged::open_as(&folder, request.adapter.as_deref(), request.unknown)?;
     check_ids(&tokenizer, merged.spec().vocab_size)?;
     if let Some(run) = &extras.run {
         merged.set_training(origin::training_of(run)?);
@@ -197,6 +200,7 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
     if by_name && !request.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
         report.notes.push("programs, Tallow among them, know a GGUF file by its name: rename it to end in .gguf".into());
     }
+    report.notes.extend(merged.spec().remarks.iter().cloned());
     if swept > 0 {
         report.notes.push(format!("removed {swept} half-made files or folders of an export that was killed"));
     }

@@ -68,6 +68,9 @@ pub struct GenerateReport {
     pub tokens_per_second: f64,
     /// `stop_token`, `max_new_tokens` or `cancelled`.
     pub stop_reason: &'static str,
+    /// What a person should know about how the model's config was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// Generates, handing each piece of text to `on_text` as it comes.
@@ -132,6 +135,7 @@ fn generate_while(
         tokens: out.tokens.len(),
         tokens_per_second: out.tokens_per_second,
         stop_reason: out.stop_reason,
+        remarks: loaded.decoder.spec().remarks.clone(),
     })
 }
 

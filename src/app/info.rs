@@ -148,7 +148,7 @@ pub const FAMILIES: [FamilyInfo; 5] = [
     FamilyInfo { family: "olmo", models: "OLMo and OLMo 2", examples: &["allenai/OLMo-2-0425-1B-Instruct"] },
     FamilyInfo {
         family: "custom",
-        models: "any other decoder whose config.json fits the same description; what does not fit is refused by name",
+        models: "another architecture, read as a Llama if every field of its config.json fits one; the answer says what was assumed",
         examples: &["embedded"],
     },
 ];

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 
 use super::models;
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
-use crate::model::{Decoder, LoadOptions, Quantization};
+use crate::model::{Decoder, LoadOptions, Quantization, Unknown};
 
 /// Which model, how held.
 #[derive(Debug, Clone)]
@@ -22,12 +22,26 @@ pub struct ModelRequest {
     pub quantization: Quantization,
     /// Type of activations; `None`: bf16 over a quantised base, else f32.
     pub compute_dtype: Option<DType>,
+    /// What is done with an architecture that is not known by name.
+    pub unknown: Unknown,
 }
 
 impl ModelRequest {
+    /// How it is loaded.
+    pub(super) fn options(&self) -> LoadOptions {
+        LoadOptions { unknown: self.unknown, ..load_options(self.quantization, self.compute_dtype) }
+    }
+
     /// A model by name, unquantised, without an adapter.
     pub fn named(model: &str) -> Self {
-        Self { model: model.to_owned(), revision: None, adapter: None, quantization: Quantization::None, compute_dtype: None }
+        Self {
+            model: model.to_owned(),
+            revision: None,
+            adapter: None,
+            quantization: Quantization::None,
+            compute_dtype: None,
+            unknown: Unknown::Refuse,
+        }
     }
 }
 
@@ -49,7 +63,7 @@ pub struct LoadedModel {
 pub fn load(request: &ModelRequest) -> Result<LoadedModel, Fault> {
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
     let tokenizer = tokenizer_at(&folder)?;
-    let mut decoder = Decoder::load(&folder, &load_options(request.quantization, request.compute_dtype))?;
+    let mut decoder = Decoder::load(&folder, &request.options())?;
     check_vocabulary(&tokenizer, &decoder)?;
     if let Some(adapter) = &request.adapter {
         decoder.load_adapter(adapter)?;
@@ -68,7 +82,7 @@ pub(super) fn tokenizer_at(folder: &Path) -> Result<TextTokenizer, Fault> {
 /// How a model is held on the CPU.
 pub(super) fn load_options(quantization: Quantization, compute_dtype: Option<DType>) -> LoadOptions {
     let by_base = if quantization == Quantization::None { DType::F32 } else { DType::BF16 };
-    LoadOptions { quantization, compute_dtype: compute_dtype.unwrap_or(by_base), device: Device::Cpu }
+    LoadOptions { quantization, compute_dtype: compute_dtype.unwrap_or(by_base), ..LoadOptions::default() }
 }
 
 /// Refuses a tokenizer that makes ids which the model has no row for.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::models;
 use crate::base::error::Fault;
+use crate::model::Unknown;
 use crate::model::merge::{MergeOptions, SHARD_BYTES, merge};
 
 /// A request to merge.
@@ -22,6 +23,8 @@ pub struct MergeRequest {
     pub out: PathBuf,
     /// Type of the merged weights; `None`: the base's own.
     pub dtype: Option<Dtype>,
+    /// What is done with an architecture that is not known by name.
+    pub unknown: Unknown,
 }
 
 /// What was written.
@@ -52,6 +55,7 @@ pub fn run(request: &MergeRequest) -> Result<MergeDone, Fault> {
         out: request.out.clone(),
         dtype: request.dtype,
         max_shard_bytes: SHARD_BYTES,
+        unknown: request.unknown,
     };
     let r = merge(&options)?;
     Ok(MergeDone { out: request.out.clone(), tensors: r.tensors, merged: r.merged, bytes: r.bytes })

@@ -34,7 +34,14 @@ fn base(manifest: &Manifest) -> ModelRequest {
     let name = b.local_path.as_ref().map(|p| p.display().to_string()).or_else(|| b.model_id.clone()).unwrap_or_default();
     let options = prepare::load_options(&manifest.config);
     let revision = b.local_path.is_none().then(|| b.revision.clone());
-    ModelRequest { model: name, revision, adapter: None, quantization: options.quantization, compute_dtype: Some(options.compute_dtype) }
+    ModelRequest {
+        model: name,
+        revision,
+        adapter: None,
+        quantization: options.quantization,
+        compute_dtype: Some(options.compute_dtype),
+        unknown: options.unknown,
+    }
 }
 
 /// What a run, or one stage of it, gave.

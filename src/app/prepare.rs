@@ -13,7 +13,7 @@ use crate::config::{DatasetConfig, RunConfig, Stage};
 use crate::data::{
     DataOptions, Dataset, Fields, Format, Layout, OnBadRow, Overlong, RecordSet, TextTokenizer, TrainOn, leakage, read, split,
 };
-use crate::model::{DecoderSpec, LoadOptions, LoraConfig, Quantization};
+use crate::model::{DecoderSpec, LoadOptions, LoraConfig, Quantization, Unknown};
 use crate::runs::{DataFile, DatasetRecord, PartRecord};
 use crate::train::{Decay, OptimizerConfig, OptimizerKind, Schedule};
 
@@ -29,6 +29,11 @@ pub(super) fn quantization(config: &RunConfig) -> Quantization {
     word(&config.base_model.quantization).unwrap_or_default()
 }
 
+/// What is done with an architecture that is not known by name.
+pub(super) fn unknown(config: &RunConfig) -> Unknown {
+    if config.base_model.family.as_deref() == Some("custom") { Unknown::ReadAsLlama } else { Unknown::Refuse }
+}
+
 /// How the base is loaded.
 pub(super) fn load_options(config: &RunConfig) -> LoadOptions {
     let dtype = match config.training.dtype.as_str() {
@@ -36,7 +41,7 @@ pub(super) fn load_options(config: &RunConfig) -> LoadOptions {
         "bf16" => Some(DType::BF16),
         _ => None,
     };
-    super::load::load_options(quantization(config), dtype)
+    LoadOptions { unknown: unknown(config), ..super::load::load_options(quantization(config), dtype) }
 }
 
 /// The adapters to train.
@@ -75,7 +80,7 @@ pub(super) fn base_model(config: &RunConfig) -> Result<(String, PathBuf, Decoder
         (None, Some(id)) => (id.clone(), models::resolve(id, Some(&base.revision))?),
         (None, None) => return Err(Fault::new("config_invalid", "no base model is named")),
     };
-    let spec = DecoderSpec::from_dir(&folder)?;
+    let spec = DecoderSpec::open(&folder, unknown(config))?;
     if let Some(wanted) = &base.family {
         let family = json!(spec.family).as_str().unwrap_or_default().to_owned();
         if wanted != "custom" && !family.starts_with(wanted.as_str()) {

@@ -145,6 +145,9 @@ pub struct ModelArgs {
     /// Compute in this type; the default is bf16 for a quantised base on a machine with bf16 instructions, else f32.
     #[arg(long, value_enum)]
     pub dtype: Option<ComputeDtype>,
+    /// Take an architecture that is not known by name for a Llama, as `base_model.type: custom` does in a project.
+    #[arg(long)]
+    pub custom: bool,
 }
 
 /// How base weights are held.
@@ -313,6 +316,9 @@ pub struct MergeArgs {
     /// Type of the merged weights; the default is the base's own.
     #[arg(long, value_enum)]
     pub dtype: Option<MergeDtype>,
+    /// Take an architecture that is not known by name for a Llama, as `base_model.type: custom` does in a project.
+    #[arg(long)]
+    pub custom: bool,
 }
 
 /// Type of merged weights.
@@ -343,6 +349,9 @@ pub struct ExportArgs {
     /// The adapter folder; without one the base itself is exported.
     #[arg(long, requires = "model")]
     pub adapter: Option<PathBuf>,
+    /// Take an architecture that is not known by name for a Llama, as `base_model.type: custom` does in a project.
+    #[arg(long, requires = "model")]
+    pub custom: bool,
     /// Export what this run gave (its folder, its name, or `latest`): the model card then tells of its data and figures, and
     /// its manifest of the export.
     #[arg(long, value_name = "RUN", conflicts_with = "model")]

@@ -21,7 +21,7 @@ use crate::app::{
 };
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
-use crate::model::{Policy, Quantization};
+use crate::model::{Policy, Quantization, Unknown};
 use crate::runs;
 use crate::train::StopFlag;
 
@@ -125,6 +125,7 @@ impl Desk {
         let _ = writeln!(std::io::stdout().lock());
         if self.talk != Talk::Silent {
             super::progress::line(&Paint::for_stderr().dim(&show::generated(&report)));
+            report.remarks.iter().for_each(|r| super::progress::line(r));
         }
         Ok(0)
     }
@@ -165,8 +166,9 @@ impl Desk {
             MergeDtype::F16 => Dtype::F16,
             MergeDtype::Bf16 => Dtype::BF16,
         });
-        let MergeArgs { model, revision, adapter, out, .. } = a;
-        let report = merge::run(&merge::MergeRequest { model, revision, adapter, out, dtype })?;
+        let MergeArgs { model, revision, adapter, out, custom, .. } = a;
+        let request = merge::MergeRequest { model, revision, adapter, out, dtype, unknown: unknown(custom) };
+        let report = merge::run(&request)?;
         self.give(&report, || show::merged(&report, self.paint))
     }
 
@@ -183,14 +185,14 @@ impl Desk {
                 Some(export::Rows::File(path, Box::new(options)))
             }
         };
-        let (model, revision, adapter) = match &run {
+        let (model, revision, adapter, unknown) = match &run {
             Some(run) => {
                 let found = outcome::of_run(run, None)?.model;
-                (found.model, found.revision, found.adapter)
+                (found.model, found.revision, found.adapter, found.unknown)
             }
-            None => (a.model.unwrap_or_default(), a.revision, a.adapter),
+            None => (a.model.unwrap_or_default(), a.revision, a.adapter, unknown(a.custom)),
         };
-        let request = export::ExportRequest { model, revision, adapter, format, out: a.out, prompts: a.prompts };
+        let request = export::ExportRequest { model, revision, adapter, format, out: a.out, prompts: a.prompts, unknown };
         let extras = export::Extras { calibration, run };
         // Bars count in millions of weights.
         let mut bar: Option<Progress> = None;
@@ -341,7 +343,12 @@ fn model(a: ModelArgs) -> load::ModelRequest {
         ComputeDtype::F32 => DType::F32,
         ComputeDtype::Bf16 => DType::BF16,
     });
-    load::ModelRequest { model: a.model, revision: a.revision, adapter: a.adapter, quantization, compute_dtype }
+    let unknown = unknown(a.custom);
+    load::ModelRequest { model: a.model, revision: a.revision, adapter: a.adapter, quantization, compute_dtype, unknown }
+}
+
+fn unknown(custom: bool) -> Unknown {
+    if custom { Unknown::ReadAsLlama } else { Unknown::Refuse }
 }
 
 /// A layout by name; `None` is `auto`.

@@ -22,6 +22,7 @@ use super::streamed::{Streamed, cast};
 use super::{Bounds, Merged, Prompts, Proof, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
+use crate::model::Unknown;
 use crate::model::merge::copy_side_files;
 use crate::model::spec::{Role, TensorSpec};
 
@@ -66,7 +67,7 @@ pub fn write_model(
     let (tensors, bytes) = writer.finish()?;
     copy_side_files(model, folder.path(), Some(dtype))?;
     name_quantization(&folder.path().join("config.json"), dtype)?;
-    let written = Merged::open(folder.path(), None)?;
+    let written = Merged::open_as(folder.path(), None, Unknown::ReadAsLlama)?; // as the model that was opened
     let mut proof = Proof::of(merged, written.spec(), written.base(), prompts, BOUNDS)?;
     let cast = if dtype == Dtype::F32 { 0.0 } else { 4e-3 };
     let linears: std::collections::HashSet<&str> = all.iter().filter(|t| t.role == Role::Linear).map(|t| t.name.as_str()).collect();

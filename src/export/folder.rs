@@ -11,7 +11,7 @@ use crate::base::error::Fault;
 use crate::model::adapter::AdapterFile;
 use crate::model::merge::copy_side_files;
 use crate::model::weights::{PlannedTensor, ShardWriter};
-use crate::model::{open_source, stream_logits};
+use crate::model::{Unknown, open_source, stream_logits};
 
 /// What was written.
 #[derive(Debug, Clone)]
@@ -96,7 +96,7 @@ pub fn write_safetensors(
     }
     writer.finish()?;
     copy_side_files(model, folder.path(), options.dtype)?;
-    let (spec, written) = open_source(folder.path())?;
+    let (spec, written) = open_source(folder.path(), Unknown::ReadAsLlama)?; // as the model that was opened
     let proof = Proof::of(merged, &spec, written.as_ref(), prompts, bounds(coarse))?;
     drop(written);
     write_file(&folder.path().join("README.md"), card::model_card(merged, model, "transformers", coarse_name(coarse), &proof).as_bytes())?;

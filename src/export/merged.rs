@@ -9,7 +9,7 @@ use super::card::Training;
 use crate::model::adapter::AdapterFile;
 use crate::model::merge::merged_f32;
 use crate::model::weights::TensorSource;
-use crate::model::{DecoderSpec, Error, Result, open_source, stream_logits};
+use crate::model::{DecoderSpec, Error, Result, Unknown, open_source, stream_logits};
 
 /// A base model and its adapter, opened but not loaded.
 #[derive(Debug)]
@@ -26,7 +26,15 @@ impl Merged {
     /// # Errors
     /// When one is damaged, or they do not fit each other.
     pub fn open(model: &Path, adapter: Option<&Path>) -> Result<Self> {
-        let (spec, base) = open_source(model)?;
+        Self::open_as(model, adapter, Unknown::Refuse)
+    }
+
+    /// The same, with a say about architectures that are not known by name.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_as(model: &Path, adapter: Option<&Path>, unknown: Unknown) -> Result<Self> {
+        let (spec, base) = open_source(model, unknown)?;
         let adapter = adapter.map(AdapterFile::open).transpose()?;
         if let Some(a) = &adapter {
             a.check_places(&spec)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::adapter::AdapterFile;
 use super::decoder::check_names;
 use super::error::{Error, Result};
-use super::spec::{DecoderSpec, LinearKind, Role};
+use super::spec::{DecoderSpec, LinearKind, Role, Unknown};
 use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource};
 
 /// Shards are cut at this many bytes unless told otherwise.
@@ -28,6 +28,8 @@ pub struct MergeOptions {
     pub dtype: Option<Dtype>,
     /// Where shards are cut.
     pub max_shard_bytes: u64,
+    /// What is done with an architecture that is not known by name.
+    pub unknown: Unknown,
 }
 
 /// What was written.
@@ -87,7 +89,7 @@ impl StagedFolder {
 /// # Errors
 /// When the model or adapter does not fit or cannot be read, or the output cannot be written.
 pub fn merge(options: &MergeOptions) -> Result<MergeReport> {
-    let spec = DecoderSpec::from_dir(&options.model)?;
+    let spec = DecoderSpec::open(&options.model, options.unknown)?;
     let shards = Shards::open(&options.model)?;
     check_names(&spec, &shards)?;
     let adapter = options.adapter.as_deref().map(AdapterFile::open).transpose()?;

@@ -33,4 +33,4 @@ pub use decoder::{
 };
 pub use error::{Error, Result};
 pub use params::{Grads, Param, ParamId, Params};
-pub use spec::DecoderSpec;
+pub use spec::{DecoderSpec, Unknown};

@@ -28,6 +28,16 @@ pub enum Family {
     Custom,
 }
 
+/// What is done with an architecture that is not known by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unknown {
+    /// It is refused: fields that fit do not say how a model computes.
+    #[default]
+    Refuse,
+    /// It is read as a Llama, if every field of its config fits one; [`DecoderSpec::remarks`] says so.
+    ReadAsLlama,
+}
+
 /// The normalisation of the residual stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormKind {
@@ -172,6 +182,8 @@ pub struct DecoderSpec {
     pub windows: Vec<Option<usize>>,
     /// The head is the embedding.
     pub tie_word_embeddings: bool,
+    /// What a person should know about how the config was read.
+    pub remarks: Vec<String>,
 }
 
 impl DecoderSpec {
@@ -180,6 +192,14 @@ impl DecoderSpec {
     /// # Errors
     /// When the file cannot be read, the architecture is unknown, or a field does not fit; the error names the field.
     pub fn from_dir(dir: &Path) -> Result<Self> {
+        Self::open(dir, Unknown::Refuse)
+    }
+
+    /// The same, with a say about architectures that are not known by name.
+    ///
+    /// # Errors
+    /// As [`Self::from_dir`].
+    pub fn open(dir: &Path, unknown: Unknown) -> Result<Self> {
         if super::gguf::is_gguf(dir) {
             return Ok(super::gguf::GgufSource::new(super::gguf::GgufFile::open(dir)?)?.spec().clone());
         }
@@ -188,7 +208,7 @@ impl DecoderSpec {
             let message = if dir.is_dir() { "there is no config.json in this folder" } else { "there is no such folder" };
             return Err(Error::NotAModel { path: dir.to_path_buf(), message: message.into() });
         }
-        families::read(&ConfigJson::read(&path)?)
+        families::read(&ConfigJson::read(&path)?, unknown)
     }
 
     /// Reads the text of a config.json; `path` is what errors call it.
@@ -196,7 +216,7 @@ impl DecoderSpec {
     /// # Errors
     /// As [`Self::from_dir`].
     pub fn from_config_json(path: &Path, text: &str) -> Result<Self> {
-        families::read(&ConfigJson::parse(path, text)?)
+        families::read(&ConfigJson::parse(path, text)?, Unknown::Refuse)
     }
 
     /// Width of the queries: `heads * head_dim`.

@@ -13,7 +13,9 @@ them in f32 with eager attention (expected.safetensors):
     losses              f32 [20]                AdamW steps, step k on row k % 2 alone, loss before the update
     full.<name>         f32                     where asked for: gradients of the plain model without its adapter
 
-Made with torch 2.15, transformers 5.23, peft 0.21, bitsandbytes 0.50.
+rope.json holds ways to write the rotation in a config.json and the loss of the golden model `llama3` with each.
+
+Made with torch 2.15, transformers 5.24, peft 0.21, bitsandbytes 0.50.
 """
 
 import json
@@ -245,12 +247,54 @@ def make_nf4_model():
     print("nf4_model", sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1024, "KiB")
 
 
+# What replaces the rotation's fields in the config of `llama3`. transformers must not be asked to refuse any of them.
+ROPES = {
+    "none": dict(rope_theta=100.0),
+    "legacy linear": dict(rope_theta=100.0, rope_scaling=dict(type="linear", factor=4.0)),
+    "legacy yarn": dict(rope_theta=100.0, rope_scaling=dict(type="yarn", factor=4.0, original_max_position_embeddings=16)),
+    "yarn with its context beside it": dict(
+        rope_theta=100.0, rope_scaling=dict(rope_type="yarn", factor=4.0), original_max_position_embeddings=16),
+    "yarn with two contexts": dict(
+        rope_theta=100.0, original_max_position_embeddings=16,
+        rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=32)),
+    "yarn with mscale": dict(
+        rope_theta=100.0, rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.0,
+                                            mscale_all_dim=0.5)),
+    "llama3 with its context beside it": dict(
+        rope_theta=100.0, original_max_position_embeddings=32,
+        rope_scaling=dict(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0)),
+    "for kinds of layers": dict(rope_parameters=dict(
+        full_attention=dict(rope_type="default", rope_theta=100.0), sliding_attention=dict(rope_type="default", rope_theta=50.0))),
+}
+
+
+def make_ropes():
+    """rope.json: the loss of the golden model `llama3` with each way to write the rotation."""
+    folder = HERE / "llama3"
+    given = load_file(folder / "expected.safetensors")
+    out = []
+    for name, fields in ROPES.items():
+        config = json.loads((folder / "model" / "config.json").read_text())
+        del config["rope_theta"], config["rope_scaling"]
+        config.update(fields)
+        with tempfile.TemporaryDirectory() as tmp:
+            shutil.copy(folder / "model" / "model.safetensors", tmp)
+            (Path(tmp) / "config.json").write_text(json.dumps(config))
+            with torch.no_grad():
+                loss = load(tmp)(input_ids=given["input_ids"], labels=given["labels"]).loss.item()
+        out.append(dict(name=name, fields=fields, loss=loss))
+        print(f"{name:36} {loss:.6f}")
+    (HERE / "rope.json").write_text(json.dumps(out, indent=2) + "\n")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     wanted = sys.argv[1:]
     for name, (config, options) in FAMILIES.items():
         if not wanted or name in wanted:
             make_family(name, config, **options)
+    if not wanted or "rope" in wanted:
+        make_ropes()
     if not wanted or "nf4" in wanted:
         make_nf4_tensors()
         make_nf4_model()

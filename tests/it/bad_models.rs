@@ -121,8 +121,8 @@ fn fields_of_the_config() -> Outcome {
     let cases = [
         ("architectures", json!(["MixtralForCausalLM"]), Some(("num_local_experts", json!(8))), "num_local_experts", "8"),
         ("architectures", json!(["GemmaForCausalLM"]), Some(("query_pre_attn_scalar", json!(256))), "query_pre_attn_scalar", "256"),
-        ("architectures", json!(["NewForCausalLM"]), Some(("odd_scale", json!(2.0))), "odd_scale", "NewForCausalLM"),
-        ("architectures", json!(["GPT2LMHeadModel"]), Some(("hidden_size", Value::Null)), "hidden_size", "GPT2LMHeadModel"),
+        ("architectures", json!(["NewForCausalLM"]), Some(("odd_scale", json!(2.0))), "architectures", "NewForCausalLM"),
+        ("architectures", json!(["GPT2LMHeadModel"]), Some(("hidden_size", Value::Null)), "architectures", "GPT2LMHeadModel"),
         ("architectures", Value::Null, Some(("model_type", Value::Null)), "architectures", "model_type"),
         ("architectures", json!("LlamaForCausalLM"), None, "architectures", "list of texts"),
         ("rope_scaling", rope("dynamic"), None, "rope_scaling.rope_type", "dynamic"),

@@ -62,7 +62,7 @@ fn gradients(
     policy: Policy,
     place: &Place,
 ) -> anyhow::Result<(f64, Vec<Vec<f32>>)> {
-    let options = LoadOptions { quantization, compute_dtype, device: place.device() };
+    let options = LoadOptions { quantization, compute_dtype, device: place.device(), ..LoadOptions::default() };
     let mut model = Decoder::load(&g.dir.join("model"), &options)?;
     let target_modules = vec!["all-linear".to_owned()];
     model.add_lora(&LoraConfig { rank: 4, alpha: 8.0, dropout: 0.2, use_rslora: false, target_modules }, 1)?;
@@ -121,7 +121,7 @@ fn launches_of_a_step(layers: usize, quantization: Quantization, policy: Policy)
     });
     write_random_model(&dir.path().join("model"), &config.to_string(), &RandomInit::default())?;
     let place = place();
-    let options = LoadOptions { quantization, compute_dtype: DType::BF16, device: place.device() };
+    let options = LoadOptions { quantization, compute_dtype: DType::BF16, device: place.device(), ..LoadOptions::default() };
     let mut model = Decoder::load(&dir.path().join("model"), &options)?;
     model.add_lora(&LoraConfig { dropout: 0.0, ..adapters() }, 1)?;
     place.run(|| {
@@ -194,7 +194,8 @@ fn device_bytes(device: &Device) -> anyhow::Result<u64> {
 fn measured_peak(model: &Path, policy: Policy, place: &Place) -> anyhow::Result<(u64, u64)> {
     let device = place.device();
     let held = device_bytes(&device)?;
-    let options = LoadOptions { quantization: Quantization::Nf4, compute_dtype: DType::BF16, device: device.clone() };
+    let options =
+        LoadOptions { quantization: Quantization::Nf4, compute_dtype: DType::BF16, device: device.clone(), ..LoadOptions::default() };
     let mut model = Decoder::load(model, &options)?;
     model.add_lora(&adapters(), 1)?;
     place.run(|| {

@@ -11,6 +11,8 @@ mod estimate;
 mod export;
 mod export_hub;
 mod export_more;
+mod families;
+mod fixed_runs;
 mod golden;
 mod gradients;
 mod hub;

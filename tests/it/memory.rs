@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tallow::data::PackedBatch;
@@ -89,7 +89,7 @@ fn lora(targets: &[String]) -> LoraConfig {
 fn measure(case: &Case, dir: &Path) -> Measured {
     let held = alloc::live_bytes();
     alloc::reset_peak();
-    let options = LoadOptions { quantization: case.quantization, compute_dtype: case.dtype(), device: Device::Cpu };
+    let options = LoadOptions { quantization: case.quantization, compute_dtype: case.dtype(), ..LoadOptions::default() };
     let mut model = Decoder::load(dir, &options).unwrap();
     match case.trainable() {
         Trainable::Lora(config) => model.add_lora(&config, 1).unwrap(),

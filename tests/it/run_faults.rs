@@ -155,6 +155,7 @@ fn figures_on_files_of_one_name_do_not_overwrite_each_other() {
         rows: 1,
         base: None,
         result: Evaluation { loss, perplexity: 1.0, accuracy: 0.5, tokens: 3 },
+        remarks: Vec::new(),
     };
     let write = |data: &str, loss: f64| outcome::write_evaluation(&run, 1, &report(data, loss)).unwrap();
     let (a, b, c) = (write("/one/rows.jsonl", 1.0), write("/two/rows.jsonl", 2.0), write("/three/rows.csv", 3.0));

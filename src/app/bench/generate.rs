@@ -1,6 +1,6 @@
 //! Greedy generation from random token ids.
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use serde::Serialize;
 use tallow_kernels::alloc;
 
@@ -64,7 +64,7 @@ pub fn generate(request: &BenchGenerateRequest) -> Result<BenchGenerateReport, F
         "nf4" => (Quantization::Nf4, DType::BF16),
         _ => (Quantization::None, DType::BF16),
     };
-    let model = Decoder::load(&folder, &LoadOptions { quantization, compute_dtype, device: Device::Cpu })?;
+    let model = Decoder::load(&folder, &LoadOptions { quantization, compute_dtype, ..LoadOptions::default() })?;
     let mut random = Rng::for_parts(&[11]);
     let vocab = model.spec().vocab_size as u64;
     let prompt: Vec<u32> = (0..request.prompt).map(|_| random.below(vocab) as u32).collect();

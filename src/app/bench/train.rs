@@ -102,7 +102,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         (Device::Cpu, _) => peak::measure().bf16_flops(),
         _ => super::gpu::gemm_flops(&device, compute_dtype)?,
     };
-    let options = LoadOptions { quantization, compute_dtype, device: device.clone() };
+    let options = LoadOptions { quantization, compute_dtype, device: device.clone(), ..LoadOptions::default() };
     let mut model = match request.model.strip_prefix("random:") {
         Some(shape) => random_decoder(shape, &options)?,
         None => Decoder::load(&models::resolve(&request.model, None)?, &options)?,

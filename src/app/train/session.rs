@@ -46,6 +46,7 @@ impl Materials {
     /// Finds the model, reads the data, plans the memory.
     pub(super) fn gather(config: &RunConfig, observer: &mut dyn Observer) -> Result<Self, Fault> {
         let (id, path, spec) = prepare::base_model(config)?;
+        spec.remarks.iter().for_each(|w| observer.event(&Event::warning("model", w.as_str())));
         let tokenizer = crate::app::load::tokenizer_at(&path)?;
         observer.event(&Event::doing("reading and tokenising the data"));
         let data = prepare::data(config, &tokenizer)?;

@@ -21,6 +21,7 @@ pub fn eval(report: &EvalReport, paint: Paint) -> String {
         None => vec![("model", &report.result)],
     };
     out.0 += &evaluations(paint, &rows);
+    report.remarks.iter().for_each(|r| out.named(paint, "remark", r.clone()));
     out.0
 }
 

@@ -136,6 +136,7 @@ impl Tool for Export {
             format,
             out: out.clone(),
             prompts: None,
+            unknown: found.model.unknown,
         };
         let mut told = 0;
         let extras = Extras { calibration: None, run: Some(run) };

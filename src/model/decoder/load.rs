@@ -16,7 +16,7 @@ use crate::model::linear::Linear;
 use crate::model::norm::Norm;
 use crate::model::params::Params;
 use crate::model::seed;
-use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm};
+use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Unknown};
 use crate::model::weights::{Shards, TensorSource};
 
 /// How the matrices of the linear layers are held. Embedding, head and norms are never quantised.
@@ -41,17 +41,31 @@ pub struct LoadOptions {
     pub compute_dtype: DType,
     /// Where.
     pub device: Device,
+    /// What is done with an architecture that is not known by name.
+    pub unknown: Unknown,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { quantization: Quantization::None, compute_dtype: DType::F32, device: Device::Cpu }
+        Self { quantization: Quantization::None, compute_dtype: DType::F32, device: Device::Cpu, unknown: Unknown::Refuse }
     }
 }
 
-/// Tensors that old checkpoints hold beside the weights.
-fn is_buffer(name: &str) -> bool {
-    name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")
+/// Whether a tensor repeats what the model has already: the rotation's frequencies, which old checkpoints of Llama store
+/// for each layer, or a head that is tied to the embedding. One that says something else is not passed over.
+fn repeats(spec: &DecoderSpec, shards: &Shards, name: &str) -> Result<bool> {
+    if name.ends_with(".rotary_emb.inv_freq") {
+        let stored: Vec<f32> = shards.float(name, DType::F32)?.flatten_all()?.to_vec1()?;
+        let plain: Vec<f64> = (0..spec.head_dim / 2).map(|i| spec.rope_theta.powf(-2.0 * i as f64 / spec.head_dim as f64)).collect();
+        let (divisors, _) = spec.rope_scaling.factors(spec.head_dim, spec.rope_theta);
+        // They may be stored in bf16; and as they were before the scaling.
+        let near = |a: f32, b: f64| (f64::from(a) - b).abs() <= 0.01 * b;
+        let scaled = |i: usize| plain[i] / f64::from(divisors[i]);
+        let same = |i: usize, v: &f32| near(*v, plain[i]) || near(*v, scaled(i));
+        return Ok(stored.len() == plain.len() && stored.iter().enumerate().all(|(i, v)| same(i, v)));
+    }
+    let tied = spec.tie_word_embeddings && name == "lm_head.weight";
+    Ok(tied && shards.bytes(name)? == shards.bytes("model.embed_tokens.weight")?)
 }
 
 /// Compares the names in the files with those that the config asks for.
@@ -71,9 +85,11 @@ pub fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
     }
     let names: std::collections::HashSet<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
     for name in shards.names() {
-        let tied_copy = spec.tie_word_embeddings && name == "lm_head.weight";
-        if !names.contains(name) && !is_buffer(name) && !tied_copy && !shards.is_quantization_part(name) {
-            let message = format!("is in the weights but the config ({}) has no place for it", spec.architecture);
+        if !names.contains(name) && !shards.is_quantization_part(name) && !repeats(spec, shards, name)? {
+            let message = match name {
+                "lm_head.weight" => "is not the embedding, though the config ties them (tie_word_embeddings)".to_owned(),
+                _ => format!("is in the weights but the config ({}) has no place for it", spec.architecture),
+            };
             return Err(Error::tensor(shards.path_of(name), name, message));
         }
     }
@@ -84,12 +100,12 @@ pub fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
 ///
 /// # Errors
 /// When a file is missing or damaged, or does not fit the architecture.
-pub fn open_source(path: &Path) -> Result<(DecoderSpec, Box<dyn TensorSource>)> {
+pub fn open_source(path: &Path, unknown: Unknown) -> Result<(DecoderSpec, Box<dyn TensorSource>)> {
     if is_gguf(path) {
         let source = GgufSource::new(GgufFile::open(path)?)?;
         return Ok((source.spec().clone(), Box::new(source)));
     }
-    let spec = DecoderSpec::from_dir(path)?;
+    let spec = DecoderSpec::open(path, unknown)?;
     let shards = Shards::open(path)?;
     check_names(&spec, &shards)?;
     Ok((spec, Box::new(shards)))
@@ -180,7 +196,7 @@ impl Decoder {
         if !matches!(options.compute_dtype, DType::F32 | DType::BF16) {
             return Err(Error::Value(format!("compute dtype {:?} is not supported: f32 and bf16 are", options.compute_dtype)));
         }
-        let (spec, source) = open_source(dir)?;
+        let (spec, source) = open_source(dir, options.unknown)?;
         let decoder = Self::from_source(dir, spec, source.as_ref(), options)?;
         drop(source);
         tallow_kernels::alloc::keep_freed_pages();

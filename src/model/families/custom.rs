@@ -1,4 +1,4 @@
-//! A model whose architecture is not known by name but whose every field is: read as a Llama block.
+//! A model whose architecture is not known by name but whose every field is: read as a Llama, where the user says so.
 
 use super::{ConfigJson, DecoderSpec, Family, Result, layer_types, llama};
 use crate::model::error::Error;
@@ -41,5 +41,10 @@ pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
     if let Some((field, value)) = odd {
         return Err(unknown(c.bad(field, format!("{value} is not understood"))));
     }
-    Ok(DecoderSpec { family: Family::Custom, windows, ..base })
+    let remarks = vec![format!(
+        "`{architecture}` is not known by name and is taken for a Llama: RMSNorm before attention and feed-forward, \
+         queries and keys rotated by halves (not by neighbouring pairs), scores divided by the root of the head's width, \
+         a gate with SiLU; compare its loss with another program's before you trust it"
+    )];
+    Ok(DecoderSpec { family: Family::Custom, windows, remarks, ..base })
 }

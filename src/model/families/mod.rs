@@ -12,8 +12,8 @@ mod rope;
 use serde_json::Value;
 
 use super::config_json::ConfigJson;
-use super::error::Result;
-use super::spec::{DecoderSpec, Family, NormKind, NormPlacement, QkNorm};
+use super::error::{Error, Result};
+use super::spec::{DecoderSpec, Family, NormKind, NormPlacement, QkNorm, Unknown};
 
 /// Fields that change the mathematics in ways this decoder does not have, with the value at which they do nothing.
 const REFUSED: &[(&str, Option<f64>)] = &[
@@ -38,7 +38,7 @@ const REFUSED: &[(&str, Option<f64>)] = &[
 ];
 
 /// From a config to a spec.
-pub(super) fn read(c: &ConfigJson) -> Result<DecoderSpec> {
+pub(super) fn read(c: &ConfigJson, unknown: Unknown) -> Result<DecoderSpec> {
     let architecture = architecture(c)?;
     for (field, neutral) in REFUSED {
         let Some(value) = c.get(field) else { continue };
@@ -57,15 +57,32 @@ pub(super) fn read(c: &ConfigJson) -> Result<DecoderSpec> {
         return Err(c.bad("hidden_act", format!("`{act}` is not supported, only silu")));
     }
     quantization(c)?;
-    match architecture.as_str() {
+    let mut spec = match architecture.as_str() {
         "LlamaForCausalLM" => llama::spec(c, &architecture),
         "MistralForCausalLM" => mistral::spec(c, &architecture),
         "Qwen2ForCausalLM" => qwen2::spec(c, &architecture),
         "Qwen3ForCausalLM" => qwen3::spec(c, &architecture),
         "OlmoForCausalLM" => olmo::spec(c, &architecture),
         "Olmo2ForCausalLM" => olmo2::spec(c, &architecture),
-        _ => custom::spec(c, &architecture),
-    }
+        _ if unknown == Unknown::ReadAsLlama => custom::spec(c, &architecture),
+        _ => Err(not_known(c, &architecture)),
+    }?;
+    spec.remarks.extend(rope::remarks(c)?);
+    Ok(spec)
+}
+
+/// Names that are read.
+const ARCHITECTURES: [&str; 6] =
+    ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "OlmoForCausalLM", "Olmo2ForCausalLM"];
+
+fn not_known(c: &ConfigJson, architecture: &str) -> Error {
+    let names: Vec<&str> = ARCHITECTURES.iter().map(|n| n.trim_end_matches("ForCausalLM")).collect();
+    let message = format!(
+        "`{architecture}` is not known; {} are. If it computes as a Llama does, say so: `base_model.type: custom` in a project, \
+         --custom on the command line",
+        names.join(", ")
+    );
+    c.bad("architectures", message)
 }
 
 fn architecture(c: &ConfigJson) -> Result<String> {
@@ -144,6 +161,7 @@ fn plain(c: &ConfigJson, family: Family, architecture: &str, default_eps: f64) -
         max_positions,
         windows: vec![None; num_layers],
         tie_word_embeddings: c.bool("tie_word_embeddings")?.unwrap_or(false),
+        remarks: Vec::new(),
     })
 }
 

@@ -36,7 +36,21 @@ impl GgufSource {
                 return Err(Error::tensor(source.file.path(), &name, message));
             }
         }
+        source.check_all_used()?;
         Ok(source)
+    }
+
+    /// Refuses a tensor of the file that the model does not read.
+    fn check_all_used(&self) -> Result<()> {
+        let used: std::collections::HashSet<String> = self.spec.tensors().iter().map(|t| self.name(&t.name)).collect::<Result<_>>()?;
+        let unused = self.file.tensors().keys().find(|n| !used.contains(*n) && n.as_str() != FREQUENCIES);
+        match unused {
+            Some(name) => {
+                let message = format!("is in the file but `{}` has no place for it here", self.arch.name());
+                Err(Error::tensor(self.file.path(), name, message))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The architecture.
@@ -139,6 +153,7 @@ impl Fields<'_> {
             max_positions,
             windows: vec![None; num_layers],
             tie_word_embeddings: !has("output.weight"),
+            remarks: Vec::new(),
         };
         Ok((arch, spec))
     }
