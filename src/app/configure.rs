@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{jobs, plan, prepare};
+use super::ready::{self, Until};
+use super::{jobs, plan};
 use crate::base::error::Fault;
-use crate::config::RunConfig;
-use crate::data::TextTokenizer;
+use crate::config::{Resolved, RunConfig};
 use crate::runs::{self, DatasetRecord, Manifest, RunFolder};
 use crate::train::MemoryPlan;
 
@@ -49,19 +49,19 @@ pub struct ConfigureReport {
 /// Settings, model or data that cannot be used, a plan that does not fit, a refusal by `allow`: then there is no folder.
 pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), Fault>) -> Result<ConfigureReport, Fault> {
     let (project, resolved) = super::train::configuration(&request.config, &request.set)?;
-    let config = resolved.config;
-    allow(&config)?;
-    super::device::Chosen::of(&config)?;
-    let (_, path, spec) = prepare::base_model(&config)?;
-    let tokenizer = TextTokenizer::load(&path)?;
-    let data = prepare::data(&config, &tokenizer)?;
-    let plan = plan::for_run(&config, &spec, data.longest(), plan::Room::Here)?;
+    let mut warnings = resolved.warnings;
+    allow(&resolved.config)?;
+    super::device::Chosen::of(&resolved.config)?;
+    let ready = ready::ready(&resolved.config, Some(&resolved.said), Until::Trainable, plan::Room::Here, &mut |_| {})?;
+    let (config, plan, tokenizer) = (ready.config, ready.plan, ready.tokenizer);
+    let data = ready.data.ok_or_else(|| Fault::new("config_invalid", "no dataset is named"))?;
     let seconds = rate(&project.root, &config, &data.record).map(|r| r.seconds);
-    let folder = RunFolder::create(&project.runs, &request.name, &config)?;
+    let folder = RunFolder::create(&project.runs_of(&config), &request.name, &config)?;
     let mut manifest = Manifest::read(&folder.manifest_path())?;
     manifest.dataset = data.record.clone();
     manifest.tokenizer_hash = Some(tokenizer.sha256().to_owned());
     folder.write_manifest(&manifest)?;
+    warnings.extend(ready.warnings);
     Ok(ConfigureReport {
         run_id: folder.id(),
         run: folder.path().to_path_buf(),
@@ -70,7 +70,7 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
         dataset: data.record,
         plan,
         seconds,
-        warnings: spec.remarks.iter().cloned().chain(data.warnings).collect(),
+        warnings,
     })
 }
 
@@ -78,10 +78,10 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
 ///
 /// # Errors
 /// Settings that cannot be used.
-pub fn settings(config: &Path, set: &[String], allow: &dyn Fn(&RunConfig) -> Result<(), Fault>) -> Result<RunConfig, Fault> {
+pub fn settings(config: &Path, set: &[String], allow: &dyn Fn(&RunConfig) -> Result<(), Fault>) -> Result<Resolved, Fault> {
     let (_, resolved) = super::train::configuration(config, set)?;
     allow(&resolved.config)?;
-    Ok(resolved.config)
+    Ok(resolved)
 }
 
 /// What makes a step as long as another.
@@ -89,7 +89,7 @@ fn step_size(c: &RunConfig) -> String {
     let t = &c.training;
     let (b, l) = (&c.base_model, &c.lora);
     format!(
-        "{:?} {:?} {} {} {} {} {} {} {} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {} {} {:?} {} {:?}",
         b.model_id,
         b.local_path,
         b.quantization,

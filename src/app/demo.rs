@@ -81,7 +81,7 @@ pub fn run(out: &Path, stop: StopFlag, observer: &mut dyn Observer) -> Result<De
         write_rows(&out.join("data").join(format!("{name}.jsonl")), rows)?;
     }
     write_file(&out.join("config/fine_tuning_config.yaml"), CONFIG.as_bytes())?;
-    let report = train(&TrainRequest { name: "demo".into(), stop, ..TrainRequest::new(out) }, observer)?;
+    let report = train(&TrainRequest { name: "demo".into(), stop, ..TrainRequest::new(Some(out.to_path_buf())) }, observer)?;
     let Some(adapter) = report.model.clone() else {
         return Ok(DemoReport {
             project: out.to_path_buf(),

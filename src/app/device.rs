@@ -5,7 +5,7 @@ use serde::Serialize;
 use tallow_kernels::device::{GpuInfo, LOWEST_CAPABILITY, cuda, gpus};
 
 use crate::base::error::Fault;
-use crate::config::RunConfig;
+use crate::config::{DeviceChoice, RunConfig};
 
 /// A device by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,28 +48,31 @@ impl Chosen {
     /// # Errors
     /// When a device is named that this build or machine does not have.
     pub(super) fn of(config: &RunConfig) -> Result<Self, Fault> {
-        Self::named(&config.device)
+        Self::choose(config.device)
     }
 
-    /// The same by the word alone.
+    /// The same by its word.
     ///
     /// # Errors
-    /// As [`Self::of`].
+    /// As [`Self::of`], and for a word that names no device.
     pub(super) fn named(word: &str) -> Result<Self, Fault> {
+        let choice = DeviceChoice::parse(word);
+        choice.map_or_else(|| Err(unavailable(word, "there is no device of this name")), Self::choose)
+    }
+
+    fn choose(choice: DeviceChoice) -> Result<Self, Fault> {
+        let word = choice.to_string();
         let found =
             || gpus().map(|all| all.into_iter().filter(|g| g.capability >= LOWEST_CAPABILITY).map(|g| g.ordinal).collect::<Vec<_>>());
-        match word {
-            "cpu" => Ok(Self::Cpu),
-            "auto" => Ok(found().ok().and_then(|all| all.first().copied()).map_or(Self::Cpu, Self::Cuda)),
-            _ => {
-                let ordinal = if word == "cuda" { Some(0) } else { word.strip_prefix("cuda:").and_then(|n| n.parse().ok()) };
-                let Some(ordinal) = ordinal else { return Err(unavailable(word, "there are no kernels for it in this version")) };
-                match found() {
-                    Ok(all) if all.contains(&ordinal) => Ok(Self::Cuda(ordinal)),
-                    Ok(_) => Err(unavailable(word, "there is no such GPU of compute capability 8.0 (Ampere) or later")),
-                    Err(e) => Err(unavailable(word, &e.to_string())),
-                }
-            }
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::Cpu),
+            DeviceChoice::Auto => Ok(found().ok().and_then(|all| all.first().copied()).map_or(Self::Cpu, Self::Cuda)),
+            DeviceChoice::Metal => Err(unavailable(&word, "there are no kernels for it in this version")),
+            DeviceChoice::Cuda(ordinal) => match found() {
+                Ok(all) if all.contains(&ordinal) => Ok(Self::Cuda(ordinal)),
+                Ok(_) => Err(unavailable(&word, "there is no such GPU of compute capability 8.0 (Ampere) or later")),
+                Err(e) => Err(unavailable(&word, &e.to_string())),
+            },
         }
     }
 

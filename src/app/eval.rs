@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::load::{ModelRequest, check_vocabulary};
 use super::models;
 use crate::base::error::Fault;
+use crate::base::progress;
 use crate::data::{DataOptions, Dataset, read};
 use crate::model::Decoder;
 use crate::train::{Evaluation, Sft, evaluate, evaluation_passes};
@@ -96,5 +97,13 @@ pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<Eval
 /// Loss, perplexity and accuracy on a dataset; `go_on` is asked before each pass.
 pub(super) fn held_out_while(decoder: &Decoder, dataset: &Dataset, go_on: &dyn Fn() -> bool) -> Result<Evaluation, Fault> {
     let passes = evaluation_passes(dataset, TOKENS_PER_PASS, &Sft);
-    evaluate(decoder, &Sft, &passes, go_on)?.ok_or_else(|| Fault::new("cancelled", "the evaluation was broken off"))
+    let (done, total) = (std::cell::Cell::new(0), passes.len() as u64);
+    let counted = || {
+        progress::report("evaluating", "passes", done.get(), total);
+        done.set(done.get() + 1);
+        go_on()
+    };
+    let result = evaluate(decoder, &Sft, &passes, &counted)?;
+    progress::report("evaluating", "passes", total, total);
+    result.ok_or_else(|| Fault::new("cancelled", "the evaluation was broken off"))
 }

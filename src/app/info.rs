@@ -8,7 +8,6 @@ use serde_json::json;
 use super::load::load_options;
 use super::models;
 use crate::base::error::Fault;
-use crate::data::TextTokenizer;
 use crate::model::hub::{HubOptions, fetch_with};
 use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
 use crate::train::{MemoryRequest, OptimizerKind, predict};
@@ -67,7 +66,7 @@ pub fn model(name: &str) -> Result<ModelInfo, Fault> {
         false => models::resolve(name, None)?,
     };
     let spec = DecoderSpec::from_dir(&path)?;
-    let tokenizer = TextTokenizer::load(&path)?;
+    let tokenizer = super::load::tokenizer_at(&path)?;
     Ok(ModelInfo {
         model: name.to_owned(),
         architecture: spec.architecture.clone(),

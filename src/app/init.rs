@@ -78,7 +78,7 @@ fn config(request: &InitRequest) -> String {
     format!(
         "project: {{name: {}}}\n\
          base_model:\n  {model}\n  quantization: none          # nf4 or q8 to hold a large base in less memory\n\
-         training:\n  method: lora\n  stage1: {{iterations: 100, learning_rate: 2.0e-4, batch_size: 4, warmup_steps: 10}}\n  \
+         training:\n  method: lora\n  stage1: {{iterations: 100, learning_rate: 2.0e-4, batch_size: 4}}   # or num_epochs: 3\n  \
          max_seq_length: 512\n  save_steps: 50\n  eval_steps: 25\n\
          lora: {{rank: 16, alpha: 32, dropout: 0.05, target_modules: all-linear}}\n\
          dataset:\n  path: data/raw/train.jsonl   # split 80/10/10\n",

@@ -1,6 +1,7 @@
 //! Use cases: one typed request in, one typed report out. The faces (command line, MCP, web) hold no logic of their own.
 
 pub mod bench;
+pub mod chat;
 pub mod compare;
 pub mod configure;
 pub mod data;
@@ -23,6 +24,7 @@ pub mod outcome;
 pub mod plan;
 mod prepare;
 pub mod project;
+mod ready;
 pub mod recipe;
 pub mod train;
 pub mod upload;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::error::Fault;
+use crate::model::hub::{HubOptions, fetch_with};
 
 /// The name of the model inside the binary.
 pub const EMBEDDED: &str = "embedded";
@@ -41,6 +42,18 @@ pub fn resolve(name: &str, revision: Option<&str>) -> Result<PathBuf, Fault> {
         return resolve_folder(Path::new(name));
     }
     Ok(crate::model::hub::fetch(name, revision.unwrap_or("main"))?)
+}
+
+/// The same, but a model on the Hub is brought without its weights: enough to plan with.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_without_weights(name: &str, revision: Option<&str>) -> Result<PathBuf, Fault> {
+    if !is_hub_id(name) {
+        return resolve(name, revision);
+    }
+    let options = HubOptions { without_weights: true, ..HubOptions::from_env() };
+    Ok(fetch_with(&options, name, revision.unwrap_or("main"), &mut |_, _, _| {})?)
 }
 
 /// Whether a name is meant for the Hub: `owner/name`, and no such folder here.

@@ -9,6 +9,7 @@ use super::load::ModelRequest;
 use super::prepare;
 use crate::base::atomic::{self, AtomicDir};
 use crate::base::error::Fault;
+use crate::config::Method;
 use crate::data::DataOptions;
 use crate::runs::{Manifest, RunFolder};
 
@@ -66,7 +67,7 @@ pub fn of_run(run: &RunFolder, stage: Option<usize>) -> Result<Outcome, Fault> {
 
 fn over(manifest: &Manifest, folder: PathBuf) -> ModelRequest {
     let base = base(manifest);
-    if manifest.config.training.method == "full" {
+    if manifest.config.training.method == Method::Full {
         return ModelRequest { model: folder.display().to_string(), revision: None, ..base };
     }
     ModelRequest { adapter: Some(folder), ..base }

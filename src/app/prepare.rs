@@ -9,57 +9,48 @@ use serde_json::json;
 
 use super::models;
 use crate::base::error::Fault;
-use crate::config::{DatasetConfig, RunConfig, Stage};
-use crate::data::{
-    DataOptions, Dataset, Fields, Format, Layout, OnBadRow, Overlong, RecordSet, TextTokenizer, TrainOn, leakage, read, split,
-};
+use crate::config::{BaseFamily, ComputeType, DatasetConfig, RunConfig, Stage};
+use crate::data::{DataOptions, Dataset, Fields, RecordSet, TextTokenizer, leakage, read, split};
 use crate::model::{DecoderSpec, LoadOptions, LoraConfig, Quantization, Unknown};
 use crate::runs::{DataFile, DatasetRecord, PartRecord};
-use crate::train::{Decay, OptimizerConfig, OptimizerKind, Schedule};
+use crate::train::{OptimizerConfig, Schedule};
 
 pub(super) use stage2::StageTwo;
 
-/// One word of the configuration as a typed value; the schema has already checked it.
-fn word<T: serde::de::DeserializeOwned>(word: &str) -> Option<T> {
-    serde_json::from_value(json!(word)).ok()
-}
-
 /// How the base is held.
 pub(super) fn quantization(config: &RunConfig) -> Quantization {
-    word(&config.base_model.quantization).unwrap_or_default()
+    config.base_model.quantization
 }
 
 /// What is done with an architecture that is not known by name.
 pub(super) fn unknown(config: &RunConfig) -> Unknown {
-    if config.base_model.family.as_deref() == Some("custom") { Unknown::ReadAsLlama } else { Unknown::Refuse }
+    if config.base_model.family == Some(BaseFamily::Custom) { Unknown::ReadAsLlama } else { Unknown::Refuse }
 }
 
 /// How the base is loaded.
 pub(super) fn load_options(config: &RunConfig) -> LoadOptions {
-    let dtype = match config.training.dtype.as_str() {
-        "f32" => Some(DType::F32),
-        "bf16" => Some(DType::BF16),
-        _ => None,
+    let dtype = match config.training.dtype {
+        ComputeType::F32 => Some(DType::F32),
+        ComputeType::Bf16 => Some(DType::BF16),
+        ComputeType::Auto => None,
     };
     LoadOptions { unknown: unknown(config), ..super::load::load_options(quantization(config), dtype) }
 }
 
 /// The adapters to train.
 pub(super) fn lora(config: &RunConfig) -> LoraConfig {
-    let l = &config.lora;
-    LoraConfig { rank: l.rank, alpha: l.alpha, dropout: l.dropout, use_rslora: l.use_rslora, target_modules: l.target_modules.clone() }
+    config.lora.clone()
 }
 
 /// The optimiser.
 pub(super) fn optimizer(config: &RunConfig) -> OptimizerConfig {
-    let kind = if config.training.optimizer == "adamw8bit" { OptimizerKind::AdamW8bit } else { OptimizerKind::AdamW };
-    OptimizerConfig { kind, weight_decay: config.training.weight_decay, ..OptimizerConfig::default() }
+    OptimizerConfig { kind: config.training.optimizer, weight_decay: config.training.weight_decay, ..OptimizerConfig::default() }
 }
 
 /// The learning rate of a stage.
 pub(super) fn schedule(config: &RunConfig, stage: &Stage) -> Schedule {
     Schedule {
-        decay: word::<Decay>(&config.training.schedule).unwrap_or_default(),
+        decay: config.training.schedule,
         peak: stage.learning_rate,
         warmup_steps: stage.warmup_steps,
         total_steps: stage.iterations,
@@ -72,19 +63,21 @@ pub(super) fn stage(config: &RunConfig, number: usize) -> &Stage {
     if number == 2 { &config.training.stage2 } else { &config.training.stage1 }
 }
 
-/// The name and folder of the base model, its family checked against what the configuration says.
-pub(super) fn base_model(config: &RunConfig) -> Result<(String, PathBuf, DecoderSpec), Fault> {
+/// The name and folder of the base model, its family checked against what the configuration says. Without its weights a
+/// Hub model takes a few files of the network.
+pub(super) fn base_model(config: &RunConfig, with_weights: bool) -> Result<(String, PathBuf, DecoderSpec), Fault> {
     let base = &config.base_model;
     let (name, folder) = match (&base.local_path, &base.model_id) {
         (Some(path), _) => (path.display().to_string(), models::resolve_folder(path)?),
-        (None, Some(id)) => (id.clone(), models::resolve(id, Some(&base.revision))?),
+        (None, Some(id)) if with_weights => (id.clone(), models::resolve(id, Some(&base.revision))?),
+        (None, Some(id)) => (id.clone(), models::resolve_without_weights(id, Some(&base.revision))?),
         (None, None) => return Err(Fault::new("config_invalid", "no base model is named")),
     };
     let spec = DecoderSpec::open(&folder, unknown(config))?;
-    if let Some(wanted) = &base.family {
+    if let Some(wanted) = base.family {
         let family = json!(spec.family).as_str().unwrap_or_default().to_owned();
-        if wanted != "custom" && !family.starts_with(wanted.as_str()) {
-            let message = format!("base_model.type is `{wanted}`, but {name} is {} ({family})", spec.architecture);
+        if wanted != BaseFamily::Custom && !family.starts_with(wanted.name()) {
+            let message = format!("base_model.type is `{}`, but {name} is {} ({family})", wanted.name(), spec.architecture);
             return Err(Fault::new("model_family_mismatch", message).hint("remove base_model.type, or name the right model"));
         }
     }
@@ -95,8 +88,8 @@ pub(super) fn base_model(config: &RunConfig) -> Result<(String, PathBuf, Decoder
 pub(super) fn data_options(dataset: &DatasetConfig, max_seq_length: usize, quality_weight_multiplier: f64) -> DataOptions {
     let d = dataset;
     DataOptions {
-        format: d.format.as_deref().and_then(word::<Format>),
-        layout: word::<Layout>(&d.layout),
+        format: d.format,
+        layout: d.layout,
         fields: Fields {
             instruction: d.instruction_field.clone(),
             input: d.input_field.clone(),
@@ -110,9 +103,9 @@ pub(super) fn data_options(dataset: &DatasetConfig, max_seq_length: usize, quali
             ..Fields::default()
         },
         max_seq_length,
-        overlong: word::<Overlong>(&d.overlong).unwrap_or_default(),
-        train_on: word::<TrainOn>(&d.train_on).unwrap_or_default(),
-        on_bad_row: word::<OnBadRow>(&d.on_bad_row).unwrap_or_default(),
+        overlong: d.overlong,
+        train_on: d.train_on,
+        on_bad_row: d.on_bad_row,
         quality_weight_multiplier: quality_weight_multiplier as f32,
         quality_threshold: d.quality_threshold,
         ..DataOptions::default()

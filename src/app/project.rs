@@ -31,6 +31,8 @@ pub struct ProjectReport {
     pub next: Vec<String>,
     /// The arguments that name a run's result in this folder, `RUN` standing for the run.
     pub result: String,
+    /// Settings that have no effect in this version.
+    pub warnings: Vec<String>,
 }
 
 const DATA: &str = "data/raw/train.jsonl";
@@ -48,7 +50,7 @@ pub fn run(request: &ProjectRequest) -> Result<ProjectReport, Fault> {
     let project = request.dir.join(name);
     let config = config_text(request);
     let file = Some((project.join("config/fine_tuning_config.yaml"), config.clone()));
-    resolve(&Sources { file, root: project.clone(), working_dir: project.clone(), ..Sources::default() })?;
+    let resolved = resolve(&Sources { file, root: project.clone(), working_dir: project.clone(), ..Sources::default() })?;
     let folder = AtomicDir::new(&project)?;
     let structure: Vec<(&'static str, String, String)> = files(request, config);
     for (_, path, text) in &structure {
@@ -65,7 +67,7 @@ pub fn run(request: &ProjectRequest) -> Result<ProjectReport, Fault> {
         "configure_training_run predicts memory and makes the run; start_training starts it".into(),
     ];
     let structure = structure.into_iter().map(|(what, path, _)| (what, path)).collect();
-    Ok(ProjectReport { project, structure, next, result: result_of(request, "RUN") })
+    Ok(ProjectReport { project, structure, next, result: result_of(request, "RUN"), warnings: resolved.warnings })
 }
 
 /// The settings as YAML, one section a block: JSON values are YAML values.

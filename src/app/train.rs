@@ -1,23 +1,27 @@
 //! Training as a configuration says, in a run of its own or as the continuation of one.
 
+mod result;
 mod session;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::base::error::Fault;
-use crate::config::{Resolved, RunConfig, Said, Sources, resolve};
+use crate::config::{Resolved, Sources, resolve};
 use crate::runs::{Project, RunFolder, StageRecord, Status, find};
 use crate::train::{Evaluation, Event, Observer, StopFlag};
 
 /// A request to train.
 #[derive(Debug, Clone)]
 pub struct TrainRequest {
-    /// A configuration file or a project folder.
-    pub config: PathBuf,
+    /// A configuration file or a project folder; `None`: flags say everything.
+    pub config: Option<PathBuf>,
     /// `key=value` overrides.
     pub set: Vec<String>,
+    /// Settings that flags stand for: the flag, the key, the value.
+    pub flags: Vec<(String, String, Value)>,
     /// A run to continue, with the settings it was started with.
     pub resume: Option<String>,
     /// Name of a new run.
@@ -34,16 +38,26 @@ pub struct TrainRequest {
 
 impl TrainRequest {
     /// Training as this configuration says.
-    pub fn new(config: &Path) -> Self {
+    pub fn new(config: Option<PathBuf>) -> Self {
         Self {
-            config: config.to_path_buf(),
+            config,
             set: Vec::new(),
+            flags: Vec::new(),
             resume: None,
             name: "run".into(),
             stop_after: None,
             until_stage: None,
             stop: StopFlag::default(),
             has_turn: false,
+        }
+    }
+
+    /// The command that goes on with a run.
+    fn resume_command(&self, folder: &RunFolder) -> String {
+        let quoted = |text: String| if text.contains(' ') { format!("'{text}'") } else { text };
+        match &self.config {
+            Some(config) => format!("tallow train {} --resume {}", quoted(config.display().to_string()), folder.id()),
+            None => format!("tallow train --resume {}", quoted(folder.path().display().to_string())),
         }
     }
 }
@@ -74,29 +88,27 @@ pub struct TrainReport {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn configuration(named: &Path, set: &[String]) -> Result<(Project, Resolved), Fault> {
-    let project = Project::locate(named)?;
-    let text = std::fs::read_to_string(&project.config).map_err(|e| Fault::io("read", &project.config, &e))?;
-    let working_dir = std::env::current_dir().map_err(|e| Fault::io("open", Path::new("."), &e))?;
-    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-    let file = Some((project.config.clone(), text));
-    let sources = Sources { file, root: project.root.clone(), working_dir, set: set.to_vec(), env, flags: Vec::new() };
-    let resolved = resolve(&sources)?;
-    Ok((project, resolved))
+    configuration_of(Some(named), set, &[])
 }
 
-/// Features that the configuration may ask for and this version does not have.
-fn unavailable(config: &RunConfig, said: &Said) -> Vec<String> {
-    let wanted = [
-        (config.mlflow.enabled, "mlflow.enabled", "MLflow logging"),
-        (config.wandb.enabled, "wandb.enabled", "Weights & Biases logging"),
-        (config.tensorboard.enabled, "tensorboard.enabled", "TensorBoard logging"),
-        (config.huggingface.enabled, "huggingface.enabled", "uploading to the Hub"),
-        (config.carbon_tracking.enabled && said.is_said("carbon_tracking.enabled"), "carbon_tracking.enabled", "energy tracking"),
-    ];
-    let asked = wanted.into_iter().filter(|(on, ..)| *on);
-    asked
-        .map(|(_, key, what)| format!("{}: `{key}`: {what} is not in this version; metrics.jsonl is always written", said.origin(key)))
-        .collect()
+/// The same with settings that flags stand for. Without a file they stand on the defaults alone, and runs go into
+/// `runs/` of the working folder.
+///
+/// # Errors
+/// As [`configuration`].
+pub fn configuration_of(named: Option<&Path>, set: &[String], flags: &[(String, String, Value)]) -> Result<(Project, Resolved), Fault> {
+    let working_dir = std::env::current_dir().map_err(|e| Fault::io("open", Path::new("."), &e))?;
+    let project = match named {
+        Some(named) => Project::locate(named)?,
+        None => Project { root: working_dir.clone(), config: PathBuf::new(), runs: working_dir.join("runs") },
+    };
+    let text = named.map(|_| std::fs::read_to_string(&project.config).map_err(|e| Fault::io("read", &project.config, &e)));
+    let text = text.transpose()?;
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let file = text.map(|text| (project.config.clone(), text));
+    let sources = Sources { file, root: project.root.clone(), working_dir, set: set.to_vec(), env, flags: flags.to_vec() };
+    let resolved = resolve(&sources)?;
+    Ok((project, resolved))
 }
 
 /// Trains to the end, or to a stop.
@@ -106,31 +118,38 @@ fn unavailable(config: &RunConfig, said: &Said) -> Vec<String> {
 /// the run's manifest.
 pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainReport, Fault> {
     let Some(named) = &request.resume else {
-        let (project, resolved) = configuration(&request.config, &request.set)?;
-        unavailable(&resolved.config, &resolved.said).iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
+        let (project, resolved) = configuration_of(request.config.as_deref(), &request.set, &request.flags)?;
+        resolved.warnings.iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
         super::device::Chosen::of(&resolved.config)?;
-        let materials = session::Materials::gather(&resolved.config, observer)?;
-        let folder = RunFolder::create(&project.runs, &request.name, &resolved.config)?;
-        return session::train(request, &resolved.config, &folder, materials, observer);
+        let (config, materials) = session::Materials::gather(&resolved.config, Some(&resolved.said), observer)?;
+        let folder = RunFolder::create(&project.runs_of(&config), &request.name, &config)?;
+        return session::train(request, &config, &folder, materials, observer);
     };
-    if !request.set.is_empty() {
-        return Err(Fault::new("usage", "--set cannot change a run that is resumed").hint("start a new run for other settings"));
+    if !request.set.is_empty() || !request.flags.is_empty() {
+        return Err(
+            Fault::new("usage", "--set and other settings cannot change a run that is resumed").hint("start a new run for other settings")
+        );
     }
-    let folder = find_run(&request.config, named)?;
+    let folder = find_run(request.config.as_deref(), named)?;
     let manifest = folder.manifest()?;
     if manifest.status == Status::Finished {
         return Err(Fault::new("run_finished", format!("{}: the run is finished", folder.path().display()))
             .hint("start a new run; its adapter is in final-model/"));
     }
     super::device::Chosen::of(&manifest.config)?;
-    let materials = session::Materials::gather(&manifest.config, observer)?;
+    let (_, materials) = session::Materials::gather(&manifest.config, None, observer)?;
     session::train(request, &manifest.config, &folder, materials, observer)
 }
 
 /// A run by name under the project that `config` names; a run's own folder needs no project.
-fn find_run(config: &Path, named: &str) -> Result<RunFolder, Fault> {
+fn find_run(config: Option<&Path>, named: &str) -> Result<RunFolder, Fault> {
+    let Some(config) = config else { return find(Path::new("."), named) };
     match Project::locate(config) {
-        Ok(project) => find(&project.root, named),
+        // Settings that can no longer be read have their runs where they are by default.
+        Ok(project) => match configuration(config, &[]).ok().and_then(|(_, resolved)| resolved.config.output_dir) {
+            Some(runs) => find(&runs, named),
+            None => find(&project.root, named),
+        },
         Err(fault) => RunFolder::open(Path::new(named)).map_err(|_| fault),
     }
 }

@@ -6,3 +6,4 @@ pub mod clock;
 pub mod error;
 pub mod hash;
 pub mod panics;
+pub mod progress;

@@ -28,12 +28,14 @@ pub struct Cli {
 pub enum Command {
     /// Fine-tune the embedded model on an embedded dataset and compare base against tuned.
     Demo(DemoArgs),
-    /// Train as a configuration file or a project folder says.
+    /// Train as a configuration, a project folder or flags say.
     Train(TrainArgs),
     /// Perplexity and token accuracy of a model, with or without an adapter.
     Eval(EvalArgs),
     /// Generate text from a prompt or from chat messages.
     Generate(GenerateArgs),
+    /// Talk to a model, or to what a run gave.
+    Chat(ChatArgs),
     /// Check a dataset, or describe it.
     #[command(subcommand)]
     Data(DataCommand),
@@ -65,6 +67,18 @@ pub enum Command {
     Init(InitArgs),
     /// Serve the Model Context Protocol, so that an assistant drives everything.
     Mcp(McpArgs),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one of each command into a folder.
+    Man {
+        /// The folder; without it the page of `tallow` is printed.
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
     /// Work on one run: what a server starts.
     #[command(hide = true)]
     Worker {
@@ -110,12 +124,9 @@ pub struct DemoArgs {
 /// `tallow train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// A configuration file, or a project folder that holds config/fine_tuning_config.yaml.
-    #[arg(value_name = "CONFIG|PROJECT")]
-    pub config: PathBuf,
-    /// Override a key, for example --set training.stage1.learning_rate=1e-4 (repeatable).
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    /// What to train.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// Continue this run (its folder or its name) from its newest complete checkpoint.
     #[arg(long, value_name = "RUN")]
     pub resume: Option<String>,
@@ -127,22 +138,55 @@ pub struct TrainArgs {
     pub stop_after: Option<u64>,
 }
 
+/// Where the settings of a run come from.
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// A configuration file, or a project folder that holds config/fine_tuning_config.yaml; without it the project in this
+    /// folder, or the flags alone.
+    #[arg(value_name = "CONFIG|PROJECT")]
+    pub config: Option<PathBuf>,
+    /// The base model: a folder, a GGUF file, a Hub id, or `embedded`.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// One file of rows, split into rows to train on, to watch and to judge by.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Go over the rows this many times, instead of a number of steps.
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<f64>,
+    /// Folder in which the run's folder is made; unset: `runs/` of the project, or of this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub output_dir: Option<PathBuf>,
+    /// Override a key, for example --set training.stage1.learning_rate=1e-4 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
 /// Which model and adapter.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// A model folder (config.json, safetensors, tokenizer.json), a Hub id, or `embedded`.
-    #[arg(long)]
-    pub model: String,
+    /// A model folder (config.json, safetensors, tokenizer.json), a GGUF file, a Hub id, or `embedded`.
+    #[arg(long, required_unless_present = "run")]
+    pub model: Option<String>,
+    /// What this run gave (its folder, its name, or `latest`), on its base held as it was trained.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "revision", "adapter"])]
+    pub run: Option<String>,
+    /// The project folder of that run.
+    #[arg(long, default_value = ".", requires = "run")]
+    pub project: PathBuf,
+    /// The run as it was after this step, of the checkpoints that it kept.
+    #[arg(long, value_name = "STEP", requires = "run")]
+    pub checkpoint: Option<u64>,
     /// Revision of a Hub model.
     #[arg(long)]
     pub revision: Option<String>,
     /// A PEFT adapter folder.
     #[arg(long)]
     pub adapter: Option<PathBuf>,
-    /// Hold the base weights as this.
-    #[arg(long, value_enum, default_value_t = Quant::None)]
-    pub quantization: Quant,
-    /// Compute in this type; the default is bf16 for a quantised base on a machine with bf16 instructions, else f32.
+    /// Hold the base weights as this; unset: as the run did, or in the compute type.
+    #[arg(long, value_enum)]
+    pub quantization: Option<Quant>,
+    /// Compute in this type; the default is the run's, or bf16 for a quantised base, else f32.
     #[arg(long, value_enum)]
     pub dtype: Option<ComputeDtype>,
     /// Take an architecture that is not known by name for a Llama, as `base_model.type: custom` does in a project.
@@ -203,9 +247,9 @@ pub struct FieldArgs {
     /// Field that holds the answer.
     #[arg(long)]
     pub output_field: Option<String>,
-    /// Cut rows at this many tokens.
-    #[arg(long, default_value_t = 2048)]
-    pub max_seq_length: usize,
+    /// Cut rows at this many tokens; unset: as the run did, or 2048.
+    #[arg(long)]
+    pub max_seq_length: Option<usize>,
 }
 
 /// `tallow generate`.
@@ -223,6 +267,28 @@ pub struct GenerateArgs {
     /// Feed the prompt as it stands, without the chat template.
     #[arg(long)]
     pub raw: bool,
+    /// How.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// `tallow chat`.
+#[derive(Debug, Args)]
+pub struct ChatArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// A system prompt before the first message.
+    #[arg(long)]
+    pub system: Option<String>,
+    /// How.
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Args)]
+pub struct SamplingArgs {
     /// Stop after this many new tokens.
     #[arg(long, default_value_t = 256)]
     pub max_new_tokens: usize,
@@ -265,12 +331,9 @@ pub struct DataArgs {
 /// `tallow plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// A configuration file or a project folder.
-    #[arg(value_name = "CONFIG|PROJECT")]
-    pub config: PathBuf,
-    /// Override a key (repeatable).
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    /// What to plan.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// Plan for this much memory instead of what is free, for example 24GiB.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
@@ -302,14 +365,20 @@ pub enum RunsCommand {
 #[derive(Debug, Args)]
 pub struct MergeArgs {
     /// The base model folder, or a Hub id.
-    #[arg(long)]
-    pub model: String,
+    #[arg(long, required_unless_present = "run")]
+    pub model: Option<String>,
     /// Revision of a Hub model.
     #[arg(long)]
     pub revision: Option<String>,
     /// The adapter folder.
-    #[arg(long)]
-    pub adapter: PathBuf,
+    #[arg(long, required_unless_present = "run")]
+    pub adapter: Option<PathBuf>,
+    /// Merge what this run gave (its folder, its name, or `latest`).
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "revision", "adapter"])]
+    pub run: Option<String>,
+    /// The project folder of that run.
+    #[arg(long, default_value = ".", requires = "run")]
+    pub project: PathBuf,
     /// Where the merged model goes; must not exist.
     #[arg(long)]
     pub out: PathBuf,

@@ -1,29 +1,32 @@
 //! From arguments to use cases and from reports to what is printed.
 
-use std::io::Write;
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::DType;
+use clap::CommandFactory;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::args::{
-    BenchCommand, BenchGenerateArgs, BenchTrainArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs, EvalArgs,
-    ExportArgs, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, ModelsCommand, PlanArgs, Quant, RecipeArgs,
-    RunsCommand, TrainArgs, UploadArgs,
+    BenchCommand, BenchGenerateArgs, BenchTrainArgs, ChatArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs,
+    EvalArgs, ExportArgs, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, ModelsCommand, PlanArgs, Quant,
+    RecipeArgs, RunsCommand, SamplingArgs, SettingsArgs, TrainArgs, UploadArgs,
 };
-use super::progress::{Progress, Talk};
+use super::progress::{Bars, Progress, Talk};
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
 use crate::app::{
-    bench, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, merge, outcome, plan, recipe, train, upload,
-    versions,
+    bench, chat, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, merge, models, outcome, plan, recipe,
+    train, upload, versions,
 };
 use crate::base::error::Fault;
-use crate::data::{DataOptions, Fields, Layout};
+use crate::data::{DataOptions, Layout};
 use crate::model::{Policy, Quantization, Unknown};
 use crate::runs;
-use crate::train::StopFlag;
+use crate::train::{Event, Observer, StopFlag};
 
 /// Configuration or data are wrong.
 const WRONG_INPUT: u8 = 3;
@@ -37,12 +40,18 @@ struct Desk {
 
 /// Does what the arguments say; the exit code.
 pub fn run(cli: Cli) -> Result<u8, Fault> {
+    let bars = Bars::new(Talk::choose(cli.json, cli.quiet));
+    crate::base::progress::heard(move |moment| bars.show(moment), || dispatch(cli))
+}
+
+fn dispatch(cli: Cli) -> Result<u8, Fault> {
     let desk = Desk { json: cli.json, talk: Talk::choose(cli.json, cli.quiet), paint: Paint::for_stdout() };
     match cli.command {
         Command::Demo(a) => desk.demo(&a),
         Command::Train(a) => desk.train(a),
         Command::Eval(a) => desk.eval(a),
         Command::Generate(a) => desk.generate(a),
+        Command::Chat(a) => desk.chat(a),
         Command::Data(DataCommand::Check(a)) => desk.data(&a, show::data_check),
         Command::Data(DataCommand::Stats(a)) => desk.data(&a, show::data_stats),
         Command::Plan(a) => desk.plan(a),
@@ -63,6 +72,11 @@ pub fn run(cli: Cli) -> Result<u8, Fault> {
         Command::Recipe(a) => desk.recipe(&a),
         Command::Init(a) => desk.init(a),
         Command::Mcp(a) => mcp(a),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tallow", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Man { out } => manual(out.as_deref()),
         Command::Worker { run, stage, owned } => desk.worker(&jobs::Work { run, stage, owned }),
     }
 }
@@ -82,23 +96,27 @@ impl Desk {
 
     fn demo(&self, a: &DemoArgs) -> Result<u8, Fault> {
         let mut watch = Watch::new(self.talk);
-        let report = demo::run(&a.out, stop_on_signals(), &mut watch)?;
+        let report = demo::run(&a.out, stop_on_signals(true), &mut Looked(&mut watch))?;
         self.give(&report, || show::demo(&report, self.paint))
     }
 
     fn train(&self, a: TrainArgs) -> Result<u8, Fault> {
-        let stop = stop_on_signals();
-        let TrainArgs { config, set, resume, name, stop_after } = a;
-        let request = train::TrainRequest { set, resume, name, stop_after, stop, ..train::TrainRequest::new(&config) };
+        let stop = stop_on_signals(true);
+        let TrainArgs { settings, resume, name, stop_after } = a;
+        let (config, set, flags) = settings_of(settings, resume.is_some())?;
+        let request = train::TrainRequest { set, flags, resume, name, stop_after, stop, ..train::TrainRequest::new(config) };
         let mut watch = Watch::new(self.talk);
-        let report = train::run(&request, &mut watch)?;
+        let report = train::run(&request, &mut Looked(&mut watch))?;
         self.give(&report, || show::train(&report, self.paint))
     }
 
     fn eval(&self, a: EvalArgs) -> Result<u8, Fault> {
-        let with_base = a.model.adapter.is_some();
-        let options = data_options(&a.fields)?;
-        let request = eval::EvalRequest { model: model(a.model), data: a.data, options, max_rows: a.max_rows, with_base };
+        let run = run_of(&a.model)?;
+        let base = run.as_ref().map(outcome::data_options).transpose()?.unwrap_or_default();
+        let options = data_options(&a.fields, base)?;
+        let model = model(a.model, run.as_ref())?;
+        let with_base = model.adapter.is_some();
+        let request = eval::EvalRequest { model, data: a.data, options, max_rows: a.max_rows, with_base };
         let report = eval::run(&request)?;
         self.give(&report, || show::eval(&report, self.paint))
     }
@@ -109,8 +127,8 @@ impl Desk {
             (None, Some(path)) => generate::Input::MessagesFile(path.clone()),
             (None, None) => return Err(Fault::new("usage", "neither --prompt nor --messages is given")),
         };
-        let sampling = generate::Sampling { max_new_tokens: a.max_new_tokens, temperature: a.temperature, top_p: a.top_p, seed: a.seed };
-        let request = generate::GenerateRequest { model: model(a.model), input, sampling };
+        let run = run_of(&a.model)?;
+        let request = generate::GenerateRequest { model: model(a.model, run.as_ref())?, input, sampling: sampling(&a.sampling) };
         let json = self.json;
         let mut on_text = |piece: &str| {
             if !json {
@@ -130,8 +148,61 @@ impl Desk {
         Ok(0)
     }
 
+    /// Reads messages from standard input, a line each, and answers them.
+    fn chat(&self, a: ChatArgs) -> Result<u8, Fault> {
+        let run = run_of(&a.model)?;
+        let mut chat = chat::Chat::open(&model(a.model, run.as_ref())?, a.system, sampling(&a.sampling))?;
+        let people = std::io::stdin().is_terminal() && self.talk != Talk::Silent;
+        if people {
+            let how = if chat.has_template() { "" } else { " (it has no chat template and continues what you type)" };
+            super::progress::line(&format!("type a message{how}; /new begins again, /bye ends"));
+        }
+        let paint = Paint::for_stderr();
+        loop {
+            if people {
+                super::progress::mark(&paint.bold("> "));
+            }
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line).map_err(|e| Fault::io("read", Path::new("standard input"), &e))?;
+            match line.trim() {
+                _ if read == 0 => return Ok(0),
+                "" => continue,
+                "/bye" | "/exit" | "/quit" => return Ok(0),
+                "/new" | "/clear" => {
+                    chat.forget();
+                    continue;
+                }
+                text => self.answer(&mut chat, text, people)?,
+            }
+        }
+    }
+
+    fn answer(&self, chat: &mut chat::Chat, text: &str, people: bool) -> Result<(), Fault> {
+        let json = self.json;
+        let mut on_text = |piece: &str| {
+            if !json {
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(piece.as_bytes()).and_then(|()| out.flush());
+            }
+        };
+        match chat.say(text, &mut on_text) {
+            Ok(report) if json => self.give(&report, String::new).map(|_| ()),
+            Ok(_) => {
+                let _ = writeln!(std::io::stdout().lock());
+                Ok(())
+            }
+            // A person can go on; a script must not take silence for an answer.
+            Err(fault) if people => {
+                super::progress::line(&format!("{} {}", Paint::for_stderr().red("error:"), fault.message));
+                super::progress::line("  /new begins again");
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
     fn data(&self, a: &DataArgs, text: fn(&data::DataReport, Paint) -> String) -> Result<u8, Fault> {
-        let options = data_options(&a.fields)?;
+        let options = data_options(&a.fields, DataOptions::default())?;
         let request = data::DataRequest { file: a.file.clone(), model: a.model.clone(), options, show: a.show };
         let report = data::run(&request)?;
         self.give(&report, || text(&report, self.paint))?;
@@ -141,7 +212,8 @@ impl Desk {
     fn plan(&self, a: PlanArgs) -> Result<u8, Fault> {
         let memory = a.memory.as_deref().map(plan::parse_size).transpose()?;
         let gpu_memory = a.gpu_memory.as_deref().map(plan::parse_size).transpose()?;
-        let report = plan::run(&plan::PlanRequest { config: a.config, set: a.set, memory, gpu_memory })?;
+        let (config, set, flags) = settings_of(a.settings, false)?;
+        let report = plan::run(&plan::PlanRequest { config, set, flags, memory, gpu_memory })?;
         self.give(&report, || show::plan(&report, self.paint))
     }
 
@@ -166,9 +238,18 @@ impl Desk {
             MergeDtype::F16 => Dtype::F16,
             MergeDtype::Bf16 => Dtype::BF16,
         });
-        let MergeArgs { model, revision, adapter, out, custom, .. } = a;
-        let request = merge::MergeRequest { model, revision, adapter, out, dtype, unknown: unknown(custom) };
-        let report = merge::run(&request)?;
+        let MergeArgs { model, revision, adapter, run, project, out, custom, .. } = a;
+        let (model, revision, adapter, unknown) = match run {
+            Some(named) => {
+                let found = outcome::of_run(&runs::find(&project, &named)?, None)?.model;
+                (found.model, found.revision, found.adapter, found.unknown)
+            }
+            None => (model.unwrap_or_default(), revision, adapter, unknown(custom)),
+        };
+        let adapter = adapter.ok_or_else(|| {
+            Fault::new("no_adapter", "the run trained all weights: there is no adapter to fold in").hint("its final-model is whole already")
+        })?;
+        let report = merge::run(&merge::MergeRequest { model, revision, adapter, out, dtype, unknown })?;
         self.give(&report, || show::merged(&report, self.paint))
     }
 
@@ -243,7 +324,7 @@ impl Desk {
                 self.give(&report, || show::version(&report, self.paint))
             }
             ModelsCommand::Compare { first, second, project, data, fields, max_rows } => {
-                let options = data_options(&fields)?;
+                let options = data_options(&fields, DataOptions::default())?;
                 let request = versions::VersionsRequest { project, versions: [first, second], data, options, max_rows };
                 let report = versions::compare(&request)?;
                 self.give(&report, || show::versions_compared(&report, self.paint))
@@ -314,7 +395,7 @@ impl Desk {
 
     fn worker(&self, work: &jobs::Work) -> Result<u8, Fault> {
         let mut watch = Watch::new(self.talk);
-        jobs::work(work, &stop_on_signals(), &mut watch)?;
+        jobs::work(work, &stop_on_signals(false), &mut watch)?;
         Ok(0)
     }
 
@@ -333,22 +414,96 @@ fn mcp(a: McpArgs) -> Result<u8, Fault> {
     Ok(0)
 }
 
-fn model(a: ModelArgs) -> load::ModelRequest {
-    let quantization = match a.quantization {
+/// The run that `--run` names.
+fn run_of(a: &ModelArgs) -> Result<Option<runs::RunFolder>, Fault> {
+    a.run.as_deref().map(|named| runs::find(&a.project, named)).transpose()
+}
+
+fn model(a: ModelArgs, run: Option<&runs::RunFolder>) -> Result<load::ModelRequest, Fault> {
+    let quantization = a.quantization.map(|q| match q {
         Quant::None => Quantization::None,
         Quant::Nf4 => Quantization::Nf4,
         Quant::Q8 => Quantization::Q8,
-    };
+    });
     let compute_dtype = a.dtype.map(|d| match d {
         ComputeDtype::F32 => DType::F32,
         ComputeDtype::Bf16 => DType::BF16,
     });
-    let unknown = unknown(a.custom);
-    load::ModelRequest { model: a.model, revision: a.revision, adapter: a.adapter, quantization, compute_dtype, unknown }
+    let Some(run) = run else {
+        let quantization = quantization.unwrap_or_default();
+        let model = a.model.unwrap_or_default();
+        return Ok(load::ModelRequest {
+            model,
+            revision: a.revision,
+            adapter: a.adapter,
+            quantization,
+            compute_dtype,
+            unknown: unknown(a.custom),
+        });
+    };
+    let mut found = match a.checkpoint {
+        Some(step) => outcome::of_checkpoint(run, step)?,
+        None => outcome::of_run(run, None)?.model,
+    };
+    found.quantization = quantization.unwrap_or(found.quantization);
+    found.compute_dtype = compute_dtype.or(found.compute_dtype);
+    Ok(found)
 }
 
 fn unknown(custom: bool) -> Unknown {
     if custom { Unknown::ReadAsLlama } else { Unknown::Refuse }
+}
+
+fn sampling(a: &SamplingArgs) -> generate::Sampling {
+    generate::Sampling { max_new_tokens: a.max_new_tokens, temperature: a.temperature, top_p: a.top_p, seed: a.seed }
+}
+
+type Flags = Vec<(String, String, Value)>;
+
+/// The file, the overrides and the keys that flags stand for.
+fn settings_of(a: SettingsArgs, resumed: bool) -> Result<(Option<PathBuf>, Vec<String>, Flags), Fault> {
+    let mut flags = Flags::new();
+    let mut say = |flag: &str, key: &str, value: Value| flags.push((flag.to_owned(), key.to_owned(), value));
+    if let Some(model) = &a.model {
+        let local = model != models::EMBEDDED && Path::new(model).exists();
+        let (key, other) = if local { ("local_path", "model_id") } else { ("model_id", "local_path") };
+        say("--model", &format!("base_model.{other}"), Value::Null);
+        say("--model", &format!("base_model.{key}"), json!(model));
+    }
+    if let Some(data) = &a.data {
+        for other in ["train_path", "validation_path", "test_path"] {
+            say("--data", &format!("dataset.{other}"), Value::Null);
+        }
+        say("--data", "dataset.path", json!(data));
+    }
+    if let Some(epochs) = a.epochs {
+        say("--epochs", "training.stage1.num_epochs", json!(epochs));
+    }
+    if let Some(folder) = &a.output_dir {
+        say("--output-dir", "output_dir", json!(folder));
+    }
+    let here = || Path::new("config/fine_tuning_config.yaml").is_file().then(|| PathBuf::from("."));
+    let config = a.config.or_else(here);
+    if config.is_none() && !resumed && (a.model.is_none() || a.data.is_none()) {
+        let message = "there is no project in this folder, and no --model and --data to do without one";
+        return Err(Fault::new("usage", message).hint("name a configuration or a project folder, or give --model and --data"));
+    }
+    Ok((config, a.set, flags))
+}
+
+/// Manual pages from the commands themselves.
+fn manual(out: Option<&Path>) -> Result<u8, Fault> {
+    match out {
+        Some(folder) => {
+            crate::base::atomic::create_dir_all(folder)?;
+            clap_mangen::generate_to(Cli::command(), folder).map_err(|e| Fault::io("write", folder, &e))?;
+        }
+        None => {
+            // A reader that went away is no failure.
+            let _ = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout().lock());
+        }
+    }
+    Ok(0)
 }
 
 /// A layout by name; `None` is `auto`.
@@ -362,9 +517,10 @@ fn layout(name: &str) -> Result<Option<Layout>, Fault> {
     Ok(layout)
 }
 
-fn data_options(a: &FieldArgs) -> Result<DataOptions, Fault> {
-    let layout = layout(&a.layout)?;
-    let mut fields = Fields::default();
+/// `base` with what the flags change.
+fn data_options(a: &FieldArgs, base: DataOptions) -> Result<DataOptions, Fault> {
+    let layout = layout(&a.layout)?.or(base.layout);
+    let mut fields = base.fields.clone();
     let named = [
         (&a.instruction_field, [&mut fields.instruction, &mut fields.prompt]),
         (&a.output_field, [&mut fields.output, &mut fields.completion]),
@@ -377,17 +533,40 @@ fn data_options(a: &FieldArgs) -> Result<DataOptions, Fault> {
     if let Some(name) = &a.input_field {
         fields.input.clone_from(name);
     }
-    Ok(DataOptions { layout, fields, max_seq_length: a.max_seq_length, ..DataOptions::default() })
+    let max_seq_length = a.max_seq_length.unwrap_or(base.max_seq_length);
+    Ok(DataOptions { layout, fields, max_seq_length, ..base })
 }
 
-/// The first signal asks the run to stop after its step, the second ends the process at once.
-fn stop_on_signals() -> StopFlag {
+/// Whether a loop is at work that ends after its step. Before and after it there is nothing that could be lost.
+static STEPPING: AtomicBool = AtomicBool::new(false);
+
+/// Notes when the loop begins and ends, and hands everything on.
+struct Looked<'a>(&'a mut Watch);
+
+impl Observer for Looked<'_> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Started { .. } => STEPPING.store(true, Ordering::SeqCst),
+            Event::Stopped { .. } | Event::Finished { .. } | Event::Diverged { .. } => STEPPING.store(false, Ordering::SeqCst),
+            _ => {}
+        }
+        self.0.event(event);
+    }
+}
+
+/// The first signal asks the run to stop after its step, the second ends the process at once; so does the first one while
+/// nothing is trained, where `at_once` says so: a run's folder holds its newest checkpoint at any moment.
+fn stop_on_signals(at_once: bool) -> StopFlag {
     static ASKED: AtomicBool = AtomicBool::new(false);
     let flag = StopFlag::default();
     let raised = flag.clone();
     // Where a handler is in place already (a second run in one process), that one goes on to work.
     let _ = ctrlc::set_handler(move || {
         if ASKED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        if at_once && !STEPPING.load(Ordering::SeqCst) {
+            super::progress::line("stopped; a run that has begun goes on with --resume");
             std::process::exit(130);
         }
         super::progress::line("stopping after this step; once more to end at once");

@@ -11,12 +11,14 @@ pub struct Watch {
     paint: Paint,
     progress: Option<Progress>,
     steps: u64,
+    /// Steps of an epoch.
+    epoch_steps: Option<f64>,
 }
 
 impl Watch {
     /// Nothing is shown until something happens.
     pub fn new(talk: Talk) -> Self {
-        Self { talk, paint: Paint::for_stderr(), progress: None, steps: 0 }
+        Self { talk, paint: Paint::for_stderr(), progress: None, steps: 0, epoch_steps: None }
     }
 
     fn say(&self, text: &str) {
@@ -70,7 +72,7 @@ impl Observer for Watch {
             Event::Data { record } => self.data(record),
             Event::Plan { plan } => self.plan(plan),
             Event::Run { path } => self.titled("run", &path.display().to_string()),
-            Event::Stage { total_steps, .. } => self.steps = *total_steps,
+            Event::Stage { total_steps, epoch_steps, .. } => (self.steps, self.epoch_steps) = (*total_steps, *epoch_steps),
             Event::Judged { what, rows, evaluation } => {
                 let text = format!(
                     "{what} on {rows}: loss {:.4}, perplexity {:.3}, token accuracy {:.1} %",
@@ -89,7 +91,8 @@ impl Observer for Watch {
             Event::Step { step, loss, lr, tokens_per_second, .. } => {
                 let total = self.steps;
                 let progress = self.progress.get_or_insert_with(|| Progress::start(self.talk, total));
-                progress.set(*step, &format!("loss {loss:.4}  lr {lr:.2e}  {} tokens/s", count(*tokens_per_second as u64)));
+                let epoch = self.epoch_steps.map(|e| format!("epoch {:.2}  ", *step as f64 / e)).unwrap_or_default();
+                progress.set(*step, &format!("{epoch}loss {loss:.4}  lr {lr:.2e}  {} tokens/s", count(*tokens_per_second as u64)));
             }
             Event::Eval { step, loss, perplexity, accuracy, best, .. } => {
                 let best = if *best { self.paint.green("  best so far") } else { String::new() };

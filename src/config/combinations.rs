@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::resolve::Said;
 use super::run_config::RunConfig;
+use super::words::{DeviceChoice, Method, ObjectiveKind, Quantization};
 
 /// One rule: when it is broken, the key to blame, what is wrong, what to do.
 struct Rule {
@@ -10,6 +11,17 @@ struct Rule {
     key: &'static str,
     message: &'static str,
     hint: &'static str,
+}
+
+/// Most tokens in one optimiser step: beyond it no reckoning of memory or time means anything.
+const MOST_TOKENS_A_STEP: u64 = 1 << 32;
+
+/// Most tokens that an optimiser step of any stage can take.
+fn tokens_a_step(c: &RunConfig) -> u64 {
+    let t = &c.training;
+    let batch = t.stage1.batch_size.rows().max(if t.num_stages == 2 { t.stage2.batch_size.rows() } else { 0 });
+    let rows = (batch as u64).saturating_mul(t.gradient_accumulation as u64);
+    rows.max(t.global_batch_size.unwrap_or(0) as u64).saturating_mul(t.max_seq_length as u64)
 }
 
 const RULES: &[Rule] = &[
@@ -50,13 +62,13 @@ const RULES: &[Rule] = &[
         hint: "set it above 0",
     },
     Rule {
-        broken: |c| c.training.method == "full" && c.base_model.quantization != "none",
+        broken: |c| c.training.method == Method::Full && c.base_model.quantization != Quantization::None,
         key: "training.method",
         message: "a quantised base cannot be fully fine-tuned",
         hint: "set training.method: lora, or base_model.quantization: none",
     },
     Rule {
-        broken: |c| c.training.objective == "dpo",
+        broken: |c| c.training.objective == ObjectiveKind::Dpo,
         key: "training.objective",
         message: "preference training is not in this version",
         hint: "set training.objective: sft",
@@ -74,30 +86,41 @@ const RULES: &[Rule] = &[
         hint: "set it below 1, for example 0.15",
     },
     Rule {
-        broken: |c| c.training.stage1.warmup_steps >= c.training.stage1.iterations && c.training.stage1.warmup_steps > 0,
-        key: "training.stage1.warmup_steps",
-        message: "warm-up takes all iterations",
-        hint: "make it smaller than training.stage1.iterations",
+        broken: |c| tokens_a_step(c) > MOST_TOKENS_A_STEP,
+        key: "training.gradient_accumulation",
+        message: "batch_size * gradient_accumulation * max_seq_length is more than 2^32 tokens an optimiser step",
+        hint: "make one of the three smaller",
     },
     Rule {
-        broken: |c| c.training.num_stages == 2 && c.training.stage2.warmup_steps >= c.training.stage2.iterations,
-        key: "training.stage2.warmup_steps",
-        message: "warm-up takes all iterations",
-        hint: "make it smaller than training.stage2.iterations",
+        broken: |c| has_auto_batch(c) && c.training.gradient_accumulation > 1,
+        key: "training.gradient_accumulation",
+        message: "batch_size: auto works out how many batches are accumulated",
+        hint: "remove it, and set training.global_batch_size for the rows of a step",
     },
     Rule {
-        broken: |c| c.lora.target_modules.is_empty() && c.training.method == "lora",
+        broken: |c| !has_auto_batch(c) && c.training.global_batch_size.is_some(),
+        key: "training.global_batch_size",
+        message: "only means something with batch_size: auto",
+        hint: "set training.stage1.batch_size: auto, or remove it",
+    },
+    Rule {
+        broken: |c| c.lora.target_modules.is_empty() && c.training.method == Method::Lora,
         key: "lora.target_modules",
         message: "is empty: nothing would train",
         hint: "for example [q_proj, v_proj], or all-linear",
     },
     Rule {
-        broken: |c| c.mlx.enabled && c.device != "auto" && c.device != "metal",
+        broken: |c| c.mlx.enabled && !matches!(c.device, DeviceChoice::Auto | DeviceChoice::Metal),
         key: "mlx.enabled",
         message: "means `device: metal`, but another device is named",
         hint: "remove one of the two",
     },
 ];
+
+fn has_auto_batch(c: &RunConfig) -> bool {
+    let t = &c.training;
+    t.stage1.batch_size.is_auto() || (t.num_stages == 2 && t.stage2.batch_size.is_auto())
+}
 
 /// All broken rules, each placed where its key was said.
 pub(super) fn check(config: &RunConfig, said: &Said) -> Vec<Problem> {

@@ -12,15 +12,19 @@
 //! The schema is the one list of keys: defaults, types, documentation and did-you-mean hints all come from it.
 
 mod combinations;
+#[cfg(test)]
+mod hostile;
 mod kind;
 mod layer;
 mod problem;
 mod resolve;
 mod run_config;
 mod schema;
+mod words;
 mod yaml;
 
 pub use problem::{ConfigError, Origin, Problem};
 pub use resolve::{Resolved, Said, Sources, resolve};
 pub use run_config::*;
-pub use schema::reference_markdown;
+pub use schema::{KeyInfo, keys, reference_markdown};
+pub use words::*;

@@ -80,13 +80,20 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
+/// Problems that an error lists.
+const SHOWN: usize = 30;
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.problems.as_slice() {
             [one] => write!(f, "{one}"),
             many => {
                 write!(f, "the configuration has {} problems:", many.len())?;
-                many.iter().try_for_each(|p| write!(f, "\n  {p}"))
+                many.iter().take(SHOWN).try_for_each(|p| write!(f, "\n  {p}"))?;
+                match many.len().saturating_sub(SHOWN) {
+                    0 => Ok(()),
+                    rest => write!(f, "\n  and {rest} more"),
+                }
             }
         }
     }

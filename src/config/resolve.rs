@@ -5,11 +5,12 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::kind::Kind;
+use super::kind::{Kind, short};
 use super::layer::{self, Layer};
 use super::problem::{ConfigError, Origin, Problem};
 use super::run_config::RunConfig;
-use super::schema::{self, KEYS};
+use super::schema::{self, Effect, KEYS};
+use super::words::DeviceChoice;
 use super::{combinations, yaml};
 
 /// Where settings come from.
@@ -52,6 +53,8 @@ pub struct Resolved {
     pub config: RunConfig,
     /// Where they were said.
     pub said: Said,
+    /// What was said and has no effect, or was brought into its range; each with its place.
+    pub warnings: Vec<String>,
 }
 
 /// Folds all layers.
@@ -72,9 +75,10 @@ pub fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
 
     let mut values: BTreeMap<&str, Value> = KEYS.iter().map(|k| (k.path, k.default_value())).collect();
     let mut said = Said::default();
+    let mut suggestions = SUGGESTIONS;
     for layer in layers {
         for (path, entry) in layer {
-            match accept(&path, &entry, sources) {
+            match accept(&path, &entry, sources, &mut suggestions) {
                 Ok((key, value)) => {
                     values.insert(key, value);
                     said.0.insert(key.to_owned(), entry.origin);
@@ -83,7 +87,9 @@ pub fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
             }
         }
     }
-    let config: RunConfig = match serde_json::from_value(tree(values)) {
+    let mut warnings = without_effect(&values, &said);
+    problems.extend(steps_or_epochs(&mut values, &mut said));
+    let mut config: RunConfig = match serde_json::from_value(tree(values)) {
         Ok(config) => config,
         Err(e) => {
             // Cannot happen while schema and RunConfig agree, which a test holds.
@@ -91,7 +97,6 @@ pub fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
             return Err(ConfigError { problems });
         }
     };
-    let mut config = config;
     problems.extend(combinations::check(&config, &said));
     if !problems.is_empty() {
         problems.sort_by_key(|p| match &p.origin {
@@ -104,20 +109,101 @@ pub fn resolve(sources: &Sources) -> Result<Resolved, ConfigError> {
         return Err(ConfigError { problems });
     }
     if config.mlx.enabled {
-        config.device = "metal".into();
+        config.device = DeviceChoice::Metal;
     }
-    Ok(Resolved { config, said })
+    warnings.extend(clamp_warmup(&mut config, &said));
+    Ok(Resolved { config, said, warnings })
 }
 
+/// What was said and has no effect in this version; keys of one reason stand together. A key set to `false` asks for
+/// nothing.
+fn without_effect(values: &BTreeMap<&str, Value>, said: &Said) -> Vec<String> {
+    let mut found: Vec<(&str, Origin, Vec<&str>)> = Vec::new();
+    for key in KEYS {
+        let Effect::None(why) = key.effect else { continue };
+        let asks = values.get(key.path).is_some_and(|v| !matches!(v, Value::Null | Value::Bool(false)));
+        if !said.is_said(key.path) || !asks {
+            continue;
+        }
+        match found.iter_mut().find(|(known, ..)| *known == why) {
+            Some((_, _, keys)) => keys.push(key.path),
+            None => found.push((why, said.origin(key.path), vec![key.path])),
+        }
+    }
+    let text = |(why, origin, keys): (&str, Origin, Vec<&str>)| {
+        let keys: Vec<String> = keys.iter().map(|k| format!("`{k}`")).collect();
+        format!("{origin}: {} has no effect: {why}", keys.join(", "))
+    };
+    found.into_iter().map(text).collect()
+}
+
+/// Steps and epochs both say how long a stage is: the stronger layer counts, and within one layer they contradict.
+fn steps_or_epochs(values: &mut BTreeMap<&str, Value>, said: &mut Said) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let pairs =
+        [("training.stage1.iterations", "training.stage1.num_epochs"), ("training.stage2.iterations", "training.stage2.num_epochs")];
+    for (steps, epochs) in pairs {
+        let strength = |key: &str| match said.origin(key) {
+            Origin::Default => 0,
+            Origin::File { .. } => 1,
+            Origin::Set => 2,
+            Origin::Env { .. } => 3,
+            Origin::Flag { .. } => 4,
+        };
+        match (strength(steps), strength(epochs)) {
+            (0, _) | (_, 0) => {}
+            (a, b) if a == b => problems.push(Problem {
+                origin: said.origin(epochs),
+                key: epochs.to_owned(),
+                message: "stands beside iterations: only one of them can say how long the stage is".into(),
+                hint: Some("remove one of the two".into()),
+            }),
+            (a, b) => {
+                let weaker = if a < b { steps } else { epochs };
+                if let Some(key) = schema::find(weaker) {
+                    values.insert(key.path, key.default_value());
+                    said.0.remove(weaker);
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Warm-up takes at most a tenth of a run that is too short for it. Only a warm-up that was asked for is worth a word.
+fn clamp_warmup(config: &mut RunConfig, said: &Said) -> Vec<String> {
+    let t = &mut config.training;
+    let two = t.num_stages == 2;
+    let stages = [("training.stage1.warmup_steps", &mut t.stage1, true), ("training.stage2.warmup_steps", &mut t.stage2, two)];
+    let mut warnings = Vec::new();
+    for (key, stage, runs) in stages {
+        if stage.warmup_steps == 0 || stage.warmup_steps < stage.iterations || stage.num_epochs.is_some() {
+            continue;
+        }
+        let (asked, steps) = (stage.warmup_steps, stage.iterations);
+        stage.warmup_steps = steps / 10;
+        if runs && said.is_said(key) {
+            let now = stage.warmup_steps;
+            warnings.push(format!("{}: `{key}`: {asked} steps of warm-up in a run of {steps} steps: {now} are taken", said.origin(key)));
+        }
+    }
+    warnings
+}
+
+/// Unknown keys that a suggestion is looked for; a file of nothing else must not take a minute.
+const SUGGESTIONS: usize = 50;
+
 /// One entry of a layer as the key's value.
-fn accept(path: &str, entry: &layer::Said, sources: &Sources) -> Result<(&'static str, Value), Box<Problem>> {
+fn accept(path: &str, entry: &layer::Said, sources: &Sources, suggestions: &mut usize) -> Result<(&'static str, Value), Box<Problem>> {
     let refuse =
-        |message: String, hint: Option<String>| Box::new(Problem { origin: entry.origin.clone(), key: path.to_owned(), message, hint });
+        |message: String, hint: Option<String>| Box::new(Problem { origin: entry.origin.clone(), key: short(path), message, hint });
     let Some(key) = schema::find(path) else {
         if schema::is_section(path) {
             return Err(refuse("is a section: it needs keys below it".into(), None));
         }
-        let hint = schema::suggest(path).map(|s| format!("did you mean `{s}`?"));
+        let looked = *suggestions > 0;
+        *suggestions = suggestions.saturating_sub(1);
+        let hint = Some(path).filter(|_| looked).and_then(schema::suggest).map(|s| format!("did you mean `{s}`?"));
         return Err(refuse("unknown key".into(), hint));
     };
     // Nothing behind a key means its default.
@@ -185,6 +271,7 @@ fn tree(values: BTreeMap<&str, Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Quantization;
 
     const BASE: &str = "base_model: {local_path: ./m}\ndataset:\n  path: d.jsonl\n";
 
@@ -200,7 +287,7 @@ mod tests {
     #[test]
     fn defaults_fit_the_structs() {
         let config = resolve(&sources("")).unwrap().config;
-        assert_eq!(config.lora.rank, 8);
+        assert_eq!(config.lora.rank, 16);
         assert_eq!(config.training.gradient_checkpointing, super::super::AutoBool::Auto(super::super::Auto::Auto));
         // And back: what is written into a manifest reads as the same settings.
         let text = serde_json::to_string(&config).unwrap();
@@ -273,11 +360,11 @@ mod tests {
     #[test]
     fn nothing_after_a_key_is_its_default_and_none_is_a_word() {
         let config = resolve(&sources("lora: {rank: }\ntraining:\n")).unwrap().config;
-        assert_eq!(config.lora.rank, 8);
+        assert_eq!(config.lora.rank, 16);
         let mut s = sources("");
         s.set = vec!["base_model.quantization=none".into()];
-        assert_eq!(resolve(&s).unwrap().config.base_model.quantization, "none");
+        assert_eq!(resolve(&s).unwrap().config.base_model.quantization, Quantization::None);
         s.set = vec!["base_model.quantization=q4".into()];
-        assert_eq!(resolve(&s).unwrap().config.base_model.quantization, "nf4");
+        assert_eq!(resolve(&s).unwrap().config.base_model.quantization, Quantization::Nf4);
     }
 }

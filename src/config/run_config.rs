@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::words::{
+    BaseFamily, BatchSize, ComputeType, Decay, DeviceChoice, EarlyStopping, Format, Layout, Lora, Method, ObjectiveKind, OnBadRow,
+    OptimizerKind, Overlong, Quantization, TrainOn,
+};
+
 /// `project`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Project {
@@ -20,7 +25,7 @@ pub struct Project {
 pub struct BaseModel {
     /// Family it must be of.
     #[serde(rename = "type")]
-    pub family: Option<String>,
+    pub family: Option<BaseFamily>,
     /// Hub id, or `embedded`.
     pub model_id: Option<String>,
     /// Hub revision.
@@ -28,32 +33,26 @@ pub struct BaseModel {
     /// Folder.
     pub local_path: Option<PathBuf>,
     /// none, nf4 or q8.
-    pub quantization: String,
+    pub quantization: Quantization,
 }
 
 /// `training.stage1`, `training.stage2`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stage {
-    /// Optimiser steps.
+    /// Optimiser steps; settled from the data where epochs are given.
     pub iterations: u64,
+    /// Passes over the data instead of a number of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_epochs: Option<f64>,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Rows a batch.
-    pub batch_size: usize,
+    pub batch_size: BatchSize,
     /// Steps of warm-up.
     pub warmup_steps: u64,
     /// Share of the earlier stage's rows mixed in (stage 2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay_ratio: Option<f64>,
-}
-
-/// `training.early_stopping`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EarlyStopping {
-    /// Evaluations without gain; `None`: off.
-    pub patience: Option<u32>,
-    /// What counts as gain.
-    pub min_delta: f64,
 }
 
 /// `auto`, true or false.
@@ -78,9 +77,9 @@ pub enum Auto {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// lora or full.
-    pub method: String,
+    pub method: Method,
     /// sft or dpo.
-    pub objective: String,
+    pub objective: ObjectiveKind,
     /// 1 or 2.
     pub num_stages: usize,
     /// First stage.
@@ -89,6 +88,9 @@ pub struct Training {
     pub stage2: Stage,
     /// Weight of rows of high quality.
     pub quality_weight_multiplier: f64,
+    /// Rows a step that `batch_size: auto` is cut from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_batch_size: Option<usize>,
     /// Batches a step.
     pub gradient_accumulation: usize,
     /// Longest row.
@@ -96,9 +98,9 @@ pub struct Training {
     /// Several sequences a row.
     pub packing: bool,
     /// constant, linear or cosine.
-    pub schedule: String,
+    pub schedule: Decay,
     /// adamw or adamw8bit.
-    pub optimizer: String,
+    pub optimizer: OptimizerKind,
     /// Decay of matrices.
     pub weight_decay: f64,
     /// Clipping; 0: off.
@@ -110,28 +112,14 @@ pub struct Training {
     /// Steps between evaluations.
     pub eval_steps: u64,
     /// Early stopping.
-    pub early_stopping: EarlyStopping,
+    #[serde(with = "super::words::early_stopping")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Recompute activations.
     pub gradient_checkpointing: AutoBool,
     /// auto, f32 or bf16.
-    pub dtype: String,
+    pub dtype: ComputeType,
     /// Seed.
     pub seed: u64,
-}
-
-/// `lora`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Lora {
-    /// Inner width.
-    pub rank: usize,
-    /// Scale.
-    pub alpha: f64,
-    /// Dropout.
-    pub dropout: f64,
-    /// alpha/sqrt(rank).
-    pub use_rslora: bool,
-    /// Where adapters go.
-    pub target_modules: Vec<String>,
 }
 
 /// `dataset`.
@@ -148,9 +136,10 @@ pub struct DatasetConfig {
     /// Rows of the second stage.
     pub stage2_path: Option<PathBuf>,
     /// jsonl, csv or parquet.
-    pub format: Option<String>,
+    pub format: Option<Format>,
     /// auto, alpaca, chat, sharegpt, completion or text.
-    pub layout: String,
+    #[serde(with = "super::words::auto_or")]
+    pub layout: Option<Layout>,
     /// Field of a score.
     pub quality_field: Option<String>,
     /// What counts as high.
@@ -174,11 +163,11 @@ pub struct DatasetConfig {
     /// Field that is carried along.
     pub metadata_field: String,
     /// truncate, drop or error.
-    pub overlong: String,
+    pub overlong: Overlong,
     /// error or skip.
-    pub on_bad_row: String,
+    pub on_bad_row: OnBadRow,
     /// assistant, last_assistant or everything.
-    pub train_on: String,
+    pub train_on: TrainOn,
     /// Share to train on.
     pub train_split: f64,
     /// Share to watch.
@@ -278,7 +267,10 @@ pub struct RunConfig {
     /// `dataset`.
     pub dataset: DatasetConfig,
     /// `device`.
-    pub device: String,
+    pub device: DeviceChoice,
+    /// Where the folders of runs go; `None`: `runs/` of the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_dir: Option<PathBuf>,
     /// `mlx`.
     pub mlx: Mlx,
     /// `carbon_tracking`.
@@ -301,7 +293,7 @@ impl RunConfig {
     pub fn training_hash(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         if let Some(top) = value.as_object_mut() {
-            for section in ["project", "carbon_tracking", "mlflow", "wandb", "tensorboard", "huggingface", "evaluation"] {
+            for section in ["project", "output_dir", "carbon_tracking", "mlflow", "wandb", "tensorboard", "huggingface", "evaluation"] {
                 top.remove(section);
             }
             if let Some(training) = top.get_mut("training").and_then(|t| t.as_object_mut()) {

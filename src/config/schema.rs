@@ -1,8 +1,9 @@
 //! Every key there is: its kind, its default, its documentation. Nothing else in the program lists keys.
 
+use serde::Serialize;
 use serde_json::Value;
 
-use super::kind::Kind::{self, AutoBool, Bool, Device, Float, Int, OneOf, Path, Text, Words};
+use super::kind::Kind::{self, AutoBool, AutoInt, Bool, Device, Float, Int, Limit, OneOf, Path, Positive, Text, Words, WordsOf};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -13,22 +14,56 @@ pub(super) struct Key {
     /// JSON text; `null` for a key that may stay unset.
     pub(super) default: &'static str,
     pub(super) doc: &'static str,
+    pub(super) effect: Effect,
+}
+
+/// What a key does. A test holds each key to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// The program acts on it.
+    Acts,
+    /// It only stands in the run's manifest and model card.
+    Recorded,
+    /// Nothing yet; whoever sets it is told why.
+    None(&'static str),
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
-    Key { path, kind, default, doc }
+    Key { path, kind, default, doc, effect: Effect::Acts }
 }
 
-const ANY: Kind = Int(0, u64::MAX);
-const COUNT: Kind = Int(1, u64::MAX);
-const POSITIVE: Kind = Float(f64::MIN_POSITIVE, f64::MAX);
+impl Key {
+    /// A key that only describes the run.
+    const fn recorded(self) -> Self {
+        Self { effect: Effect::Recorded, ..self }
+    }
+
+    /// A key that is accepted and has no effect in this version.
+    const fn without_effect(self, why: &'static str) -> Self {
+        Self { effect: Effect::None(why), ..self }
+    }
+}
+
+const MLFLOW: &str = "logging to MLflow is not in this version; metrics.jsonl is always written";
+const WANDB: &str = "logging to Weights & Biases is not in this version; metrics.jsonl is always written";
+const TENSORBOARD: &str = "logging to TensorBoard is not in this version; metrics.jsonl is always written";
+const CARBON: &str = "measuring energy is not in this version";
+const HUB: &str = "uploading after a run is not in this version; `export` and `upload` do it on request";
+const SCORES: &str = "scores and thresholds are not in this version; loss, perplexity and token accuracy are always measured";
+
+/// Steps that a run can have.
+const MOST_STEPS: u64 = 1_000_000_000;
+const STEPS: Kind = Int(0, MOST_STEPS);
+const ITERATIONS: Kind = Int(1, MOST_STEPS);
+const ROWS: Kind = Int(1, 65_536);
+const RATE: Kind = Positive(10.0);
 const SHARE: Kind = Float(0.0, 1.0);
 
 /// All keys, section by section.
 pub(super) const KEYS: &[Key] = &[
-    key("project.name", Text, "\"tallow\"", "Name of the project."),
-    key("project.description", Text, "\"\"", "A sentence about it."),
-    key("project.version", Text, "\"0.1.0\"", "Its version."),
+    key("project.name", Text, "\"tallow\"", "Name of the project.").recorded(),
+    key("project.description", Text, "\"\"", "A sentence about it.").recorded(),
+    key("project.version", Text, "\"0.1.0\"", "Its version.").recorded(),
     key(
         "base_model.type",
         OneOf(&["olmo", "llama", "mistral", "qwen", "custom"], &[]),
@@ -52,14 +87,21 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("training.objective", OneOf(&["sft", "dpo"], &[]), "\"sft\"", "Supervised fine-tuning, or preference pairs."),
     key("training.num_stages", Int(1, 2), "1", "One stage, or two in a row."),
-    key("training.stage1.iterations", COUNT, "100", "Optimiser steps."),
-    key("training.stage1.learning_rate", POSITIVE, "2e-5", "Peak learning rate."),
-    key("training.stage1.batch_size", COUNT, "4", "Rows in a batch. With packing a row holds `max_seq_length` tokens."),
-    key("training.stage1.warmup_steps", ANY, "10", "Steps over which the learning rate rises."),
-    key("training.stage2.iterations", COUNT, "150", "As stage 1."),
-    key("training.stage2.learning_rate", POSITIVE, "1e-6", "As stage 1."),
-    key("training.stage2.batch_size", COUNT, "4", "As stage 1."),
-    key("training.stage2.warmup_steps", ANY, "0", "As stage 1."),
+    key("training.stage1.iterations", ITERATIONS, "100", "Optimiser steps."),
+    key("training.stage1.num_epochs", Positive(1e6), "null", "Passes over the rows, instead of `iterations`; the later one said counts."),
+    key("training.stage1.learning_rate", RATE, "2e-4", "Peak learning rate."),
+    key(
+        "training.stage1.batch_size",
+        AutoInt(1, 65_536),
+        "4",
+        "Rows in a batch; with packing a row holds `max_seq_length` tokens. `auto`: the most that one pass has room for.",
+    ),
+    key("training.stage1.warmup_steps", STEPS, "10", "Steps over which the learning rate rises."),
+    key("training.stage2.iterations", ITERATIONS, "150", "As stage 1."),
+    key("training.stage2.num_epochs", Positive(1e6), "null", "As stage 1."),
+    key("training.stage2.learning_rate", RATE, "1e-4", "As stage 1."),
+    key("training.stage2.batch_size", AutoInt(1, 65_536), "4", "As stage 1."),
+    key("training.stage2.warmup_steps", STEPS, "0", "As stage 1."),
     key(
         "training.stage2.replay_ratio",
         SHARE,
@@ -72,18 +114,24 @@ pub(super) const KEYS: &[Key] = &[
         "2.5",
         "How much more often a row of high quality is seen (needs `dataset.quality_field`).",
     ),
-    key("training.gradient_accumulation", COUNT, "1", "Batches in one optimiser step, weighted by their tokens: equal to one big batch."),
-    key("training.max_seq_length", Int(2, u64::MAX), "2048", "Longest row in tokens."),
+    key(
+        "training.global_batch_size",
+        ROWS,
+        "null",
+        "Rows an optimiser step under `batch_size: auto`, which accumulates what does not fit at once; unset: 16.",
+    ),
+    key("training.gradient_accumulation", ROWS, "1", "Batches in one optimiser step, weighted by their tokens: equal to one big batch."),
+    key("training.max_seq_length", Int(2, 1 << 24), "2048", "Longest row in tokens."),
     key("training.packing", Bool, "true", "Put several sequences into a row. They never see each other."),
     key("training.schedule", OneOf(&["constant", "linear", "cosine"], &[]), "\"cosine\"", "Learning rate after warm-up."),
     key("training.optimizer", OneOf(&["adamw", "adamw8bit"], &[]), "\"adamw\"", "AdamW with 32-bit or 8-bit moments."),
     key("training.weight_decay", Float(0.0, 1e3), "0.01", "Decoupled decay of matrices (never of norms and biases)."),
-    key("training.max_grad_norm", Float(0.0, f64::MAX), "1.0", "Gradients are scaled down to this norm; 0: left as they are."),
-    key("training.save_steps", ANY, "50", "A checkpoint every so many steps; 0: only at the end."),
-    key("training.keep_checkpoints", ANY, "3", "Newest checkpoints kept, beside the best; 0: all."),
-    key("training.eval_steps", ANY, "25", "An evaluation on the validation rows every so many steps; 0: only at the end."),
-    key("training.early_stopping.patience", COUNT, "null", "Evaluations on end without gain that end the run; unset: off."),
-    key("training.early_stopping.min_delta", Float(0.0, f64::MAX), "0.0", "How much lower the validation loss must be to count as gain."),
+    key("training.max_grad_norm", Limit(1e9), "1.0", "Gradients are scaled down to this norm; 0 or .inf: left as they are."),
+    key("training.save_steps", STEPS, "50", "A checkpoint every so many steps; 0: only at the end."),
+    key("training.keep_checkpoints", STEPS, "3", "Newest checkpoints kept, beside the best; 0: all."),
+    key("training.eval_steps", STEPS, "25", "An evaluation on the validation rows every so many steps; 0: only at the end."),
+    key("training.early_stopping.patience", Int(1, 1_000_000), "null", "Evaluations on end without gain that end the run; unset: off."),
+    key("training.early_stopping.min_delta", Float(0.0, 1e6), "0.0", "How much lower the validation loss must be to count as gain."),
     key(
         "training.gradient_checkpointing",
         AutoBool,
@@ -97,11 +145,11 @@ pub(super) const KEYS: &[Key] = &[
         "Type of activations and unquantised weights; `auto`: bf16 over a quantised base, else f32.",
     ),
     key("training.seed", Int(0, i64::MAX as u64), "42", "Seed of adapter, order, dropout and split."),
-    key("lora.rank", Int(1, 4096), "8", "Inner width of the adapters."),
-    key("lora.alpha", POSITIVE, "16.0", "Scale: alpha/rank, or alpha/sqrt(rank) with rsLoRA."),
+    key("lora.rank", Int(1, 4096), "16", "Inner width of the adapters."),
+    key("lora.alpha", Positive(1e5), "32.0", "Scale: alpha/rank, or alpha/sqrt(rank) with rsLoRA."),
     key("lora.dropout", Float(0.0, 0.99), "0.05", "Dropout on the adapters' input while training."),
     key("lora.use_rslora", Bool, "false", "Rank-stabilised scale."),
-    key("lora.target_modules", Words, "[\"q_proj\", \"v_proj\"]", "Linear layers that get an adapter; `all-linear` is all seven."),
+    key("lora.target_modules", Words, "[\"all-linear\"]", "Linear layers that get an adapter; `all-linear` is all seven."),
     key("dataset.path", Path, "null", "One file, split by the shares below."),
     key("dataset.train_path", Path, "null", "Rows to train on, instead of `path`."),
     key("dataset.validation_path", Path, "null", "Rows to watch while training, with `train_path`."),
@@ -119,7 +167,8 @@ pub(super) const KEYS: &[Key] = &[
     key("dataset.completion_field", Text, "\"completion\"", "Field of the completion (completion)."),
     key("dataset.text_field", Text, "\"text\"", "Field of the text (text)."),
     key("dataset.messages_field", Text, "\"messages\"", "Field of the messages (chat)."),
-    key("dataset.metadata_field", Text, "\"metadata\"", "Field that is carried along and never trained on."),
+    key("dataset.metadata_field", Text, "\"metadata\"", "Field that is carried along and never trained on.")
+        .without_effect("no column is carried along in this version"),
     key(
         "dataset.overlong",
         OneOf(&["truncate", "drop", "error"], &[]),
@@ -137,28 +186,65 @@ pub(super) const KEYS: &[Key] = &[
     key("dataset.validation_split", SHARE, "0.1", "Share of `path` to watch."),
     key("dataset.test_split", SHARE, "0.1", "Share of `path` to judge by."),
     key("device", Device, "\"auto\"", "Where to train."),
+    key("output_dir", Path, "null", "Folder in which the folders of runs are made; unset: `runs/` of the project."),
     key("mlx.enabled", Bool, "false", "Accepted for old files: means `device: metal`."),
-    key("mlx.memory_efficient", Bool, "false", "Accepted for old files; the memory plan decides."),
-    key("carbon_tracking.enabled", Bool, "true", "Energy and CO2 of the run."),
-    key("carbon_tracking.project_name", Text, "null", "Name in the emissions file; unset: the project's."),
-    key("carbon_tracking.country_iso_code", Text, "\"USA\"", "Country whose grid intensity counts (ISO 3166-1 alpha-3)."),
-    key("carbon_tracking.output_dir", Path, "\"./emissions\"", "Folder of the emissions file."),
-    key("mlflow.enabled", Bool, "false", "Log to an MLflow server."),
-    key("mlflow.tracking_uri", Text, "null", "Its address."),
-    key("mlflow.experiment_name", Text, "null", "Experiment to log to."),
-    key("wandb.enabled", Bool, "false", "Write an offline Weights & Biases run."),
-    key("wandb.project", Text, "null", "Project of the run."),
-    key("tensorboard.enabled", Bool, "false", "Write TensorBoard events."),
-    key("tensorboard.log_dir", Path, "null", "Their folder."),
-    key("huggingface.enabled", Bool, "false", "Upload the result to the Hub."),
-    key("huggingface.repo_prefix", Text, "null", "Prefix of the repository's name."),
-    key("huggingface.private_repos", Bool, "true", "Make repositories private."),
+    key("mlx.memory_efficient", Bool, "false", "Accepted for old files; the memory plan decides.")
+        .without_effect("the memory plan decides what is kept and what is computed again"),
+    key("carbon_tracking.enabled", Bool, "false", "Energy and CO2 of the run.").without_effect(CARBON),
+    key("carbon_tracking.project_name", Text, "null", "Name in the emissions file; unset: the project's.").without_effect(CARBON),
+    key("carbon_tracking.country_iso_code", Text, "\"USA\"", "Country whose grid intensity counts (ISO 3166-1 alpha-3).")
+        .without_effect(CARBON),
+    key("carbon_tracking.output_dir", Path, "\"./emissions\"", "Folder of the emissions file.").without_effect(CARBON),
+    key("mlflow.enabled", Bool, "false", "Log to an MLflow server.").without_effect(MLFLOW),
+    key("mlflow.tracking_uri", Text, "null", "Its address.").without_effect(MLFLOW),
+    key("mlflow.experiment_name", Text, "null", "Experiment to log to.").without_effect(MLFLOW),
+    key("wandb.enabled", Bool, "false", "Write an offline Weights & Biases run.").without_effect(WANDB),
+    key("wandb.project", Text, "null", "Project of the run.").without_effect(WANDB),
+    key("tensorboard.enabled", Bool, "false", "Write TensorBoard events.").without_effect(TENSORBOARD),
+    key("tensorboard.log_dir", Path, "null", "Their folder.").without_effect(TENSORBOARD),
+    key("huggingface.enabled", Bool, "false", "Upload the result to the Hub.").without_effect(HUB),
+    key("huggingface.repo_prefix", Text, "null", "Prefix of the repository's name.").without_effect(HUB),
+    key("huggingface.private_repos", Bool, "true", "Make repositories private.").without_effect(HUB),
     key("evaluation.enabled", Bool, "true", "Evaluate base and tuned on the test rows after training."),
-    key("evaluation.metrics", Words, "[\"perplexity\", \"accuracy\", \"bleu\"]", "What is measured."),
-    key("evaluation.stage1_threshold", SHARE, "0.7", "Score that stage 1 must reach."),
-    key("evaluation.stage2_threshold", SHARE, "0.7", "Score that stage 2 must reach."),
-    key("evaluation.sequential_threshold", SHARE, "0.6", "Score of stage 1's rows that must be left after stage 2."),
+    key("evaluation.metrics", WordsOf(&["perplexity", "accuracy", "bleu"]), "[\"perplexity\", \"accuracy\"]", "What is measured.")
+        .without_effect(SCORES),
+    key("evaluation.stage1_threshold", SHARE, "0.7", "Score that stage 1 must reach.").without_effect(SCORES),
+    key("evaluation.stage2_threshold", SHARE, "0.7", "Score that stage 2 must reach.").without_effect(SCORES),
+    key("evaluation.sequential_threshold", SHARE, "0.6", "Score of stage 1's rows that must be left after stage 2.").without_effect(SCORES),
 ];
+
+/// A key as it is described to people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyInfo {
+    /// Dotted.
+    pub path: &'static str,
+    /// What it accepts, in words.
+    pub accepts: String,
+    /// JSON text; `null` where it may stay unset.
+    pub default: &'static str,
+    /// What it means.
+    pub about: &'static str,
+    /// Whether the program acts on it.
+    pub acts: bool,
+    /// Why it has no effect, where it has none.
+    pub no_effect: Option<&'static str>,
+}
+
+/// All keys, section by section.
+pub fn keys() -> Vec<KeyInfo> {
+    let info = |k: &Key| KeyInfo {
+        path: k.path,
+        accepts: k.kind.describe(),
+        default: k.default,
+        about: k.doc,
+        acts: k.effect == Effect::Acts,
+        no_effect: match k.effect {
+            Effect::None(why) => Some(why),
+            _ => None,
+        },
+    };
+    KEYS.iter().map(info).collect()
+}
 
 impl Key {
     /// The default as a value.
@@ -178,8 +264,14 @@ pub(super) fn is_section(path: &str) -> bool {
     KEYS.iter().any(|k| k.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
+/// Longest path that a suggestion is looked for; the work grows with its length.
+const LONGEST_SLIP: usize = 100;
+
 /// What the user may have meant by a path that is no key.
 pub(super) fn suggest(path: &str) -> Option<String> {
+    if path.len() > LONGEST_SLIP {
+        return None;
+    }
     let last = |p: &str| p.rsplit('.').next().unwrap_or(p).to_owned();
     let score = |candidate: &&str| {
         let whole = similarity(path, candidate);
@@ -208,6 +300,8 @@ fn similarity(a: &str, b: &str) -> f64 {
 }
 
 /// The table of keys for docs/configuration.md.
+///
+/// A key that has no effect says so, and one that only describes the run, too.
 pub fn reference_markdown() -> String {
     let mut out = String::new();
     let mut section = "";
@@ -224,7 +318,12 @@ pub fn reference_markdown() -> String {
             d => format!("`{}`", d.trim_matches('"')),
         };
         let default = if default == "``" { "empty".to_owned() } else { default };
-        out.push_str(&format!("| `{}` | {} | {default} | {} |\n", k.path, k.kind.describe(), k.doc));
+        let note = match k.effect {
+            Effect::Acts => "",
+            Effect::Recorded => " Recorded only.",
+            Effect::None(_) => " **No effect yet.**",
+        };
+        out.push_str(&format!("| `{}` | {} | {default} | {}{note} |\n", k.path, k.kind.describe(), k.doc));
     }
     out
 }

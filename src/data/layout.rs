@@ -6,21 +6,7 @@ use serde_json::Value;
 use super::error::DataError;
 use super::source::Row;
 
-/// What the fields of a row mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// `instruction`, optional `input`, `output` (the names can be set).
-    Alpaca,
-    /// `messages`: a list of `{role, content}`, with tools and tool calls as OpenAI writes them.
-    Chat,
-    /// `conversations`: a list of `{from, value}`.
-    Sharegpt,
-    /// `prompt` and `completion` (or `response`).
-    Completion,
-    /// `text`.
-    Text,
-}
+pub use crate::config::Layout;
 
 impl Layout {
     /// The name used in configuration.

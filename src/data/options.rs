@@ -6,42 +6,7 @@ use super::error::DataError;
 use super::layout::{Fields, Layout};
 use super::source::Format;
 
-/// What happens to a row longer than `max_seq_length`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlong {
-    /// Keep the first `max_seq_length` tokens (a row with no trained token left is left out). Counted.
-    #[default]
-    Truncate,
-    /// Leave the row out. Counted.
-    Drop,
-    /// The row is an error.
-    Error,
-}
-
-/// Which parts of a conversation the loss covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainOn {
-    /// Every assistant turn, with its end-of-turn token.
-    #[default]
-    Assistant,
-    /// Only the last assistant turn.
-    LastAssistant,
-    /// Every token.
-    Everything,
-}
-
-/// What happens when a file has rows that are errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnBadRow {
-    /// Refuse the file, naming every bad row.
-    #[default]
-    Error,
-    /// Leave them out and count them.
-    Skip,
-}
+pub use crate::config::{OnBadRow, Overlong, TrainOn};
 
 /// Everything that decides how rows become token ids.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{DataError, Location, RowProblem};
@@ -13,19 +12,7 @@ use crate::base::hash::sha256_bytes;
 
 mod parquet_rows;
 
-/// How a file holds its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// One JSON object a line.
-    Jsonl,
-    /// One array of JSON objects.
-    Json,
-    /// Comma-separated with a header line (`.tsv`: tab-separated).
-    Csv,
-    /// Apache Parquet.
-    Parquet,
-}
+pub use crate::config::Format;
 
 /// One row: its fields in the order of the file, and its place.
 #[derive(Debug, Clone)]

@@ -101,6 +101,11 @@ impl Roots {
         for path in data.into_iter().chain(more).flatten() {
             self.allow(path)?;
         }
+        if config.output_dir.is_some() {
+            return Err(
+                Fault::new("config_invalid", "`output_dir`: the runs of a server lie in runs/ of their project").hint("leave it out")
+            );
+        }
         if let (None, Some(id)) = (&config.base_model.local_path, &config.base_model.model_id) {
             self.model(id)?;
         }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::decoder::{Decoder, LoraConfig, Trainable};
 use super::error::{Error, Result};
 use super::hub;
+use super::limits::LARGEST_SCALE;
 use super::spec::{DecoderSpec, LinearKind};
 use super::weights::Shards;
 
@@ -201,19 +202,33 @@ fn config_from_json(path: &Path, json: &Value) -> Result<LoraConfig> {
     }
     let rank = json["r"].as_u64().filter(|r| *r > 0).ok_or_else(|| bad("r", format!("expected a rank, got {}", json["r"])))?;
     let alpha = json["lora_alpha"].as_f64().ok_or_else(|| bad("lora_alpha", format!("expected a number, got {}", json["lora_alpha"])))?;
+    if rank > MOST_RANK {
+        return Err(bad("r", format!("{rank} is more than {MOST_RANK}")));
+    }
     let target_modules = match &json["target_modules"] {
         Value::Array(a) => a.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         // One text is a pattern over paths: what the file holds says which.
         _ => Vec::new(),
     };
-    Ok(LoraConfig {
+    let config = LoraConfig {
         rank: rank as usize,
         alpha,
         dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
         use_rslora: json["use_rslora"].as_bool().unwrap_or(false),
         target_modules,
-    })
+    };
+    if config.scale().is_nan() || config.scale().abs() > LARGEST_SCALE {
+        let message = format!("{alpha} gives a scale of {}: more than {LARGEST_SCALE:e} is no adapter", config.scale());
+        return Err(bad("lora_alpha", message));
+    }
+    if !(0.0..1.0).contains(&config.dropout) {
+        return Err(bad("lora_dropout", format!("{} must be at least 0 and below 1", config.dropout)));
+    }
+    Ok(config)
 }
+
+/// Largest rank of an adapter file.
+const MOST_RANK: u64 = 1 << 16;
 
 impl Decoder {
     /// Loads a PEFT adapter. Adapters that the model has already are replaced.

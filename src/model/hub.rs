@@ -8,7 +8,7 @@ use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use super::error::{Error, Result};
 use super::weights::weight_files;
-use crate::base::cancel;
+use crate::base::{cancel, progress};
 
 /// Tries after the first, for a file.
 const RETRIES: u32 = 4;
@@ -25,6 +25,8 @@ pub struct HubOptions {
     pub token: Option<String>,
     /// Only the cache, no network.
     pub offline: bool,
+    /// Everything but the weights: enough to predict what a run will take.
+    pub without_weights: bool,
 }
 
 impl HubOptions {
@@ -37,6 +39,7 @@ impl HubOptions {
             cache_dir: var("HF_HUB_CACHE").map(PathBuf::from),
             token: var("HF_TOKEN"),
             offline: var("HF_HUB_OFFLINE").is_some_and(on),
+            without_weights: false,
         }
     }
 
@@ -60,7 +63,7 @@ pub fn fetch(model: &str, revision: &str) -> Result<PathBuf> {
 pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &mut dyn FnMut(&str, usize, usize)) -> Result<PathBuf> {
     let bad = |message: String| Error::Hub { model: model.to_owned(), revision: revision.to_owned(), message };
     if options.offline {
-        return cached(&options.cache(), model, revision).ok_or_else(|| bad("is not in the cache, and offline mode is on".into()));
+        return cached(options, model, revision).ok_or_else(|| bad("is not in the cache, and offline mode is on".into()));
     }
     let mut builder = ApiBuilder::from_cache(options.cache()).with_progress(false);
     if let Some(endpoint) = &options.endpoint {
@@ -74,17 +77,19 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     let info = match asked.info() {
         Ok(info) => info,
         // Without a network, what is in the cache still serves.
-        Err(e) => return cached(&options.cache(), model, revision).filter(|_| no_answer(&e)).ok_or_else(|| bad(reason(&e))),
+        Err(e) => return cached(options, model, revision).filter(|_| no_answer(&e)).ok_or_else(|| bad(reason(&e))),
     };
     // The commit is pinned, so that all files are of one version.
     let pinned = Repo::with_revision(model.to_owned(), RepoType::Model, info.sha.clone());
-    let files: Vec<String> = info.siblings.into_iter().map(|s| s.rfilename).filter(|f| is_wanted(f)).collect();
+    let files: Vec<String> = info.siblings.into_iter().map(|s| s.rfilename).collect();
     if !files.iter().any(|f| f == "config.json") {
         return Err(bad("has no config.json: it is not a transformers model".into()));
     }
     if !files.iter().any(|f| f.ends_with(".safetensors")) {
         return Err(bad("has no safetensors weights".into()));
     }
+    let skipped = |f: &String| options.without_weights && f.ends_with(".safetensors");
+    let files: Vec<String> = files.into_iter().filter(|f| is_wanted(f) && !skipped(f)).collect();
     let repo: ApiRepo = api.repo(pinned.clone());
     let store = options.cache().repo(pinned);
     let mut folder = None;
@@ -103,13 +108,23 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
 }
 
 /// A transfer may be broken off between its pieces; what has arrived is taken up by the next try.
-struct Breath;
+#[derive(Default)]
+struct Breath {
+    what: String,
+    done: usize,
+    total: usize,
+}
 
 impl hf_hub::api::Progress for Breath {
-    fn init(&mut self, _: usize, _: &str) {}
+    fn init(&mut self, size: usize, filename: &str) {
+        (self.what, self.total) = (format!("downloading {filename}"), size);
+    }
 
-    fn update(&mut self, _: usize) {
+    fn update(&mut self, size: usize) {
         cancel::checkpoint();
+        self.done += size;
+        let megabytes = |bytes: usize| bytes.div_ceil(1_000_000) as u64;
+        progress::report(&self.what, "MB", megabytes(self.done), megabytes(self.total));
     }
 
     fn finish(&mut self) {}
@@ -120,7 +135,7 @@ impl hf_hub::api::Progress for Breath {
 fn download(repo: &ApiRepo, store: &CacheRepo, file: &str) -> Result<PathBuf, ApiError> {
     let mut failed = 0;
     loop {
-        let error = match repo.download_with_progress(file, Breath) {
+        let error = match repo.download_with_progress(file, Breath::default()) {
             Ok(path) => return Ok(path),
             Err(e) => e,
         };
@@ -142,13 +157,14 @@ fn download(repo: &ApiRepo, store: &CacheRepo, file: &str) -> Result<PathBuf, Ap
     }
 }
 
-/// The folder of a model whose files are all in the cache.
-fn cached(cache: &Cache, model: &str, revision: &str) -> Option<PathBuf> {
+/// The folder of a model whose files are all in the cache, the weights included unless they are not wanted.
+fn cached(options: &HubOptions, model: &str, revision: &str) -> Option<PathBuf> {
+    let cache = options.cache();
     let repo = |r: &str| cache.repo(Repo::with_revision(model.to_owned(), RepoType::Model, r.to_owned()));
     let by_name = repo(revision).get("config.json");
     let by_commit = || Some(repo(revision).pointer_path(revision).join("config.json")).filter(|p| p.is_file());
     let folder = by_name.or_else(by_commit)?.parent()?.to_path_buf();
-    weight_files(&folder).is_ok().then_some(folder)
+    (options.without_weights || weight_files(&folder).is_ok()).then_some(folder)
 }
 
 /// Files in the top folder that loading or tokenising reads.

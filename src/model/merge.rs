@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::adapter::AdapterFile;
 use super::decoder::check_names;
 use super::error::{Error, Result};
-use super::spec::{DecoderSpec, LinearKind, Role, Unknown};
+use super::spec::{DecoderSpec, LinearKind, Role, TensorSpec, Unknown};
 use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource};
 
 /// Shards are cut at this many bytes unless told otherwise.
@@ -199,13 +199,20 @@ fn write_config(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
 
 impl super::decoder::Decoder {
     /// Writes a fully fine-tuned model as a new folder: its trained weights, and the config and tokenizer of the folder
-    /// it was loaded from. `dtype` is F32, BF16 or F16.
+    /// it was loaded from. `dtype` is F32, BF16 or F16; `None`: what each tensor has there.
     ///
     /// # Errors
     /// When the model was not fully fine-tuned, or the output exists or cannot be written.
-    pub fn save_model(&self, out: &Path, dtype: Dtype, max_shard_bytes: u64) -> Result<()> {
+    pub fn save_model(&self, out: &Path, dtype: Option<Dtype>, max_shard_bytes: u64) -> Result<()> {
         let tensors = self.spec().tensors();
-        let plan = tensors.iter().map(|t| PlannedTensor { name: t.name.clone(), dtype, shape: t.shape.clone() }).collect();
+        let stored = dtype.is_none().then(|| Shards::open(self.source())).transpose()?;
+        let kept = |name: &str| match stored.as_ref().and_then(|s| s.info(name)) {
+            Some((_, d @ (Dtype::F32 | Dtype::F16))) => d,
+            _ => Dtype::BF16,
+        };
+        let planned =
+            |t: &TensorSpec| PlannedTensor { dtype: dtype.unwrap_or_else(|| kept(&t.name)), name: t.name.clone(), shape: t.shape.clone() };
+        let plan = tensors.iter().map(planned).collect();
         let folder = StagedFolder::new(out)?;
         let mut writer = ShardWriter::new(folder.path(), plan, max_shard_bytes);
         for t in &tensors {
@@ -214,7 +221,7 @@ impl super::decoder::Decoder {
             writer.write_f32(&t.name, &param.tensor.flatten_all()?.to_vec1::<f32>()?)?;
         }
         writer.finish()?;
-        copy_side_files(self.source(), folder.path(), Some(dtype))?;
+        copy_side_files(self.source(), folder.path(), dtype)?;
         folder.commit()
     }
 }

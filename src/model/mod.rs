@@ -18,6 +18,7 @@ mod families;
 pub mod generate;
 pub mod gguf;
 pub mod hub;
+mod limits;
 mod linear;
 pub mod merge;
 mod norm;

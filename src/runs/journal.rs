@@ -154,7 +154,7 @@ fn in_words(event: &Event) -> Option<String> {
         }
         Event::Plan { plan } => format!("memory plan: peak {} of {} bytes", plan.peak_bytes, plan.budget),
         Event::Run { .. } => return None,
-        Event::Stage { number, total_steps } => format!("stage {number}: {total_steps} steps"),
+        Event::Stage { number, total_steps, .. } => format!("stage {number}: {total_steps} steps"),
         Event::Judged { what, rows, evaluation: e } => {
             format!("{what} on {rows}: loss {:.4}  perplexity {:.3}  accuracy {:.4}", e.loss, e.perplexity, e.accuracy)
         }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn stage(number: usize) -> Event {
-        Event::Stage { number, total_steps: 9 }
+        Event::Stage { number, total_steps: 9, epoch_steps: None }
     }
 
     fn started(step: u64) -> Event {

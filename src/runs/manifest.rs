@@ -199,7 +199,7 @@ impl Manifest {
             tallow_version: env!("CARGO_PKG_VERSION").into(),
             git_commit: option_env!("TALLOW_GIT_COMMIT").map(str::to_owned),
             machine: Machine::this(),
-            device: config.device.clone(),
+            device: config.device.to_string(),
             config: config.clone(),
             config_hash: config.hash(),
             base_model: None,

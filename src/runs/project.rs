@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::error::Fault;
+use crate::config::RunConfig;
 
 const CONFIG: &str = "config/fine_tuning_config.yaml";
 
@@ -39,6 +40,11 @@ impl Project {
         let root = root.canonicalize().map_err(|e| Fault::io("open", &root, &e))?;
         let runs = root.join("runs");
         Ok(Self { root, config, runs })
+    }
+
+    /// Where a run with these settings has its folder.
+    pub fn runs_of(&self, config: &RunConfig) -> PathBuf {
+        config.output_dir.clone().unwrap_or_else(|| self.runs.clone())
     }
 }
 

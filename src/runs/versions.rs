@@ -19,6 +19,7 @@ use super::manifest::{Manifest, Status};
 use crate::base::error::Fault;
 use crate::base::hash::sha256_tree;
 use crate::base::{atomic, clock};
+use crate::config::Method;
 
 /// Characters of the hash that name a version.
 const ID_LENGTH: usize = 12;
@@ -179,7 +180,7 @@ impl Versions {
 
     /// The result and the exports of a finished run.
     fn find_in(&self, run: &RunFolder, m: &Manifest, all: &mut Vec<Version>) -> Result<(), Fault> {
-        let whole = m.config.training.method == "full";
+        let whole = m.config.training.method == Method::Full;
         let result = run.path().join("final-model");
         let (kind, format) = if whole { (Kind::Model, "safetensors") } else { (Kind::Adapter, "peft") };
         let made = m.finished_at.clone().unwrap_or_else(|| m.created_at.clone());

@@ -7,14 +7,7 @@ use super::schedule::Schedule;
 use super::stop::StopFlag;
 use crate::model::Policy;
 
-/// When to stop because the validation loss no longer falls.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EarlyStopping {
-    /// Evaluations on end without gain that end the run.
-    pub patience: u32,
-    /// How much lower the loss must be to count as gain.
-    pub min_delta: f64,
-}
+pub use crate::config::EarlyStopping;
 
 /// What is taken up at the beginning.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -45,6 +45,9 @@ pub enum Event {
         number: usize,
         /// Its steps.
         total_steps: u64,
+        /// Steps that go once over its rows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch_steps: Option<f64>,
     },
     /// Test rows were evaluated.
     Judged {

@@ -10,16 +10,7 @@ use tallow_kernels::optim::{Adam8State, AdamW, adamw8_step_all};
 use super::error::{Result, TrainError};
 use crate::model::{Grads, Params};
 
-/// How the moments are held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// f32 moments.
-    #[default]
-    AdamW,
-    /// 8-bit moments in blocks of 256; f32 for tensors under 4096 elements.
-    AdamW8bit,
-}
+pub use crate::config::OptimizerKind;
 
 impl OptimizerKind {
     /// Bytes of the moments of a tensor of `elements`.

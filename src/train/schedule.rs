@@ -2,18 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What the learning rate does after warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decay {
-    /// It stays.
-    #[default]
-    Constant,
-    /// It falls in a straight line to the floor.
-    Linear,
-    /// It falls along half a cosine to the floor.
-    Cosine,
-}
+pub use crate::config::Decay;
 
 /// ```text
 ///   lr  ^      ____

@@ -342,3 +342,45 @@ fn harmless_fields_of_an_adapter_are_let_through() -> Outcome {
     assert_eq!(model.params().len(), 28);
     Ok(())
 }
+
+/// Numbers that no architecture has: each field is refused by name before anything of its size is allocated.
+#[test]
+fn sizes_and_constants_out_of_range() -> Outcome {
+    const CODE: &str = "model_config_unsupported";
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos() as u64;
+    let mut state = seed | 1;
+    let mut draw = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let sizes = ["num_hidden_layers", "vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "max_position_embeddings"];
+    for field in sizes {
+        for _ in 0..20 {
+            let size = 1u64 << (32 + draw() % 32);
+            let what = format!("{field} {size}, seed {seed}");
+            broken(&what, CODE, &["config.json"], |d| edit_json(&d.join("config.json"), |c| c[field] = json!(size)))?;
+        }
+    }
+    for (field, value) in [
+        ("rms_norm_eps", json!(-1e-5)),
+        ("rms_norm_eps", json!(1e300)),
+        ("rope_theta", json!(0)),
+        ("rope_theta", json!(1e308)),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": 0.0})),
+        ("rope_scaling", json!({"rope_type": "linear", "factor": -2.0})),
+        ("rope_scaling", json!({"rope_type": "yarn", "factor": 2.0, "attention_factor": 1e300})),
+    ] {
+        let what = format!("{field} {value}");
+        broken(&what, CODE, &["config.json"], |d| edit_json(&d.join("config.json"), |c| c[field] = value.clone()))?;
+    }
+    for alpha in [1e308, 1e12, -1e30] {
+        let (_out, model) = copy("llama3", "model")?;
+        let (_kept, adapter) = copy("llama3", "adapter")?;
+        edit_json(&adapter.join("adapter_config.json"), |c| c["lora_alpha"] = json!(alpha))?;
+        let error = Decoder::load(&model, &LoadOptions::default())?.load_adapter(&adapter).err();
+        expect(&format!("alpha {alpha}"), error, "adapter_mismatch", &["lora_alpha"]);
+    }
+    Ok(())
+}

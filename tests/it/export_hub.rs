@@ -74,7 +74,7 @@ impl Server {
     }
 
     fn options(&self) -> HubOptions {
-        HubOptions { endpoint: Some(self.address.clone()), cache_dir: None, token: Some(TOKEN.into()), offline: false }
+        HubOptions { endpoint: Some(self.address.clone()), cache_dir: None, token: Some(TOKEN.into()), ..HubOptions::default() }
     }
 
     fn set(&self, change: impl FnOnce(&mut Shared)) {

@@ -67,7 +67,7 @@ impl Server {
     }
 
     fn options(&self, cache: &Path) -> HubOptions {
-        HubOptions { endpoint: Some(self.address.clone()), cache_dir: Some(cache.join("hub")), token: None, offline: false }
+        HubOptions { endpoint: Some(self.address.clone()), cache_dir: Some(cache.join("hub")), ..HubOptions::default() }
     }
 
     fn seen(&self) -> Vec<String> {

@@ -12,6 +12,7 @@ mod export;
 mod export_hub;
 mod export_more;
 mod families;
+mod first_hour;
 mod fixed_runs;
 mod golden;
 mod gradients;
@@ -28,6 +29,7 @@ mod packing;
 mod program;
 mod resume;
 mod run_faults;
+mod settings;
 mod stages;
 
 /// Counts, so that tests can measure memory.

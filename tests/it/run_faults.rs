@@ -127,7 +127,7 @@ fn runs_that_begin_at_once_get_folders_of_their_own() {
 fn a_panic_ends_the_run_as_a_fault_and_the_next_call_works() {
     let desk = Desk::new();
     desk.project(4, "");
-    let request = TrainRequest { has_turn: true, ..TrainRequest::new(&desk.path().join("project")) };
+    let request = TrainRequest { has_turn: true, ..TrainRequest::new(Some(desk.path().join("project"))) };
     let mut on = |event: &Event| {
         if matches!(event, Event::Step { step: 2, .. }) {
             panic!("a bug of step two");

@@ -22,8 +22,8 @@ pub(super) fn training_of(run: &RunFolder) -> Result<Training, Fault> {
     Ok(Training {
         run: m.run_id.clone(),
         base: m.base_model.as_ref().map(|b| b.id.clone()),
-        method: if t.method == "full" { "full fine-tuning".into() } else { "LoRA".into() },
-        quantization: m.config.base_model.quantization.clone(),
+        method: if t.method == crate::config::Method::Full { "full fine-tuning".into() } else { "LoRA".into() },
+        quantization: m.config.base_model.quantization.name().to_owned(),
         steps: stages.iter().map(|s| s.iterations_done).sum(),
         sequences: stages.iter().map(|s| s.sequences).sum(),
         learning_rate: t.stage1.learning_rate,

@@ -43,7 +43,7 @@ impl Work {
         let test = if config.evaluation.enabled { [tokens(&data.test), second.map_or(0, |s| tokens(&s.test))] } else { [0, 0] };
         Self {
             steps: [t.stage1.iterations, if two { t.stage2.iterations } else { 0 }],
-            batch: [t.stage1.batch_size, t.stage2.batch_size],
+            batch: [t.stage1.batch_size.rows(), t.stage2.batch_size.rows()],
             eval_steps: t.eval_steps,
             save_steps: t.save_steps,
             validation_tokens: [tokens(&data.validation), second.map_or(0, |s| tokens(&s.validation))],

@@ -80,7 +80,7 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, observe
 fn request(run: &RunFolder, stop: &StopFlag) -> TrainRequest {
     let project = run.path().parent().and_then(Path::parent).unwrap_or(run.path());
     let resume = Some(run.path().to_string_lossy().into_owned());
-    TrainRequest { resume, stop: stop.clone(), has_turn: true, ..TrainRequest::new(project) }
+    TrainRequest { resume, stop: stop.clone(), has_turn: true, ..TrainRequest::new(Some(project.to_path_buf())) }
 }
 
 /// A stop without a wish came by a signal: then it can go on.

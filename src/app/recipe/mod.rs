@@ -148,7 +148,7 @@ pub fn run(out: &Path, steps: Option<u64>, observer: &mut dyn Observer) -> Resul
     let outcome = Trainer::new(&mut decoder, &mut data, train_config(steps), observer)?.with_validation(held_out.clone()).run()?;
     let judged = evaluate(&decoder, &Sft, &held_out, || true)?;
     let judged = judged.ok_or_else(|| Fault::new("stopped", "the evaluation was broken off"))?;
-    decoder.save_model(out, Dtype::BF16, u64::MAX)?;
+    decoder.save_model(out, Some(Dtype::BF16), u64::MAX)?;
     Ok(RecipeReport {
         out: out.display().to_string(),
         parameters: decoder.params().elements(),

@@ -8,30 +8,29 @@ mod record;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use safetensors::Dtype;
 use serde::Serialize;
 use serde_json::json;
 use tallow_kernels::device;
 
 use self::record::Record;
+use super::result;
 use super::{TrainReport, TrainRequest};
 use crate::app::device::Chosen;
 use crate::app::eval::TOKENS_PER_PASS;
 use crate::app::load::check_vocabulary;
+use crate::app::ready::{self, Until};
 use crate::app::{jobs, plan, prepare};
-use crate::base::atomic::{self, AtomicDir};
+use crate::base::atomic;
 use crate::base::clock::now_utc;
 use crate::base::error::Fault;
 use crate::base::panics;
-use crate::config::RunConfig;
-use crate::data::{Dataset, Sampler, SamplerOptions, TextTokenizer};
-use crate::model::merge::SHARD_BYTES;
+use crate::config::{Method, RunConfig, Said};
+use crate::data::{Dataset, Sampler, TextTokenizer};
 use crate::model::weights::weight_hash;
-use crate::model::{Decoder, LoadOptions, Trainable};
+use crate::model::{Decoder, LoadOptions};
 use crate::runs::{BaseModelRecord, Journal, Manifest, RunFolder, Status};
 use crate::train::{
-    EarlyStopping, End, Evaluation, Event, MemoryPlan, Observer, Outcome, Resume, Sampled, Sft, TrainConfig, Trainer, checkpoint,
-    evaluation_passes,
+    End, Evaluation, Event, MemoryPlan, Observer, Outcome, Resume, Sampled, Sft, TrainConfig, Trainer, checkpoint, evaluation_passes,
 };
 
 /// What a run needs before it may have a folder.
@@ -40,31 +39,32 @@ pub(super) struct Materials {
     data: prepare::Prepared,
     base: BaseModelRecord,
     plan: MemoryPlan,
+    /// Steps of an epoch of each stage.
+    epoch_steps: [Option<f64>; 2],
 }
 
 impl Materials {
-    /// Finds the model, reads the data, plans the memory.
-    pub(super) fn gather(config: &RunConfig, observer: &mut dyn Observer) -> Result<Self, Fault> {
-        let (id, path, spec) = prepare::base_model(config)?;
-        spec.remarks.iter().for_each(|w| observer.event(&Event::warning("model", w.as_str())));
-        let tokenizer = crate::app::load::tokenizer_at(&path)?;
-        observer.event(&Event::doing("reading and tokenising the data"));
-        let data = prepare::data(config, &tokenizer)?;
+    /// Finds the model, reads the data, plans the memory; the settings with every number settled, and what they need.
+    pub(super) fn gather(config: &RunConfig, said: Option<&Said>, observer: &mut dyn Observer) -> Result<(RunConfig, Self), Fault> {
+        let mut doing = |what: &str| observer.event(&Event::doing(what));
+        let ready = ready::ready(config, said, Until::Trainable, plan::Room::Here, &mut doing)?;
+        let mut data = ready.data.ok_or_else(|| Fault::new("config_invalid", "no dataset is named"))?;
+        data.warnings = ready.warnings;
         observer.event(&Event::Data { record: Box::new(data.record.clone()) });
         data.warnings.iter().for_each(|w| observer.event(&Event::warning("data", w.as_str())));
-        let plan = plan::for_run(config, &spec, data.longest(), plan::Room::Here)?;
-        observer.event(&Event::Plan { plan: Box::new(plan.clone()) });
+        observer.event(&Event::Plan { plan: Box::new(ready.plan.clone()) });
         let revision = config.base_model.local_path.is_none().then(|| config.base_model.revision.clone());
         let base = BaseModelRecord {
-            id,
+            id: ready.base.name,
             revision,
-            architecture: spec.architecture.clone(),
-            parameters: spec.num_parameters(),
-            weight_hash: weight_hash(&path)?,
-            files: inputs::model_files(&path)?,
-            path,
+            architecture: ready.base.spec.architecture.clone(),
+            parameters: ready.base.spec.num_parameters(),
+            weight_hash: weight_hash(&ready.base.path)?,
+            files: inputs::model_files(&ready.base.path)?,
+            path: ready.base.path,
         };
-        Ok(Self { tokenizer, data, base, plan })
+        let (tokenizer, plan, epoch_steps) = (ready.tokenizer, ready.plan, ready.epoch_steps);
+        Ok((ready.config, Self { tokenizer, data, base, plan, epoch_steps }))
     }
 }
 
@@ -159,7 +159,7 @@ impl Session<'_> {
             now.map(|m| format!("; this run holds {}, {} are free of {}", mib(m.used), mib(m.free), mib(m.total))).unwrap_or_default();
         let message = format!("{}: the plan was {} ({}){now}", fault.message, mib(plan.peak_bytes), parts.join(", "));
         let kept = self.record.manifest.stages.iter().any(|s| s.last_checkpoint.is_some());
-        let resume = format!("the last checkpoint is whole: `tallow train {} --resume {}`", shown(&self.request.config), self.folder.id());
+        let resume = format!("the last checkpoint is whole: `{}`", self.request.resume_command(self.folder));
         let hint = fault.hint.unwrap_or_default();
         Fault::new("out_of_memory", message).hint(if kept { format!("{hint}; {resume}") } else { hint })
     }
@@ -169,9 +169,9 @@ impl Session<'_> {
         let options = LoadOptions { device: self.device.clone(), ..prepare::load_options(self.config) };
         let mut model = Decoder::load(&self.materials.base.path, &options)?;
         check_vocabulary(&self.materials.tokenizer, &model)?;
-        match self.config.training.method.as_str() {
-            "full" => model.enable_full_finetuning()?,
-            _ => model.add_lora(&prepare::lora(self.config), self.config.training.seed)?,
+        match self.config.training.method {
+            Method::Full => model.enable_full_finetuning()?,
+            Method::Lora => model.add_lora(&prepare::lora(self.config), self.config.training.seed)?,
         }
         let stages = self.config.training.num_stages;
         for number in 1..=stages {
@@ -219,7 +219,8 @@ impl Session<'_> {
 
     fn stage(&mut self, number: usize, model: &mut Decoder, stop_after: Option<u64>) -> Result<Outcome, Fault> {
         let settings = prepare::stage(self.config, number);
-        self.record.event(&Event::Stage { number, total_steps: settings.iterations });
+        let epoch_steps = self.materials.epoch_steps[number - 1];
+        self.record.event(&Event::Stage { number, total_steps: settings.iterations, epoch_steps });
         let data = &self.materials.data;
         let (dataset, validation) = match (number, &data.stage2) {
             (2, Some(own)) => (&own.train, &own.validation),
@@ -232,9 +233,7 @@ impl Session<'_> {
         record.peak_memory.predicted_bytes = Some(self.materials.plan.peak_bytes);
         record.memory_plan = serde_json::to_value(&self.materials.plan).ok();
 
-        let pack_to = self.config.training.packing.then_some(self.config.training.max_seq_length);
-        let seed = self.config.training.seed.wrapping_add(number as u64 - 1);
-        let options = SamplerOptions { batch_size: settings.batch_size, pack_to, seed, ..SamplerOptions::default() };
+        let options = ready::sampler_options(self.config, number);
         let mut source = Sampled { dataset, sampler: Sampler::new(dataset, options)? };
         let validation = validation.as_ref().map(validation_passes).unwrap_or_default();
         let train_config = TrainConfig { stop_after, ..loop_config(self.config, self.request, self.folder, &self.materials.plan, number) };
@@ -282,7 +281,7 @@ impl Session<'_> {
 
     fn save_stage(&mut self, number: usize, model: &Decoder) -> Result<(), Fault> {
         let target = self.folder.stage(number).join("adapters");
-        save_result(model, &target)?;
+        result::save(model, &target)?;
         self.record.manifest.stages[number - 1].adapters = Some(self.folder.relative(&target));
         self.write_manifest()
     }
@@ -291,14 +290,15 @@ impl Session<'_> {
         self.record.manifest.status = Status::Stopped;
         self.record.manifest.finished_at = Some(now_utc());
         self.write_manifest()?;
-        let command = format!("tallow train {} --resume {}", shown(&self.request.config), self.folder.id());
+        let command = self.request.resume_command(self.folder);
         Ok(TrainReport { resume_command: Some(command), ..self.report(Status::Stopped, base, None, None) })
     }
 
     fn finished(&mut self, model: &Decoder, base: Option<Evaluation>) -> Result<TrainReport, Fault> {
         let tuned = self.judge_stage(self.config.training.num_stages, model)?;
         let target = self.folder.path().join("final-model");
-        save_result(model, &target)?;
+        // What the last stage gave is what the run gave.
+        result::again(&self.folder.stage(self.config.training.num_stages).join("adapters"), &target)?;
         self.record.manifest.status = Status::Finished;
         self.record.manifest.finished_at = Some(now_utc());
         self.write_manifest()?;
@@ -313,7 +313,7 @@ impl Session<'_> {
 
 /// Whether a stage ends with the values of its best evaluation.
 fn restores_best(config: &RunConfig) -> bool {
-    config.training.early_stopping.patience.is_some()
+    config.training.early_stopping.is_some()
 }
 
 fn validation_passes(dataset: &Dataset) -> Vec<crate::data::PackedBatch> {
@@ -323,7 +323,6 @@ fn validation_passes(dataset: &Dataset) -> Vec<crate::data::PackedBatch> {
 fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, plan: &MemoryPlan, number: usize) -> TrainConfig {
     let t = &config.training;
     let settings = prepare::stage(config, number);
-    let early = t.early_stopping.patience.map(|patience| EarlyStopping { patience, min_delta: t.early_stopping.min_delta });
     TrainConfig {
         total_steps: settings.iterations,
         gradient_accumulation: t.gradient_accumulation,
@@ -333,12 +332,12 @@ fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, p
         max_grad_norm: (t.max_grad_norm > 0.0).then_some(t.max_grad_norm),
         policy: plan.policy,
         seed: t.seed.wrapping_add(number as u64 - 1),
-        dropout: t.method == "lora" && config.lora.dropout > 0.0,
+        dropout: t.method == Method::Lora && config.lora.dropout > 0.0,
         checkpoint_dir: Some(folder.checkpoints(number)),
         save_steps: t.save_steps,
         keep_checkpoints: t.keep_checkpoints,
         eval_steps: t.eval_steps,
-        early_stopping: early,
+        early_stopping: t.early_stopping,
         restore_best: restores_best(config),
         // A new run has no checkpoints to take up.
         resume: Resume::Latest,
@@ -348,27 +347,7 @@ fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, p
     }
 }
 
-/// The adapter, or after full fine-tuning the whole model, as a folder that is whole or absent.
-fn save_result(model: &Decoder, target: &Path) -> Result<(), Fault> {
-    if target.exists() {
-        std::fs::remove_dir_all(target).map_err(|e| Fault::io("replace", target, &e))?;
-    }
-    if *model.trainable() == Trainable::Full {
-        let dtype = if model.compute_dtype() == candle_core::DType::F32 { Dtype::F32 } else { Dtype::BF16 };
-        return Ok(model.save_model(target, dtype, SHARD_BYTES)?);
-    }
-    let folder = AtomicDir::new(target)?;
-    model.save_adapter(folder.path())?;
-    folder.commit()
-}
-
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Fault> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Fault::new("io", format!("{}: {e}", path.display())))?;
     atomic::write_file(path, text.as_bytes())
-}
-
-/// A path as it would be typed.
-fn shown(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.contains(' ') { format!("'{text}'") } else { text }
 }

@@ -1,6 +1,6 @@
 //! Memory, speed and the state of the machine.
 
-use super::super::style::{Paint, bytes, count};
+use super::super::style::{Paint, bytes, count, duration};
 use super::{Lines, policy, table};
 use crate::app::bench::{BenchGenerateReport, BenchGpuReport, BenchTrainReport, PeakReport};
 use crate::app::doctor::DoctorReport;
@@ -31,7 +31,39 @@ pub fn plan(report: &PlanReport, paint: Paint) -> String {
         out.named(paint, "offload", format!("layers {}: {size} of pinned host memory", ranges(&report.plan.offloaded_layers)));
     }
     out.named(paint, "budget", format!("{}; {}", bytes(report.plan.budget), paint.green("fits")));
+    let row = if report.largest_batch == 0 {
+        "not one row of a batch fits".into()
+    } else {
+        format!("up to {} rows", count(report.largest_batch as u64))
+    };
+    out.named(paint, "one pass", format!("{row} at once (training.stage1.batch_size)"));
+    plan_of_run(&mut out, report, paint);
+    report.warnings.iter().for_each(|w| out.named(paint, "warning", paint.yellow(w)));
     out.0
+}
+
+/// What the run will do, and what it takes beside memory.
+fn plan_of_run(out: &mut Lines, report: &PlanReport, paint: Paint) {
+    if let Some(data) = &report.data {
+        let part = |p: &Option<crate::runs::PartRecord>| p.as_ref().map_or(0, |p| p.rows as u64);
+        let (rows, tokens) = (count(data.train.rows as u64), count(data.train.tokens));
+        let (watched, judged) = (count(part(&data.validation)), count(part(&data.test)));
+        out.named(paint, "data", format!("{rows} rows to train on ({tokens} tokens), {watched} to watch, {judged} to judge by"));
+    }
+    report.absent.iter().for_each(|what| out.named(paint, "data", paint.red(&format!("{what}, and `train` needs it"))));
+    for (i, s) in report.stages.iter().enumerate() {
+        let epochs = s.epochs.map(|e| format!(" ({e:.2} epochs)")).unwrap_or_default();
+        let batches = if s.gradient_accumulation > 1 { format!(" x {} batches", s.gradient_accumulation) } else { String::new() };
+        let rate = format!("learning rate {:e} after {} steps of warm-up", s.learning_rate, s.warmup_steps);
+        let text = format!("{} steps{epochs} of {} rows{batches}, {rate}", count(s.steps), s.batch_size);
+        out.named(paint, &format!("stage {}", i + 1), text);
+    }
+    match report.time {
+        Some(t) if t.measured => out.named(paint, "time", format!("{}, as an earlier run of this project went", duration(t.seconds))),
+        Some(t) => out.named(paint, "time", format!("about {}, from this machine's speed", duration(t.seconds))),
+        None => out.named(paint, "time", "unknown until such a run has been measured here"),
+    }
+    out.named(paint, "disk", format!("up to {} for checkpoints and result", bytes(report.disk_bytes)));
 }
 
 /// Numbers in ascending order, neighbours as one: `0-3, 5`.

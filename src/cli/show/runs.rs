@@ -35,8 +35,14 @@ fn stage(s: &StageRecord) -> String {
 }
 
 fn memory(s: &StageRecord) -> Option<String> {
-    let (predicted, measured) = (s.peak_memory.predicted_bytes?, s.peak_memory.measured_bytes?);
-    Some(format!("peak {} measured, {} predicted", bytes(measured), bytes(predicted)))
+    let predicted = s.peak_memory.predicted_bytes?;
+    // On a GPU it is the card's memory that was planned, and the process's elsewhere.
+    let gpu = s.memory_plan.as_ref().is_some_and(|plan| plan["parts"].to_string().contains("\"driver\""));
+    let (measured, what) = match gpu {
+        true => (s.peak_memory.measured_bytes?, "allocated"),
+        false => (s.peak_memory.peak_rss_bytes?, "resident"),
+    };
+    Some(format!("peak {} {what}, {} predicted", bytes(measured), bytes(predicted)))
 }
 
 /// `tallow train`.
@@ -137,7 +143,11 @@ pub fn run(m: &Manifest, path: &Path, paint: Paint) -> String {
         out.named(paint, "base", format!("{} ({}, {} parameters)", base.id, base.architecture, count(base.parameters)));
     }
     let c = &m.config;
-    out.named(paint, "method", format!("{}, base held as {}, rank {}", c.training.method, c.base_model.quantization, c.lora.rank));
+    out.named(
+        paint,
+        "method",
+        format!("{}, base held as {}, rank {}", c.training.method.name(), c.base_model.quantization.name(), c.lora.rank),
+    );
     let d = &m.dataset.train;
     out.named(paint, "data", format!("{} rows, {} tokens, {} of them trained", d.rows, count(d.tokens), count(d.trained_tokens)));
     for s in &m.stages {

@@ -116,10 +116,10 @@ fn summary(report: &configure::ConfigureReport) -> SummaryOut {
     let rows = |part: Option<&crate::runs::PartRecord>| part.map_or(0, |p| p.rows as u64);
     SummaryOut {
         base_model: local.or_else(|| c.base_model.model_id.clone()).unwrap_or_default(),
-        method: t.method.clone(),
-        quantization: c.base_model.quantization.clone(),
+        method: t.method.name().to_owned(),
+        quantization: c.base_model.quantization.name().to_owned(),
         iterations: t.stage1.iterations + if t.num_stages == 2 { t.stage2.iterations } else { 0 },
-        batch_size: t.stage1.batch_size as u64,
+        batch_size: t.stage1.batch_size.rows() as u64,
         learning_rate: t.stage1.learning_rate,
         max_seq_length: t.max_seq_length as u64,
         train_rows: rows(Some(&report.dataset.train)),

@@ -8,7 +8,6 @@ use super::overrides::checked_overrides;
 use crate::app::{configure, plan};
 use crate::base::error::Fault;
 use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
-use crate::runs::DatasetRecord;
 use crate::train::MemoryPlan;
 
 /// Memory as it will be used.
@@ -73,8 +72,10 @@ pub(super) struct PlanTrainingOut {
     memory: PlanOut,
     /// From measured steps of this project with the same model and step size; left out where there are none.
     tokens_per_second: Option<f64>,
-    /// From the same steps.
+    /// From the same steps, or from this machine's speed; left out where the rows are not there.
     predicted_minutes: Option<f64>,
+    /// What a person should know about the settings.
+    warnings: Vec<String>,
 }
 
 /// plan_training
@@ -83,8 +84,8 @@ pub(super) struct Plan;
 impl Tool for Plan {
     const NAME: &'static str = "plan_training";
     const TITLE: &'static str = "Plan memory and time";
-    const ABOUT: &'static str = "Predict peak memory by part and choose the fastest plan that fits, without reading the data. A plan that \
-        cannot fit is an error that names settings which would.";
+    const ABOUT: &'static str = "Predict peak memory by part, steps, epochs and time as training would run, and choose the fastest plan that \
+        fits. Of a Hub model no weights are downloaded. A plan that cannot fit is an error that names settings which would.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
     const WEIGHT: Weight = Weight::Work;
     type In = PlanIn;
@@ -111,20 +112,26 @@ impl Tool for Plan {
             let config = &manifest.config;
             desk.roots.settings(config)?;
             let root = desk.roots.project(&input.project_path)?.root;
-            (plan::of_config(config, room)?, configure::rate(&root, config, &manifest.dataset))
+            (plan::of_config(config, &root, room)?, configure::rate(&root, config, &manifest.dataset))
         } else {
             let project = desk.roots.project(&input.project_path)?;
             let set = checked_overrides(desk, input.override_params.as_ref())?;
-            let config = configure::settings(&project.config, &set, &|c| desk.roots.settings(c))?;
-            (plan::of_config(&config, room)?, configure::rate(&project.root, &config, &DatasetRecord::default()))
+            let resolved = configure::settings(&project.config, &set, &|c| desk.roots.settings(c))?;
+            let report = plan::of_resolved(&resolved, &project.root, room)?;
+            let data = report.data.clone().unwrap_or_default();
+            let rate = configure::rate(&project.root, &resolved.config, &data);
+            (report, rate)
         };
+        let absent = report.absent.iter().map(|what| format!("{what}; start_training needs it"));
+        let warnings: Vec<String> = absent.chain(report.warnings.iter().cloned()).collect();
         Ok(PlanTrainingOut {
             model: report.model,
             parameters: report.parameters,
             window_tokens: report.window_tokens as u64,
             memory: PlanOut::from(&report.plan),
             tokens_per_second: rate.map(|r| r.tokens_per_second),
-            predicted_minutes: rate.map(|r| r.seconds / 60.0),
+            predicted_minutes: report.time.map(|t| t.seconds / 60.0),
+            warnings,
         })
     }
 }

@@ -19,18 +19,7 @@ use crate::model::seed;
 use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Unknown};
 use crate::model::weights::{Shards, TensorSource};
 
-/// How the matrices of the linear layers are held. Embedding, head and norms are never quantised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Quantization {
-    /// In the compute dtype.
-    #[default]
-    None,
-    /// 4-bit NormalFloat with doubly quantised scales.
-    Nf4,
-    /// 8-bit integers.
-    Q8,
-}
+pub use crate::config::Quantization;
 
 /// How to hold a model.
 #[derive(Debug, Clone)]

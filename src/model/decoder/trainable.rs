@@ -12,20 +12,7 @@ use crate::model::params::Params;
 use crate::model::seed::{Random, derive, stream};
 use crate::model::spec::{DecoderSpec, LinearKind};
 
-/// How adapters are made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoraConfig {
-    /// Inner width.
-    pub rank: usize,
-    /// The adapter's output is multiplied by alpha/rank, or alpha/sqrt(rank) with `use_rslora`.
-    pub alpha: f64,
-    /// Dropout on the adapter's input, in training.
-    pub dropout: f64,
-    /// Rank-stabilised scale.
-    pub use_rslora: bool,
-    /// Names of linear layers by their last part (`q_proj`), or a longer end of their path; `all-linear` is all seven.
-    pub target_modules: Vec<String>,
-}
+pub use crate::config::Lora as LoraConfig;
 
 impl LoraConfig {
     /// What the adapter's output is multiplied by.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::config_json::ConfigJson;
 use super::error::{Error, Result};
+use super::limits;
 use super::spec::{DecoderSpec, Family, NormKind, NormPlacement, QkNorm, Unknown};
 
 /// Fields that change the mathematics in ways this decoder does not have, with the value at which they do nothing.
@@ -68,7 +69,10 @@ pub(super) fn read(c: &ConfigJson, unknown: Unknown) -> Result<DecoderSpec> {
         _ => Err(not_known(c, &architecture)),
     }?;
     spec.remarks.extend(rope::remarks(c)?);
-    Ok(spec)
+    match limits::out_of_range(&spec) {
+        Some((field, message)) => Err(c.bad(field, message)),
+        None => Ok(spec),
+    }
 }
 
 /// Names that are read.
@@ -124,6 +128,9 @@ fn quantization(c: &ConfigJson) -> Result<()> {
 fn plain(c: &ConfigJson, family: Family, architecture: &str, default_eps: f64) -> Result<DecoderSpec> {
     let (hidden_size, num_heads) = (c.count("hidden_size")?, c.count("num_attention_heads")?);
     let num_layers = c.count("num_hidden_layers")?;
+    if num_layers > limits::MOST_LAYERS {
+        return Err(c.bad("num_hidden_layers", format!("{num_layers} is more than {}", limits::MOST_LAYERS)));
+    }
     let head_dim = match c.usize("head_dim")? {
         Some(n) => n,
         None if hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,

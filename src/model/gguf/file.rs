@@ -90,10 +90,24 @@ pub struct GgufFile {
 
 /// Longest text and list that a sound file holds; more is damage.
 const MOST: u64 = 1 << 28;
+/// Elements of all lists of a file's metadata together. The largest vocabularies have some 300,000 tokens with three
+/// lists beside them; a value in memory takes up to 32 times its bytes in the file.
+const MOST_ELEMENTS: usize = 1 << 22;
+/// Bytes that a pair of the metadata, and the description of a tensor, have at the least.
+const LEAST_PAIR: usize = 8 + 4 + 1;
+const LEAST_TENSOR: usize = 8 + 4 + 8 + 4 + 8;
+/// Elements that a byte of a tensor can hold at the most.
+const MOST_IN_A_BYTE: usize = 4;
+/// Dimensions of a tensor.
+const MOST_DIMENSIONS: u32 = 4;
+/// Largest alignment of tensors.
+const MOST_ALIGNMENT: u64 = 1 << 20;
 
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Elements of lists read so far.
+    elements: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -124,6 +138,16 @@ impl<'a> Cursor<'a> {
         if n > MOST { Err(format!("a length of {n} is not believable: the file is damaged")) } else { Ok(n as usize) }
     }
 
+    /// A number of things that take at least so many bytes each: no more than the rest of the file has room for.
+    fn count(&mut self, least: usize) -> Result<usize, String> {
+        let n = self.length()?;
+        let room = (self.bytes.len() - self.at) / least.max(1);
+        if n > room {
+            return Err(format!("the file is cut short or damaged: it claims {n} entries and has room for {room}"));
+        }
+        Ok(n)
+    }
+
     fn string(&mut self) -> Result<String, String> {
         let n = self.length()?;
         // Some vocabularies hold bytes that are no text.
@@ -142,9 +166,14 @@ impl<'a> Cursor<'a> {
             7 => Value::Bool(self.array::<1>()?[0] != 0),
             8 => Value::String(self.string()?),
             9 => {
-                let (kind, n) = (self.u32()?, self.length()?);
+                let kind = self.u32()?;
                 if kind == 9 {
                     return Err("lists of lists are not supported".into());
+                }
+                let n = self.count(least_bytes(kind))?;
+                self.elements += n;
+                if self.elements > MOST_ELEMENTS {
+                    return Err(format!("the lists of the metadata hold more than {MOST_ELEMENTS} elements"));
                 }
                 (0..n).map(|_| self.value(kind)).collect::<Result<_, _>>().map(Value::Array)?
             }
@@ -153,6 +182,16 @@ impl<'a> Cursor<'a> {
             12 => Value::F64(f64::from_le_bytes(self.array()?)),
             other => return Err(format!("a metadata value has the unknown type {other}")),
         })
+    }
+}
+
+/// Bytes that a metadata value of this type has at the least.
+fn least_bytes(kind: u32) -> usize {
+    match kind {
+        2 | 3 => 2,
+        4..=6 => 4,
+        8 | 10..=12 => 8,
+        _ => 1,
     }
 }
 
@@ -222,7 +261,7 @@ impl GgufFile {
 type Header = (BTreeMap<String, Value>, BTreeMap<String, TensorInfo>);
 
 fn header(bytes: &[u8]) -> Result<Header, String> {
-    let mut c = Cursor { bytes, at: 0 };
+    let mut c = Cursor { bytes, at: 0, elements: 0 };
     if c.take(4)? != b"GGUF" {
         return Err("not a GGUF file".into());
     }
@@ -230,7 +269,7 @@ fn header(bytes: &[u8]) -> Result<Header, String> {
     if !(2..=3).contains(&version) {
         return Err(format!("GGUF version {version} is not supported; 2 and 3 are"));
     }
-    let (tensors, pairs) = (c.length()?, c.length()?);
+    let (tensors, pairs) = (c.count(LEAST_TENSOR)?, c.count(LEAST_PAIR)?);
     let mut metadata = BTreeMap::new();
     for _ in 0..pairs {
         let key = c.string()?;
@@ -242,7 +281,10 @@ fn header(bytes: &[u8]) -> Result<Header, String> {
     for _ in 0..tensors {
         let name = c.string()?;
         let dims = c.u32()?;
-        let mut shape = (0..dims.min(8)).map(|_| c.length()).collect::<Result<Vec<_>, _>>()?;
+        if !(1..=MOST_DIMENSIONS).contains(&dims) {
+            return Err(format!("tensor `{name}` has {dims} dimensions; 1 to {MOST_DIMENSIONS} are read"));
+        }
+        let mut shape = (0..dims).map(|_| c.length()).collect::<Result<Vec<_>, _>>()?;
         shape.reverse();
         let (kind, offset) = (c.u32()?, c.u64()?);
         let kind = GgmlType::from_id(kind).ok_or_else(|| format!("tensor `{name}` has type {kind}, which is not read"))?;
@@ -251,16 +293,108 @@ fn header(bytes: &[u8]) -> Result<Header, String> {
         }
         infos.push((name, shape, kind, offset));
     }
-    let alignment = metadata.get("general.alignment").and_then(Value::as_u64).unwrap_or(ALIGNMENT as u64) as usize;
-    let data = c.at.next_multiple_of(alignment.max(1));
+    let alignment = match metadata.get("general.alignment") {
+        None => ALIGNMENT as u64,
+        Some(value) => {
+            let power = value.as_u64().filter(|a| a.is_power_of_two() && *a <= MOST_ALIGNMENT);
+            power.ok_or_else(|| format!("metadata `general.alignment` is no power of two up to {MOST_ALIGNMENT}"))?
+        }
+    };
+    let data = c.at.next_multiple_of(alignment as usize);
     let mut out = BTreeMap::new();
     for (name, shape, kind, offset) in infos {
         let start = usize::try_from(offset).ok().and_then(|o| o.checked_add(data)).unwrap_or(usize::MAX);
-        let size = shape.iter().try_fold(1usize, |a, n| a.checked_mul(*n)).map(|n| kind.bytes(n));
+        let elements = shape.iter().try_fold(1usize, |a, n| a.checked_mul(*n));
+        let size = elements.filter(|n| n / MOST_IN_A_BYTE <= bytes.len()).map(|n| kind.bytes(n));
         if size.and_then(|s| s.checked_add(start)).is_none_or(|end| end > bytes.len()) {
             return Err(format!("the file is cut short: it has {} bytes, tensor `{name}` goes beyond them", bytes.len()));
         }
         out.insert(name, TensorInfo { shape, kind, start });
     }
     Ok((metadata, out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(out: &mut Vec<u8>, s: &str) {
+        out.extend((s.len() as u64).to_le_bytes());
+        out.extend(s.as_bytes());
+    }
+
+    /// A sound file: an alignment, a list of numbers, a list of texts, one tensor of 2 x 4.
+    fn sound(alignment: u32, list: u64, shape: [u64; 2], offset: u64) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend(1u64.to_le_bytes());
+        out.extend(3u64.to_le_bytes());
+        text(&mut out, "general.alignment");
+        out.extend(4u32.to_le_bytes());
+        out.extend(alignment.to_le_bytes());
+        for kind in [0u32, 8] {
+            text(&mut out, &format!("list.{kind}"));
+            out.extend(9u32.to_le_bytes());
+            out.extend(kind.to_le_bytes());
+            out.extend(list.to_le_bytes());
+            for i in 0..list.min(3) {
+                if kind == 0 { out.push(i as u8) } else { text(&mut out, "word") }
+            }
+        }
+        text(&mut out, "t");
+        out.extend(2u32.to_le_bytes());
+        shape.iter().for_each(|n| out.extend(n.to_le_bytes()));
+        out.extend(0u32.to_le_bytes());
+        out.extend(offset.to_le_bytes());
+        out.resize(out.len().next_multiple_of(32) + 32, 0);
+        out
+    }
+
+    fn drawn() -> (u64, impl FnMut() -> u64) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = now.map_or(1, |d| d.as_nanos() as u64);
+        let mut state = seed | 1;
+        let draw = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        (seed, draw)
+    }
+
+    #[test]
+    fn counts_and_sizes_are_checked_against_the_file() {
+        assert!(header(&sound(32, 3, [4, 2], 0)).is_ok());
+        let (seed, mut draw) = drawn();
+        for _ in 0..300 {
+            let huge = (1u64 << (23 + draw() % 41)) | draw() >> 41;
+            let alignment = [0, 3, 33, u32::MAX, 1 << 21][draw() as usize % 5];
+            assert!(header(&sound(alignment, 3, [4, 2], 0)).unwrap_err().contains("alignment"), "{alignment}, seed {seed}");
+            for bytes in [sound(32, huge, [4, 2], 0), sound(32, 3, [huge, huge], 0), sound(32, 3, [4, 2], huge), sound(32, 3, [huge, 1], 0)]
+            {
+                assert!(header(&bytes).is_err(), "{huge}, seed {seed}");
+            }
+        }
+    }
+
+    /// Any bytes are an answer, never a panic or a request for memory that the file does not justify.
+    #[test]
+    fn damage_is_an_error() {
+        let (seed, mut draw) = drawn();
+        for i in 0..20_000 {
+            let mut bytes = sound(32, 3, [4, 2], 0);
+            for _ in 0..=draw() % 4 {
+                let at = draw() as usize % bytes.len();
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, draw() as u8][draw() as usize % 6];
+            }
+            bytes.truncate(bytes.len() - (draw() as usize % 9) * usize::from(i % 2 == 0));
+            if let Ok((_, tensors)) = header(&bytes) {
+                for info in tensors.values() {
+                    let size = info.kind.bytes(info.shape.iter().product());
+                    assert!(info.start + size <= bytes.len(), "seed {seed}, round {i}");
+                }
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use super::names::{Arch, gguf_name, reorder_rows, reordered_heads};
 use super::{GgufFile, Value};
 use crate::model::error::{Error, Result};
+use crate::model::limits;
 use crate::model::spec::{DecoderSpec, Family, NormKind, NormPlacement, QkNorm, RopeScaling};
 use crate::model::weights::TensorSource;
 
@@ -118,6 +119,10 @@ impl Fields<'_> {
         let has = |name: &str| file.tensors().contains_key(name);
         let (hidden_size, num_heads, num_layers) =
             (f.count("embedding_length")?, f.count("attention.head_count")?, f.count("block_count")?);
+        if num_layers > file.tensors().len() {
+            let held = file.tensors().len();
+            return Err(Self::bad(file, "block_count", format!("says {num_layers} blocks, and the file holds {held} tensors")));
+        }
         let head_dim = f.count("attention.key_length").unwrap_or(hidden_size / num_heads);
         let embedding = file.tensors().get("token_embd.weight");
         let vocab_size = embedding.and_then(|t| t.shape.first()).copied();
@@ -155,7 +160,10 @@ impl Fields<'_> {
             tie_word_embeddings: !has("output.weight"),
             remarks: Vec::new(),
         };
-        Ok((arch, spec))
+        match limits::out_of_range(&spec) {
+            Some((field, message)) => Err(Self::bad(file, field, message)),
+            None => Ok((arch, spec)),
+        }
     }
 
     /// As llama.cpp reads them: the type, and beside it the divisors.

@@ -98,7 +98,7 @@ pub(in crate::mcp::tools) struct DatasetIn {
     pub(super) instruction_field: Option<String>,
     /// Field of the answer. Default output.
     pub(super) output_field: Option<String>,
-    /// Field that is carried along and never trained on. Default metadata.
+    /// Field that is carried along and never trained on. This version carries none.
     pub(super) metadata_field: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub(in crate::mcp::tools) struct FeaturesIn {
     pub(super) enable_mlx_optimization: Option<bool>,
     /// See rows of high quality more often (needs dataset.quality_field). Default true.
     pub(super) enable_quality_weighting: Option<bool>,
-    /// Energy and CO2. Default true; this version does not measure them yet.
+    /// Energy and CO2. Default false: this version does not measure them yet.
     #[serde(alias = "enable_carbon_tracking")]
     pub(super) enable_carbontracking: Option<bool>,
     /// Evaluate base and result on the test rows. Default true.

@@ -50,10 +50,13 @@ impl Tool for Generate {
 
     fn call(input: GenerateIn, desk: &Desk, _: &Call) -> Result<GenerateOut, Fault> {
         let dir = desk.roots.allow(&input.output_dir)?;
-        let (settings, warnings) = settings(&input, desk)?;
+        let (settings, mut warnings) = settings(&input, desk)?;
+        let about = about_defaults(&input);
         let request = project::ProjectRequest { name: input.project_name, dir, settings };
         // The folder itself must lie below a root too; its name is checked with it.
         let report = project::run(&request)?;
+        warnings.extend(report.warnings);
+        warnings.extend(about);
         let at = report.project.display();
         let command_examples = Commands {
             train: format!("tallow train {at}"),
@@ -70,6 +73,38 @@ impl Tool for Generate {
             warnings,
         })
     }
+}
+
+/// What the form's schema promises where a field is left out. The program's own defaults are stronger.
+const LEARNING_RATE: f64 = 2e-5;
+const STAGE2_LEARNING_RATE: f64 = 1e-6;
+const RANK: u64 = 8;
+const ALPHA: f64 = 16.0;
+const TARGETS: [&str; 2] = ["q_proj", "v_proj"];
+
+/// What the defaults of the form will do, where the caller left them.
+fn about_defaults(input: &GenerateIn) -> Option<String> {
+    let (t, l) = (&input.training, &input.lora);
+    let mut left = Vec::new();
+    if t.learning_rate.is_none() {
+        left.push(format!("learning_rate {LEARNING_RATE:e}"));
+    }
+    if l.rank.is_none() {
+        left.push(format!("rank {RANK}"));
+    }
+    if l.target_modules.is_none() {
+        left.push(format!("target_modules {}", TARGETS.join(" and ")));
+    }
+    if left.is_empty() {
+        return None;
+    }
+    let steps = t.stage1_iterations.unwrap_or(100);
+    let rows = steps.saturating_mul(t.batch_size.unwrap_or(4));
+    Some(format!(
+        "left at this tool's defaults: {}; {steps} steps see {rows} packed rows, and a rate this low changes a LoRA little. \
+         learning_rate 2e-4, rank 16 and all-linear are usual",
+        left.join(", ")
+    ))
 }
 
 /// The form's answers as keys of the configuration, and what of them will have no effect.
@@ -90,29 +125,27 @@ fn settings(input: &GenerateIn, desk: &Desk) -> Result<(Vec<(String, Value)>, Ve
     say("base_model.quantization", json!(base.quantization.map(|q| format!("{q:?}").to_lowercase())));
     say("training.num_stages", json!(t.num_stages));
     say("training.stage1.iterations", json!(t.stage1_iterations));
-    say("training.stage1.learning_rate", json!(t.learning_rate));
+    say("training.stage1.learning_rate", json!(t.learning_rate.unwrap_or(LEARNING_RATE)));
     say("training.stage1.batch_size", json!(t.batch_size));
-    // Warm-up may not take all iterations.
-    say("training.stage1.warmup_steps", json!(t.stage1_iterations.filter(|n| *n < 100).map(|n| n / 10)));
     if t.num_stages == Some(2) {
         say("training.stage2.iterations", json!(t.stage2_iterations));
-        say("training.stage2.learning_rate", json!(t.stage2_learning_rate));
+        say("training.stage2.learning_rate", json!(t.stage2_learning_rate.unwrap_or(STAGE2_LEARNING_RATE)));
         say("training.stage2.batch_size", json!(t.batch_size));
         say("dataset.stage2_path", json!("data/raw/stage2.jsonl"));
     }
     let weighting = f.enable_quality_weighting.unwrap_or(true);
     say("training.quality_weight_multiplier", json!(t.quality_weight_multiplier.filter(|_| weighting)));
-    say("lora.rank", json!(l.rank));
-    say("lora.alpha", json!(l.alpha));
+    say("lora.rank", json!(l.rank.unwrap_or(RANK)));
+    say("lora.alpha", json!(l.alpha.unwrap_or(ALPHA)));
     say("lora.dropout", json!(l.dropout));
-    say("lora.target_modules", json!(l.target_modules));
+    say("lora.target_modules", json!(l.target_modules.clone().unwrap_or_else(|| TARGETS.map(str::to_owned).to_vec())));
     say("dataset.format", json!(d.format.map(|x| format!("{x:?}").to_lowercase())));
     say("dataset.quality_field", json!(d.quality_field.as_ref().filter(|_| weighting)));
     say("dataset.instruction_field", json!(d.instruction_field));
     say("dataset.output_field", json!(d.output_field));
     say("dataset.metadata_field", json!(d.metadata_field));
     say("evaluation.enabled", json!(f.enable_evaluation));
-    say("carbon_tracking.enabled", json!(f.enable_carbontracking.filter(|on| !on)));
+    say("carbon_tracking.enabled", json!(f.enable_carbontracking));
     say("carbon_tracking.project_name", json!(input.integrations.codecarbon_project_name));
     if f.enable_mlx_optimization == Some(true) {
         if cfg!(feature = "metal") {
@@ -126,11 +159,9 @@ fn settings(input: &GenerateIn, desk: &Desk) -> Result<(Vec<(String, Value)>, Ve
     }
     if input.integrations.mlflow_tracking_uri.is_some() {
         say("mlflow.tracking_uri", json!(input.integrations.mlflow_tracking_uri));
-        warnings.push("mlflow_tracking_uri: written down, but MLflow logging is not in this version and is left off".into());
     }
     if input.integrations.wandb_project.is_some() {
         say("wandb.project", json!(input.integrations.wandb_project));
-        warnings.push("wandb_project: written down, but Weights & Biases logging is not in this version and is left off".into());
     }
     Ok((all, warnings))
 }
