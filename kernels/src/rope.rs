@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
-use crate::view::{on_device, on_known_device, read, write};
+use crate::view::{no_kernel, on_device, on_known_device, read, write};
 use crate::{Error, Result};
 
 /// How frequencies are changed for longer contexts (`modeling_rope_utils` in transformers).
@@ -156,7 +156,8 @@ impl RopeTable {
     }
 }
 
-/// Rotates q `[tokens, heads, dim]` and k `[tokens, kv_heads, dim]` in place.
+/// Rotates q `[tokens, heads, dim]` and k `[tokens, kv_heads, dim]` in place. A table for fewer elements than a head has
+/// turns the first ones of each head and leaves the others.
 ///
 /// # Errors
 /// On shapes that do not fit, or a position past the table.
@@ -178,6 +179,9 @@ fn both(op: &'static str, q: &Tensor, k: &Tensor, positions: &[u32], table: &Rop
     if k.dtype() != q.dtype() {
         return Err(Error::Dtype { op, what: "k", got: k.dtype(), want: "the dtype of q" });
     }
+    if q.dims()[2] != table.dim && crate::device::launches(q.device()) {
+        return Err(no_kernel(op, q)); // a part of each head is turned on the CPU only
+    }
     on_device!(q => crate::cuda::rope::rotate(op, q, k, positions, &table.cos, &table.sin, sign));
     rotate(op, q, positions, table, sign)?;
     rotate(op, k, positions, table, sign)
@@ -185,8 +189,8 @@ fn both(op: &'static str, q: &Tensor, k: &Tensor, positions: &[u32], table: &Rop
 
 fn check(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
     let (tokens, _, dim) = x.dims3()?;
-    if tokens != positions.len() || dim != table.dim {
-        let want = format!("[{}, heads, {}]", positions.len(), table.dim);
+    if tokens != positions.len() || dim < table.dim {
+        let want = format!("[{}, heads, {} or more]", positions.len(), table.dim);
         return Err(Error::Shape { op, what: "x", got: format!("{:?}", x.dims()), want });
     }
     if let Some(&p) = positions.iter().find(|&&p| p as usize >= table.max_positions()) {
@@ -197,22 +201,22 @@ fn check(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable) -> 
 
 fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, sign: f32) -> Result<()> {
     let (_, heads, dim) = x.dims3()?;
-    let half = dim / 2;
+    let half = table.dim / 2;
     by_dtype!(op, "x", x, T => {
         read::<f32, _>(op, "cos", &table.cos, |cos| read::<f32, _>(op, "sin", &table.sin, |sin| write::<T, _>(op, "x", x, |x| {
             x.par_chunks_mut(heads * dim).zip(positions).with_min_len(16).for_each(|(token, &p)| {
                 let at = p as usize * half;
-                turn(token, &cos[at..at + half], &sin[at..at + half], sign);
+                turn(token, dim, &cos[at..at + half], &sin[at..at + half], sign);
             });
         })))??
     })
 }
 
 wide! {
-    /// Rotates every head of a token.
-    fn turn<T: Real>(token: &mut [T], cos: &[f32], sin: &[f32], sign: f32) {
-        for head in token.chunks_mut(2 * cos.len()) {
-            let (a, b) = head.split_at_mut(cos.len());
+    /// Rotates every head of a token, or its first elements where the table is narrower.
+    fn turn<T: Real>(token: &mut [T], dim: usize, cos: &[f32], sin: &[f32], sign: f32) {
+        for head in token.chunks_mut(dim) {
+            let (a, b) = head[..2 * cos.len()].split_at_mut(cos.len());
             for (((a, b), c), s) in a.iter_mut().zip(b).zip(cos).zip(sin) {
                 let (x, y, s) = (a.up(), b.up(), s * sign);
                 *a = T::down(x * c - y * s);
