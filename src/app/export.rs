@@ -321,6 +321,6 @@ fn prompts(request: &ExportRequest, tokenizer: &TextTokenizer, merged: &Merged) 
         }
     };
     let spec = merged.spec();
-    let longest = spec.windows.iter().flatten().copied().min().unwrap_or(usize::MAX).min(spec.max_positions);
+    let longest = spec.shortest_window().unwrap_or(usize::MAX).min(spec.max_positions);
     Prompts::new(tokenizer, &more, longest)
 }

@@ -72,7 +72,7 @@ pub fn model(name: &str) -> Result<ModelInfo, Fault> {
         architecture: spec.architecture.clone(),
         family: json!(spec.family).as_str().unwrap_or_default().to_owned(),
         parameters: spec.num_parameters(),
-        layers: spec.num_layers,
+        layers: spec.num_layers(),
         hidden_size: spec.hidden_size,
         vocabulary: spec.vocab_size,
         context_length: spec.max_positions,
@@ -132,7 +132,7 @@ pub struct FamilyInfo {
 }
 
 /// The families.
-pub const FAMILIES: [FamilyInfo; 5] = [
+pub const FAMILIES: [FamilyInfo; 9] = [
     FamilyInfo {
         family: "llama",
         models: "Llama 2, 3, 3.1, 3.2, 3.3 and everything with LlamaForCausalLM (SmolLM, TinyLlama, ...)",
@@ -144,7 +144,15 @@ pub const FAMILIES: [FamilyInfo; 5] = [
         models: "Qwen2, Qwen2.5 and Qwen3 (dense)",
         examples: &["Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen3-0.6B", "Qwen/Qwen3-8B"],
     },
-    FamilyInfo { family: "olmo", models: "OLMo and OLMo 2", examples: &["allenai/OLMo-2-0425-1B-Instruct"] },
+    FamilyInfo { family: "olmo", models: "OLMo, OLMo 2 and OLMo 3", examples: &["allenai/OLMo-2-0425-1B-Instruct"] },
+    FamilyInfo { family: "gemma", models: "Gemma 3, text only (270M, 1B)", examples: &["google/gemma-3-270m-it", "google/gemma-3-1b-it"] },
+    FamilyInfo {
+        family: "phi",
+        models: "Phi-3, Phi-3.5, Phi-4 and Phi-4-mini",
+        examples: &["microsoft/Phi-4-mini-instruct", "microsoft/Phi-3.5-mini-instruct"],
+    },
+    FamilyInfo { family: "smollm", models: "SmolLM3 (SmolLM 1 and 2 are of the llama family)", examples: &["HuggingFaceTB/SmolLM3-3B"] },
+    FamilyInfo { family: "granite", models: "Granite 3, dense", examples: &["ibm-granite/granite-3.3-2b-instruct"] },
     FamilyInfo {
         family: "custom",
         models: "another architecture, read as a Llama if every field of its config.json fits one; the answer says what was assumed",

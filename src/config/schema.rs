@@ -66,7 +66,7 @@ pub(super) const KEYS: &[Key] = &[
     key("project.version", Text, "\"0.1.0\"", "Its version.").recorded(),
     key(
         "base_model.type",
-        OneOf(&["olmo", "llama", "mistral", "qwen", "custom"], &[]),
+        OneOf(&["olmo", "llama", "mistral", "qwen", "gemma", "phi", "smollm", "granite", "custom"], &[]),
         "null",
         "Family the base must be of; unset: whatever config.json says.",
     ),

@@ -48,7 +48,7 @@ pub fn write_model(
 ) -> Result<FolderReport, Fault> {
     need_folder(model)?;
     let folder = AtomicDir::new(out)?;
-    let dtype = stored(merged, "model.embed_tokens.weight");
+    let dtype = stored(merged, &merged.spec().embedding_name());
     let all = merged.spec().tensors();
     let plan = all.iter().flat_map(|t| plan(t, dtype)).collect();
     let mut writer = Streamed::new(&folder.path().join("model.safetensors"), "pt", plan)?;

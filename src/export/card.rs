@@ -95,7 +95,7 @@ pub fn model_card(merged: &Merged, model: &Path, library: &str, kind: &str, proo
         "- Architecture: `{}`, {} parameters, {} layers, context of {} tokens",
         spec.architecture,
         spec.num_parameters(),
-        spec.num_layers,
+        spec.num_layers(),
         spec.max_positions
     );
     let _ = writeln!(out, "- Stored as: {kind}");

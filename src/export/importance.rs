@@ -62,7 +62,7 @@ impl Importance {
     pub fn collect(live: &Merged, passes: &[Packed], source: Calibration) -> Result<Self, Fault> {
         let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
         stream_inputs(live.spec(), live.base(), live.adapter(), passes, &mut |path, x| {
-            if path != "model.embed_tokens" {
+            if !path.ends_with("embed_tokens") {
                 sums.entry(format!("{path}.weight")).or_default().add(x)?;
             }
             Ok(())

@@ -19,7 +19,7 @@ use super::{Bounds, Merged, Prompts, Proof, WithPairs, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
 use crate::model::merge::copy_side_files;
-use crate::model::spec::{LinearKind, Role};
+use crate::model::spec::Role;
 use crate::model::weights::{Shards, TensorSource};
 use crate::model::{DecoderSpec, Error, Result as ModelResult};
 
@@ -36,23 +36,21 @@ pub fn write_adapter(merged: &Merged, model: &Path, prompts: &Prompts, out: &Pat
     let spec = merged.spec();
     let folder = AtomicDir::new(out)?;
     let (mut tensors, mut keys) = (Vec::new(), Vec::new());
-    for layer in 0..spec.num_layers {
-        for kind in LinearKind::ALL {
-            let path = format!("model.layers.{layer}.{}", kind.path());
-            let Some((a, b)) = adapter.pair(&path, spec.linear_shape(kind))? else { continue };
-            for (name, t) in [("lora_a", a.t()?.contiguous()?), ("lora_b", b.t()?.contiguous()?)] {
-                let bytes = t.flatten_all()?.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
-                tensors.push(Stored { name: format!("{path}.{name}"), dtype: Dtype::F32, shape: t.dims().to_vec(), bytes });
-            }
-            if !keys.contains(&kind.path()) {
-                keys.push(kind.path());
-            }
+    for linear in spec.linears() {
+        let path = &linear.path;
+        let Some((a, b)) = adapter.pair(path, (linear.out, linear.inp))? else { continue };
+        for (name, t) in [("lora_a", a.t()?.contiguous()?), ("lora_b", b.t()?.contiguous()?)] {
+            let bytes = t.flatten_all()?.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
+            tensors.push(Stored { name: format!("{path}.{name}"), dtype: Dtype::F32, shape: t.dims().to_vec(), bytes });
+        }
+        if !keys.contains(&linear.inner) {
+            keys.push(linear.inner);
         }
     }
     let bytes = write_tensors(&folder.path().join(ADAPTERS), &tensors)?;
     let config = json!({
         "fine_tune_type": "lora",
-        "num_layers": spec.num_layers,
+        "num_layers": spec.num_layers(),
         "lora_parameters": {"rank": adapter.config.rank, "scale": adapter.config.scale(), "dropout": adapter.config.dropout, "keys": keys},
     });
     write_file(&folder.path().join("adapter_config.json"), format!("{config:#}\n").as_bytes())?;
@@ -120,7 +118,7 @@ pub fn write_model(
     need_folder(model)?;
     let spec = merged.spec();
     let folder = AtomicDir::new(out)?;
-    let dtype = stored(merged, "model.embed_tokens.weight");
+    let dtype = stored(merged, &merged.spec().embedding_name());
     let all = spec.tensors();
     let mut writer = Streamed::new(&folder.path().join("model.safetensors"), "mlx", plan(spec, dtype, groups))?;
     let total: u64 = all.iter().map(|t| t.shape.iter().product::<usize>() as u64).sum();
@@ -203,7 +201,7 @@ fn pack(values: &[f32], g: Groups, dtype: Dtype) -> [Vec<u8>; 3] {
 fn fit_config(path: &Path, spec: &DecoderSpec, groups: Option<Groups>) -> Result<(), Fault> {
     let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
     let mut config: Value = serde_json::from_str(&text).map_err(|e| Fault::new("not_a_model", e.to_string()))?;
-    config["rope_theta"] = json!(spec.rope_theta);
+    config["rope_theta"] = json!(spec.ropes[0].theta);
     let mut scaling = config["rope_parameters"].as_object().cloned().unwrap_or_default();
     scaling.remove("rope_theta");
     if scaling.get("rope_type").is_some_and(|t| t != "default") && config["rope_scaling"].is_null() {

@@ -8,11 +8,11 @@ use candle_core::{DType, Tensor};
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
-use super::decoder::{Decoder, LoraConfig, Trainable};
+use super::decoder::{Decoder, LoraConfig, Trainable, short_names};
 use super::error::{Error, Result};
 use super::hub;
 use super::limits::LARGEST_SCALE;
-use super::spec::{DecoderSpec, LinearKind};
+use super::spec::DecoderSpec;
 use super::weights::Shards;
 
 const CONFIG: &str = "adapter_config.json";
@@ -120,11 +120,10 @@ impl AdapterFile {
     /// # Errors
     /// Naming the first such tensor or module.
     pub fn check_places(&self, spec: &DecoderSpec) -> Result<()> {
-        let layers = 0..spec.num_layers;
-        let paths: Vec<String> = layers.flat_map(|i| LinearKind::ALL.map(|k| format!("model.layers.{i}.{}", k.path()))).collect();
+        let paths: Vec<String> = spec.linears().into_iter().map(|l| l.path).collect();
         let places: BTreeSet<String> = paths.iter().flat_map(|p| <[String; 2]>::from(super::decoder::peft_names(p))).collect();
         if let Some(odd) = self.tensors.names().find(|n| !places.contains(*n)) {
-            let message = format!("tensor `{odd}` has no place in this {} of {} layers", spec.architecture, spec.num_layers);
+            let message = format!("tensor `{odd}` has no place in this {} of {} layers", spec.architecture, spec.num_layers());
             return Err(Error::adapter(self.tensors.path_of(odd), message));
         }
         if self.tensors.names().next().is_none() {
@@ -238,8 +237,8 @@ impl Decoder {
     pub fn load_adapter(&mut self, dir: &Path) -> Result<()> {
         let file = AdapterFile::open(dir)?;
         file.check_places(self.spec())?;
-        let made = self.collect_lora(|path, kind| {
-            let pair = file.pair(path, self.spec().linear_shape(kind))?;
+        let made = self.collect_lora(|linear| {
+            let pair = file.pair(&linear.path, (linear.out, linear.inp))?;
             Ok(match pair {
                 Some((a, b)) => Some((a.to_device(self.device())?, b.to_device(self.device())?)),
                 None => None,
@@ -247,12 +246,15 @@ impl Decoder {
         })?;
         // What the file holds is the truth: `target_modules` may also be a pattern. A module that not every layer has is
         // named by its paths.
-        let of = |kind: LinearKind| made.iter().filter(move |m| m.kind == kind);
-        let names = |kind: LinearKind| match of(kind).count() == self.spec().num_layers {
-            true => vec![kind.short().to_owned()],
-            false => of(kind).map(|m| format!("model.layers.{}.{}", m.layer, kind.path())).collect(),
+        let all = self.spec().linears();
+        let names = |short: &'static str| {
+            let of: Vec<String> = made.iter().filter(|m| m.of.short() == short).map(|m| m.of.path.clone()).collect();
+            match of.len() == all.iter().filter(|l| l.short() == short).count() {
+                true => vec![short.to_owned()],
+                false => of,
+            }
         };
-        let target_modules = LinearKind::ALL.into_iter().flat_map(names).collect();
+        let target_modules = short_names(&all).into_iter().flat_map(names).collect();
         self.install_lora(&LoraConfig { target_modules, ..file.config }, made);
         Ok(())
     }
@@ -275,7 +277,7 @@ impl Decoder {
 
     fn adapter_config(&self, config: &LoraConfig) -> Value {
         let target_modules: Vec<&str> = match config.target_modules.iter().any(|t| t == "all-linear") {
-            true => LinearKind::ALL.iter().map(|k| k.short()).collect(),
+            true => short_names(&self.spec().linears()),
             false => config.target_modules.iter().map(String::as_str).collect(),
         };
         let (base, revision) = match hub::model_of(self.source()) {

@@ -85,6 +85,37 @@ impl ConfigJson {
         Ok(Some(Self::of(&self.path, format!("{}{field}.", self.prefix), map.clone())))
     }
 
+    /// A list of whole numbers.
+    pub(crate) fn usizes(&self, field: &str) -> Result<Option<Vec<usize>>> {
+        let Some(v) = self.get(field) else { return Ok(None) };
+        let numbers = v.as_array().and_then(|a| a.iter().map(|n| n.as_u64().map(|n| n as usize)).collect());
+        numbers.map(Some).ok_or_else(|| self.bad(field, format!("expected a list of whole numbers, got {v}")))
+    }
+
+    /// A list of numbers.
+    pub(crate) fn f64s(&self, field: &str) -> Result<Option<Vec<f64>>> {
+        let Some(v) = self.get(field) else { return Ok(None) };
+        let numbers = v.as_array().and_then(|a| a.iter().map(Value::as_f64).collect());
+        numbers.map(Some).ok_or_else(|| self.bad(field, format!("expected a list of numbers, got {v}")))
+    }
+
+    /// Puts in the fields of a JSON object that are missing.
+    pub(crate) fn fill(&mut self, defaults: &str) {
+        if let Ok(Value::Object(defaults)) = serde_json::from_str(defaults) {
+            for (field, value) in defaults {
+                if self.fields.get(&field).is_none_or(Value::is_null) {
+                    self.fields.insert(field, value);
+                }
+            }
+        }
+    }
+
+    /// A field's value, where nobody has asked for it.
+    pub(crate) fn not_asked_value(&self, field: &str) -> Option<&Value> {
+        let asked = self.asked.borrow().contains(field);
+        self.fields.get(field).filter(|v| !asked && !v.is_null())
+    }
+
     /// Fields that are set to something but that nobody asked for.
     pub(crate) fn not_asked(&self) -> Vec<(&str, &Value)> {
         let asked = self.asked.borrow();

@@ -3,7 +3,7 @@
 
 use tallow_kernels::rope::RopeScaling;
 
-use super::spec::DecoderSpec;
+use super::spec::{DecoderSpec, LayerSpec};
 
 /// Most blocks. The deepest public models have about 130.
 pub(super) const MOST_LAYERS: usize = 4096;
@@ -17,34 +17,49 @@ const LONGEST: usize = 1 << 31;
 pub(super) const LARGEST_SCALE: f64 = 1e6;
 
 /// The first field that is out of range, as config.json names it, and why.
-pub(super) fn out_of_range(s: &DecoderSpec) -> Option<(&'static str, String)> {
+pub(super) fn out_of_range(s: &DecoderSpec) -> Finding {
     let counts = [
-        ("num_hidden_layers", s.num_layers, MOST_LAYERS),
+        ("num_hidden_layers", s.num_layers(), MOST_LAYERS),
         ("vocab_size", s.vocab_size, MOST_TOKENS),
         ("hidden_size", s.hidden_size, WIDEST),
-        ("intermediate_size", s.intermediate_size, WIDEST),
-        ("head_dim", s.head_dim, WIDEST),
-        ("num_attention_heads", s.num_heads.saturating_mul(s.head_dim), WIDEST),
-        ("num_key_value_heads", s.num_kv_heads.saturating_mul(s.head_dim), WIDEST),
         ("max_position_embeddings", s.max_positions, LONGEST),
     ];
-    for (field, value, most) in counts {
-        if value == 0 || value > most {
-            return Some((field, format!("gives {value}: a size lies between 1 and {most}")));
-        }
-    }
-    if s.windows.iter().flatten().any(|w| *w == 0) {
-        return Some(("sliding_window", "must be at least 1".into()));
-    }
-    let within = |field, value: f64, low: f64, high: f64| {
-        let inside = value.is_finite() && value >= low && value <= high;
-        (!inside).then(|| (field, format!("{value} does not lie between {low:e} and {high:e}")))
-    };
-    let positive = f64::MIN_POSITIVE;
-    within("rms_norm_eps", s.norm_eps, 0.0, 1.0)
-        .or_else(|| within("rope_theta", s.rope_theta, 1e-6, 1e18))
-        .or_else(|| s.clip_qkv.and_then(|clip| within("clip_qkv", clip, positive, 1e30)))
-        .or_else(|| rope(&s.rope_scaling, |field, value| within(field, value, 1e-6, 1e9)))
+    let multipliers = [("embedding_multiplier", s.embedding_scale), ("logits_scaling", s.logits_scale)];
+    first(counts, |(field, value, most)| size(field, value, most))
+        .or_else(|| within("rms_norm_eps", s.norm_eps, 0.0, 1.0))
+        .or_else(|| first(multipliers, |(field, value)| within(field, value, 1e-9, 1e9)))
+        .or_else(|| first(&s.layers, layer))
+        .or_else(|| first(&s.ropes, |r| within("rope_theta", r.theta, 1e-6, 1e18)))
+        .or_else(|| first(&s.ropes, |r| rope(&r.scaling, |field, value| within(field, value, 1e-6, 1e9))))
+}
+
+fn layer(l: &LayerSpec) -> Finding {
+    let a = &l.attention;
+    let sizes = [
+        ("intermediate_size", l.feed_forward.width),
+        ("head_dim", a.head_dim),
+        ("num_attention_heads", a.heads.saturating_mul(a.head_dim)),
+        ("num_key_value_heads", a.kv_heads.saturating_mul(a.head_dim)),
+    ];
+    first(sizes, |(field, value)| size(field, value, WIDEST))
+        .or_else(|| (a.window == Some(0)).then(|| ("sliding_window", "must be at least 1".into())))
+        .or_else(|| within("attention_multiplier", a.scale, 1e-9, 1e9))
+        .or_else(|| within("residual_multiplier", l.residual_scale, 1e-9, 1e9))
+        .or_else(|| a.clip.and_then(|clip| within("clip_qkv", clip, f64::MIN_POSITIVE, 1e30)))
+}
+
+fn size(field: &'static str, value: usize, most: usize) -> Finding {
+    let outside = value == 0 || value > most;
+    outside.then(|| (field, format!("gives {value}: a size lies between 1 and {most}")))
+}
+
+fn within(field: &'static str, value: f64, low: f64, high: f64) -> Finding {
+    let inside = value.is_finite() && value >= low && value <= high;
+    (!inside).then(|| (field, format!("{value} does not lie between {low:e} and {high:e}")))
+}
+
+fn first<T>(all: impl IntoIterator<Item = T>, find: impl Fn(T) -> Finding) -> Finding {
+    all.into_iter().find_map(find)
 }
 
 type Finding = Option<(&'static str, String)>;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::adapter::AdapterFile;
 use super::decoder::check_names;
 use super::error::{Error, Result};
-use super::spec::{DecoderSpec, LinearKind, Role, TensorSpec, Unknown};
+use super::spec::{DecoderSpec, Role, TensorSpec, Unknown};
 use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource};
 
 /// Shards are cut at this many bytes unless told otherwise.
@@ -139,8 +139,7 @@ pub fn merged_f32(shards: &dyn TensorSource, adapter: Option<&AdapterFile>, name
         true => shards.nf4(name, shape)?.dequantize()?,
         false => shards.float(name, DType::F32)?,
     };
-    let linear = LinearKind::ALL.iter().any(|k| name.strip_suffix(".weight").is_some_and(|p| p.ends_with(k.path())));
-    let (Some(adapter), true, [out, inp]) = (adapter, linear, shape) else { return Ok(w) };
+    let (Some(adapter), [out, inp]) = (adapter, shape) else { return Ok(w) };
     Ok(match delta(adapter, name, (*out, *inp))? {
         Some(delta) => (w + delta)?,
         None => w,
@@ -150,7 +149,6 @@ pub fn merged_f32(shards: &dyn TensorSource, adapter: Option<&AdapterFile>, name
 /// `scale B A` f32 `[out, in]`.
 fn delta(adapter: &AdapterFile, name: &str, shape: (usize, usize)) -> Result<Option<Tensor>> {
     let path = name.strip_suffix(".weight").unwrap_or(name);
-    debug_assert!(LinearKind::ALL.iter().any(|k| path.ends_with(k.path())));
     let Some((a, b)) = adapter.pair(path, shape)? else { return Ok(None) };
     Ok(Some((b.matmul(&a)? * adapter.config.scale())?))
 }
@@ -182,6 +180,10 @@ fn write_config(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
     let text = std::fs::read_to_string(from).map_err(Error::io(from))?;
     let mut json: Value = serde_json::from_str(&text).map_err(|e| Error::NotAModel { path: from.to_path_buf(), message: e.to_string() })?;
     if let Some(fields) = json.as_object_mut() {
+        if fields.contains_key("vision_config") {
+            let message = "the model also sees images, and its image part is not read: export the adapter, or GGUF of its text part";
+            return Err(Error::Value(message.into()));
+        }
         let quantized = fields.remove("quantization_config").is_some();
         let name = match dtype {
             Some(Dtype::F32) => Some("float32"),

@@ -18,6 +18,7 @@ mod families;
 pub mod generate;
 pub mod gguf;
 pub mod hub;
+mod layer_spec;
 mod limits;
 mod linear;
 pub mod merge;
@@ -29,7 +30,7 @@ pub mod spec;
 pub mod weights;
 
 pub use decoder::{
-    Decoder, Engine, LoadOptions, LoraConfig, LossOut, Packed, PassBytes, PassShape, Policy, Quantization, Resident, Sketch, StepOptions,
+    Decoder, Hardware, LoadOptions, LoraConfig, LossOut, Packed, PassBytes, PassShape, Policy, Quantization, Resident, Sketch, StepOptions,
     Trainable, check_names, open_source, stream_inputs, stream_logits,
 };
 pub use error::{Error, Result};

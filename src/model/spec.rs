@@ -1,32 +1,15 @@
-//! A decoder described by data: everything that forward and backward need to know about a family.
+//! A decoder described by data: the model as a whole, and the parts of each layer.
 
 use std::path::Path;
 
+use candle_core::DType;
 pub use tallow_kernels::rope::RopeScaling;
 
 use super::config_json::ConfigJson;
-use super::error::{Error, Result};
+use super::error::Result;
 use super::families;
-
-/// The families whose config.json is understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// Llama 2, 3 and 3.x.
-    Llama,
-    /// Mistral and Devstral.
-    Mistral,
-    /// Qwen2 and Qwen2.5.
-    Qwen2,
-    /// Qwen3 (dense).
-    Qwen3,
-    /// OLMo 1.
-    Olmo,
-    /// OLMo 2.
-    Olmo2,
-    /// Any other config whose fields all fit.
-    Custom,
-}
+pub use super::families::Family;
+pub use super::layer_spec::{Activation, AttentionSpec, FeedForwardSpec, LayerSpec, LinearSpec, NormNames, QkNorm, QkvNames};
 
 /// What is done with an architecture that is not known by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,75 +21,33 @@ pub enum Unknown {
     ReadAsLlama,
 }
 
-/// The normalisation of the residual stream.
+/// How norms are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormKind {
-    /// Root mean square with a weight.
+    /// Root mean square, times a weight.
     Rms,
+    /// Root mean square, times one plus a weight (Gemma).
+    RmsPlusOne,
     /// LayerNorm without weight or bias (OLMo 1).
     LayerNormPlain,
 }
 
-/// Where a block's normalisation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NormPlacement {
-    /// On the block's input: `x + block(norm(x))`.
-    Pre,
-    /// On the block's output, before the residual is added: `x + norm(block(x))`.
-    Post,
-}
-
-/// Normalisation of queries and keys before the rotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QkNorm {
-    /// None.
-    None,
-    /// Over each head, with a weight of `[head_dim]`.
-    PerHead,
-    /// Over the whole width, with a weight of `[heads * head_dim]`.
-    Full,
-}
-
-/// The seven linear layers of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LinearKind {
-    /// Query projection.
-    Q,
-    /// Key projection.
-    K,
-    /// Value projection.
-    V,
-    /// Attention output.
-    O,
-    /// Gate of the feed-forward block.
-    Gate,
-    /// Up projection.
-    Up,
-    /// Down projection.
-    Down,
-}
-
-impl LinearKind {
-    /// All seven, in the order of the forward pass.
-    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
-
-    /// Its path inside a layer.
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Q => "self_attn.q_proj",
-            Self::K => "self_attn.k_proj",
-            Self::V => "self_attn.v_proj",
-            Self::O => "self_attn.o_proj",
-            Self::Gate => "mlp.gate_proj",
-            Self::Up => "mlp.up_proj",
-            Self::Down => "mlp.down_proj",
-        }
+impl NormKind {
+    /// Whether the checkpoint holds a weight for it.
+    pub fn has_weight(self) -> bool {
+        self != Self::LayerNormPlain
     }
+}
 
-    /// The last part of its path, as `target_modules` name it.
-    pub fn short(self) -> &'static str {
-        self.path().split_once('.').map_or(self.path(), |(_, s)| s)
-    }
+/// One rotation of queries and keys; layers name theirs by its place in [`DecoderSpec::ropes`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RopeSpec {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How they are stretched.
+    pub scaling: RopeScaling,
+    /// How many elements of a head it turns, from the first on; `None`: all.
+    pub dim: Option<usize>,
 }
 
 /// What a tensor of the checkpoint is.
@@ -142,46 +83,30 @@ pub struct DecoderSpec {
     pub family: Family,
     /// `architectures[0]` of the config.
     pub architecture: String,
+    /// What the names of its tensors begin with: `model`, or `language_model.model` inside a multimodal checkpoint.
+    pub prefix: String,
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the feed-forward block.
-    pub intermediate_size: usize,
-    /// Number of blocks.
-    pub num_layers: usize,
-    /// Query heads.
-    pub num_heads: usize,
-    /// Key and value heads.
-    pub num_kv_heads: usize,
-    /// Width of a head.
-    pub head_dim: usize,
-    /// The norm.
-    pub norm: NormKind,
-    /// Where it stands.
-    pub norm_placement: NormPlacement,
-    /// Its epsilon.
-    pub norm_eps: f64,
-    /// Norm of queries and keys.
-    pub qk_norm: QkNorm,
-    /// Biases on q, k and v.
-    pub qkv_bias: bool,
-    /// Bias on the attention output.
-    pub o_bias: bool,
-    /// Biases on gate, up and down.
-    pub mlp_bias: bool,
-    /// Clamp q, k and v to this magnitude (OLMo 1).
-    pub clip_qkv: Option<f64>,
-    /// Base of the rotation.
-    pub rope_theta: f64,
-    /// How its frequencies are stretched.
-    pub rope_scaling: RopeScaling,
     /// The longest sequence that the model was made for.
     pub max_positions: usize,
-    /// Sliding window of each layer.
-    pub windows: Vec<Option<usize>>,
+    /// How all its norms are computed.
+    pub norm: NormKind,
+    /// Their epsilon.
+    pub norm_eps: f64,
+    /// The rotations that layers use.
+    pub ropes: Vec<RopeSpec>,
+    /// The layers, from the bottom.
+    pub layers: Vec<LayerSpec>,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: f64,
+    /// What logits are multiplied by.
+    pub logits_scale: f64,
     /// The head is the embedding.
     pub tie_word_embeddings: bool,
+    /// The checkpoint also holds an image model, which is not used.
+    pub sees_images: bool,
     /// What a person should know about how the config was read.
     pub remarks: Vec<String>,
 }
@@ -206,9 +131,13 @@ impl DecoderSpec {
         let path = dir.join("config.json");
         if !path.is_file() {
             let message = if dir.is_dir() { "there is no config.json in this folder" } else { "there is no such folder" };
-            return Err(Error::NotAModel { path: dir.to_path_buf(), message: message.into() });
+            return Err(super::error::Error::NotAModel { path: dir.to_path_buf(), message: message.into() });
         }
-        families::read(&ConfigJson::read(&path)?, unknown)
+        let mut spec = families::read(ConfigJson::read(&path)?, unknown)?;
+        if spec.sees_images {
+            spec.prefix = super::weights::text_prefix(dir)?;
+        }
+        Ok(spec)
     }
 
     /// Reads the text of a config.json; `path` is what errors call it.
@@ -216,51 +145,71 @@ impl DecoderSpec {
     /// # Errors
     /// As [`Self::from_dir`].
     pub fn from_config_json(path: &Path, text: &str) -> Result<Self> {
-        families::read(&ConfigJson::parse(path, text)?, Unknown::Refuse)
+        families::read(ConfigJson::parse(path, text)?, Unknown::Refuse)
     }
 
-    /// Width of the queries: `heads * head_dim`.
-    pub fn q_width(&self) -> usize {
-        self.num_heads * self.head_dim
-    }
-
-    /// Width of keys, and of values.
-    pub fn kv_width(&self) -> usize {
-        self.num_kv_heads * self.head_dim
-    }
-
-    /// What attention scores are multiplied by.
-    pub fn attention_scale(&self) -> f64 {
-        1.0 / (self.head_dim as f64).sqrt()
-    }
-
-    /// `(out, in)` of a linear layer.
-    pub fn linear_shape(&self, kind: LinearKind) -> (usize, usize) {
-        let (d, f) = (self.hidden_size, self.intermediate_size);
-        match kind {
-            LinearKind::Q => (self.q_width(), d),
-            LinearKind::K | LinearKind::V => (self.kv_width(), d),
-            LinearKind::O => (d, self.q_width()),
-            LinearKind::Gate | LinearKind::Up => (f, d),
-            LinearKind::Down => (d, f),
+    /// What embeddings are multiplied by where activations have this dtype: the reference rounds the factor to it.
+    pub fn embedding_scale_in(&self, dtype: DType) -> f64 {
+        match dtype {
+            DType::BF16 => half::bf16::from_f64(self.embedding_scale).to_f64(),
+            _ => self.embedding_scale,
         }
     }
 
-    /// Whether a linear layer has a bias.
-    pub fn linear_bias(&self, kind: LinearKind) -> bool {
-        match kind {
-            LinearKind::Q | LinearKind::K | LinearKind::V => self.qkv_bias,
-            LinearKind::O => self.o_bias,
-            LinearKind::Gate | LinearKind::Up | LinearKind::Down => self.mlp_bias,
-        }
+    /// Number of layers.
+    pub fn num_layers(&self) -> usize {
+        self.layers.len()
     }
 
-    /// The names of a layer's two norms: the attention block's and the feed-forward block's.
-    pub fn norm_names(&self) -> [&'static str; 2] {
-        match self.norm_placement {
-            NormPlacement::Pre => ["input_layernorm", "post_attention_layernorm"],
-            NormPlacement::Post => ["post_attention_layernorm", "post_feedforward_layernorm"],
-        }
+    /// Width of a head, which is the same in all layers.
+    pub fn head_dim(&self) -> usize {
+        self.layers[0].attention.head_dim
+    }
+
+    /// The shortest window of a layer that has one.
+    pub fn shortest_window(&self) -> Option<usize> {
+        self.layers.iter().filter_map(|l| l.attention.window).min()
+    }
+
+    /// Path of a layer's parts: `model.layers.3`.
+    pub fn layer_path(&self, layer: usize) -> String {
+        format!("{}.layers.{layer}", self.prefix)
+    }
+
+    /// The linear layers of a layer as the checkpoint holds them, in the order of the forward pass.
+    pub fn layer_linears(&self, layer: usize) -> Vec<LinearSpec> {
+        self.layers[layer].linears(&self.layer_path(layer), self.hidden_size)
+    }
+
+    /// The linear layers of all layers, which can carry adapters.
+    pub fn linears(&self) -> Vec<LinearSpec> {
+        (0..self.num_layers()).flat_map(|i| self.layer_linears(i)).collect()
+    }
+
+    /// Whether a tensor belongs to the image model of the checkpoint.
+    pub fn is_of_images(&self, name: &str) -> bool {
+        let name = name.strip_prefix("model.").unwrap_or(name);
+        self.sees_images && (name.starts_with("vision_tower.") || name.starts_with("multi_modal_projector."))
+    }
+
+    /// Name of the embedding's tensor.
+    pub fn embedding_name(&self) -> String {
+        format!("{}.embed_tokens.weight", self.prefix)
+    }
+
+    /// Path of the last norm.
+    pub fn final_norm_path(&self) -> String {
+        format!("{}.norm", self.prefix)
+    }
+
+    /// Name of the tensor that makes the logits.
+    pub fn head_name(&self) -> String {
+        if self.tie_word_embeddings { self.embedding_name() } else { self.own_head_name() }
+    }
+
+    /// Name of the head's own tensor, where it has one.
+    pub fn own_head_name(&self) -> String {
+        self.prefix.strip_suffix(".model").map_or("lm_head.weight".into(), |at| format!("{at}.lm_head.weight"))
     }
 
     /// Every tensor that the checkpoint must hold, in the order of the forward pass.
@@ -268,36 +217,29 @@ impl DecoderSpec {
         let d = self.hidden_size;
         let mut out = Vec::new();
         let mut push = |name: String, shape: Vec<usize>, role| out.push(TensorSpec { name, shape, role });
-        push("model.embed_tokens.weight".into(), vec![self.vocab_size, d], Role::Embedding);
-        for i in 0..self.num_layers {
-            let at = format!("model.layers.{i}");
-            for kind in LinearKind::ALL {
-                let (o, n) = self.linear_shape(kind);
-                push(format!("{at}.{}.weight", kind.path()), vec![o, n], Role::Linear);
-                if self.linear_bias(kind) {
-                    push(format!("{at}.{}.bias", kind.path()), vec![o], Role::Bias);
+        push(self.embedding_name(), vec![self.vocab_size, d], Role::Embedding);
+        for (i, layer) in self.layers.iter().enumerate() {
+            for l in self.layer_linears(i) {
+                push(format!("{}.weight", l.path), vec![l.out, l.inp], Role::Linear);
+                if l.bias {
+                    push(format!("{}.bias", l.path), vec![l.out], Role::Bias);
                 }
             }
-            let widths = match self.qk_norm {
-                QkNorm::None => None,
-                QkNorm::PerHead => Some((self.head_dim, self.head_dim)),
-                QkNorm::Full => Some((self.q_width(), self.kv_width())),
-            };
-            if let Some((q, k)) = widths {
-                push(format!("{at}.self_attn.q_norm.weight"), vec![q], Role::Norm);
-                push(format!("{at}.self_attn.k_norm.weight"), vec![k], Role::Norm);
+            let at = self.layer_path(i);
+            for (name, width) in layer.attention.qk_norms() {
+                push(format!("{at}.{name}.weight"), vec![width], Role::Norm);
             }
-            if self.norm == NormKind::Rms {
-                for name in self.norm_names() {
+            if self.norm.has_weight() {
+                for name in layer.norms.all().into_iter().flatten() {
                     push(format!("{at}.{name}.weight"), vec![d], Role::Norm);
                 }
             }
         }
-        if self.norm == NormKind::Rms {
-            push("model.norm.weight".into(), vec![d], Role::Norm);
+        if self.norm.has_weight() {
+            push(format!("{}.weight", self.final_norm_path()), vec![d], Role::Norm);
         }
         if !self.tie_word_embeddings {
-            push("lm_head.weight".into(), vec![self.vocab_size, d], Role::Head);
+            push(self.own_head_name(), vec![self.vocab_size, d], Role::Head);
         }
         out
     }

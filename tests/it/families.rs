@@ -6,11 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 use tallow::model::{Decoder, DecoderSpec, Error, LoadOptions, Unknown};
 
-use crate::golden::{Golden, Outcome, families, golden_dir};
-
-fn golden(name: &str) -> anyhow::Result<Golden> {
-    families()?.into_iter().find(|g| g.name == name).ok_or_else(|| anyhow::anyhow!("no golden model {name}"))
-}
+use crate::golden::{Golden, Outcome, golden, golden_dir};
 
 fn config_of(g: &Golden) -> anyhow::Result<Value> {
     Ok(serde_json::from_str(&std::fs::read_to_string(g.dir.join("model/config.json"))?)?)
@@ -90,7 +86,7 @@ fn edit_weights(dir: &Path, change: impl FnOnce(&mut std::collections::HashMap<S
 fn tensors_that_repeat_the_model_are_compared_and_others_are_refused() -> Outcome {
     let g = golden("llama_linear")?;
     let spec = g.base()?.spec().clone();
-    let half = spec.head_dim / 2;
+    let (half, theta) = (spec.head_dim() / 2, spec.ropes[0].theta);
     let name = "model.layers.1.self_attn.rotary_emb.inv_freq";
     let frequencies = |theta: f64| {
         let v: Vec<f32> = (0..half).map(|i| theta.powf(-(i as f64) / half as f64) as f32).collect();
@@ -103,16 +99,53 @@ fn tensors_that_repeat_the_model_are_compared_and_others_are_refused() -> Outcom
         })?;
         Ok(Decoder::load(&dir, &LoadOptions::default()).err().map(|e| e.to_string()))
     };
-    assert_eq!(tried(frequencies(spec.rope_theta), name)?, None);
-    assert_eq!(tried(frequencies(spec.rope_theta).to_dtype(DType::BF16)?, name)?, None);
+    assert_eq!(tried(frequencies(theta), name)?, None);
+    assert_eq!(tried(frequencies(theta).to_dtype(DType::BF16)?, name)?, None);
     for (tensor, name) in [
-        (frequencies(2.0 * spec.rope_theta), name),
-        (frequencies(spec.rope_theta).narrow(0, 0, half - 1)?.contiguous()?, name),
-        (frequencies(spec.rope_theta), "model.layers.1.self_attn.bias"),
-        (frequencies(spec.rope_theta), "model.layers.2.input_layernorm.weight"),
+        (frequencies(2.0 * theta), name),
+        (frequencies(theta).narrow(0, 0, half - 1)?.contiguous()?, name),
+        (frequencies(theta), "model.layers.1.self_attn.bias"),
+        (frequencies(theta), "model.layers.2.input_layernorm.weight"),
     ] {
         let error = tried(tensor, name)?.unwrap_or_else(|| panic!("{name} was passed over"));
         assert!(error.contains(name) && error.contains("no place"), "{error}");
+    }
+    Ok(())
+}
+
+/// A text model inside a checkpoint that also sees images computes as it does alone, under the names that it has there.
+#[test]
+fn text_models_are_read_inside_checkpoints_that_see_images() -> Outcome {
+    for (name, architecture) in [("gemma3", "Gemma3ForConditionalGeneration"), ("mistral", "Mistral3ForConditionalGeneration")] {
+        let g = golden(name)?;
+        let plain = loss(&g, &g.base()?)?;
+        for prefix in ["model.language_model", "language_model.model"] {
+            let config = json!({"architectures": [architecture], "text_config": config_of(&g)?, "vision_config": {"hidden_size": 8}});
+            let (_out, dir) = with_config(&g, &config)?;
+            edit_weights(&dir, |t| {
+                let names: Vec<String> = t.keys().cloned().collect();
+                for name in names {
+                    let Some(tensor) = t.remove(&name) else { continue };
+                    let head = if prefix.ends_with(".model") { "language_model.lm_head.weight" } else { "lm_head.weight" };
+                    let renamed = name.strip_prefix("model.").map_or(head.to_owned(), |rest| format!("{prefix}.{rest}"));
+                    t.insert(renamed, tensor);
+                }
+                t.insert("vision_tower.patch.weight".into(), Tensor::zeros((4, 4), DType::F32, &Device::Cpu).unwrap());
+            })?;
+            let mut model = Decoder::load(&dir, &LoadOptions::default())?;
+            assert_eq!(loss(&g, &model)?.to_bits(), plain.to_bits(), "{architecture} {prefix}");
+            assert!(model.spec().remarks.iter().any(|r| r.contains("images")), "{:?}", model.spec().remarks);
+            let target_modules = vec!["all-linear".to_owned()];
+            let lora = tallow::model::LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, use_rslora: false, target_modules };
+            model.add_lora(&lora, 1)?;
+            assert!(model.params().iter().all(|p| p.name.starts_with(&format!("base_model.model.{prefix}.layers."))));
+            // What is not the image model's has no place.
+            edit_weights(&dir, |t| {
+                t.insert("audio_tower.weight".into(), Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap());
+            })?;
+            let error = Decoder::load(&dir, &LoadOptions::default()).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains("audio_tower.weight"), "{error}");
+        }
     }
     Ok(())
 }

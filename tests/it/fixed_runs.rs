@@ -93,7 +93,6 @@ fn fixed_runs_of_every_family() -> Outcome {
         target_modules: modules.iter().map(|m| (*m).to_owned()).collect(),
     };
     let all = lora(0.1, &["all-linear"]);
-    let some = lora(0.0, &["k_proj", "model.layers.1.mlp.down_proj"]);
     let holds = [
         ("f32", DType::F32, Quantization::None),
         ("bf16", DType::BF16, Quantization::None),
@@ -101,6 +100,8 @@ fn fixed_runs_of_every_family() -> Outcome {
         ("q8 f32", DType::F32, Quantization::Q8),
     ];
     for g in families()? {
+        let k = if g.name.starts_with("phi") { "qkv_proj" } else { "k_proj" };
+        let some = lora(0.0, &[k, "model.layers.1.mlp.down_proj"]);
         for (held, compute_dtype, quantization) in holds {
             let options = LoadOptions { quantization, compute_dtype, device: Device::Cpu, ..LoadOptions::default() };
             for policy in POLICIES {

@@ -55,6 +55,11 @@ pub(crate) fn families() -> anyhow::Result<Vec<Golden>> {
     Ok(all)
 }
 
+/// One of them.
+pub(crate) fn golden(name: &str) -> anyhow::Result<Golden> {
+    families()?.into_iter().find(|g| g.name == name).ok_or_else(|| anyhow::anyhow!("no golden model {name}"))
+}
+
 impl Golden {
     pub(crate) fn base(&self) -> anyhow::Result<Decoder> {
         Ok(Decoder::load(&self.dir.join("model"), &LoadOptions::default())?)

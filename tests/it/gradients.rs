@@ -53,7 +53,7 @@ fn check(g: &Golden, model: &mut Decoder, mode: &str) -> anyhow::Result<f64> {
     let names: Vec<String> = model.params().iter().map(|p| p.name.clone()).collect();
     let mut worst = 0f64;
     // Where a step crosses the edge of OLMo's clamp, the difference is not the derivative.
-    let kinks = if model.spec().clip_qkv.is_some() { 100.0 } else { 1.0 };
+    let kinks = if model.spec().layers[0].attention.clip.is_some() { 100.0 } else { 1.0 };
     for (at, name) in names.iter().enumerate() {
         let what = format!("{} {mode} `{name}`", g.name);
         let gradient: Vec<f64> = values(&grads.tensors[at])?.into_iter().map(f64::from).collect();
@@ -104,7 +104,7 @@ fn adapters() -> Outcome {
     let out = tempfile::tempdir()?;
     for g in families_and_unclamped(out.path())? {
         let mut model = g.with_adapter()?;
-        assert_eq!(model.params().len(), 28, "{}", g.name);
+        assert_eq!(model.params().len(), 2 * model.spec().linears().len(), "{}", g.name);
         worst.push(format!("{:14} adapters {:.2e}", g.name, check(&g, &mut model, "adapter")?));
     }
     note("differences_adapters.txt", &worst)
@@ -117,9 +117,9 @@ fn every_weight() -> Outcome {
     for g in families_and_unclamped(out.path())? {
         let mut model = g.base()?;
         model.enable_full_finetuning()?;
-        // Seven matrices a layer, the embedding, and the head where it is its own; norms and biases come on top.
+        // The linear layers, the embedding, and the head where it is its own; norms and biases come on top.
         let matrices = model.params().iter().filter(|p| p.tensor.rank() == 2).count();
-        assert_eq!(matrices, 7 * 2 + 2 - usize::from(model.spec().tie_word_embeddings), "{}", g.name);
+        assert_eq!(matrices, model.spec().linears().len() + 2 - usize::from(model.spec().tie_word_embeddings), "{}", g.name);
         assert_eq!(model.params().len(), model.spec().tensors().len(), "{}", g.name);
         worst.push(format!("{:14} weights {:.2e}", g.name, check(&g, &mut model, "weight")?));
     }
@@ -207,7 +207,11 @@ fn every_policy_gives_the_same_gradients_with_dropout_and_quantised_weights() ->
 fn some_layers_only() -> Outcome {
     let out = tempfile::tempdir()?;
     for g in families_and_unclamped(out.path())?.iter().filter(|g| g.name != "olmo") {
-        for target in ["q_proj", "v_proj", "o_proj", "up_proj", "layers.1.mlp.down_proj", "layers.0.self_attn.k_proj"] {
+        let names = ["q_proj", "v_proj", "o_proj", "up_proj", "layers.1.mlp.down_proj", "layers.0.self_attn.k_proj"];
+        let fused = ["layers.0.self_attn.qkv_proj", "layers.1.mlp.gate_up_proj"];
+        let paths = g.base()?.linear_paths();
+        let there = |t: &&str| paths.iter().any(|p| p.ends_with(t));
+        for target in names.into_iter().chain(fused).filter(there) {
             let mut model = g.base()?;
             let target_modules = vec![target.to_owned()];
             let config = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.0, use_rslora: false, target_modules };

@@ -199,13 +199,13 @@ fn random_batch(vocab: usize, lengths: &[usize]) -> PackedBatch {
 fn model_flops(spec: &DecoderSpec, lengths: &[usize], rank: usize) -> f64 {
     let tokens = lengths.iter().sum::<usize>() as f64;
     let pairs: usize = lengths.iter().map(|n| n * n).sum();
-    let linears = crate::model::spec::LinearKind::ALL.map(|k| spec.linear_shape(k));
-    let base: usize = linears.iter().map(|(o, i)| o * i).sum();
-    let adapters: usize = linears.iter().map(|(o, i)| (o + i) * rank).sum();
+    let linears = spec.linears();
+    let base: usize = linears.iter().map(|l| l.out * l.inp).sum();
+    let adapters: usize = linears.iter().map(|l| (l.out + l.inp) * rank).sum();
     let head = spec.vocab_size * spec.hidden_size;
-    let attention = 7.0 * 2.0 * 0.5 * (pairs * spec.q_width()) as f64;
-    let per_layer = 4.0 * base as f64 * tokens + 6.0 * adapters as f64 * tokens + attention;
-    spec.num_layers as f64 * per_layer + 4.0 * head as f64 * tokens
+    let q_widths: usize = spec.layers.iter().map(|l| l.attention.q_width()).sum();
+    let attention = 7.0 * 2.0 * 0.5 * (pairs * q_widths) as f64;
+    4.0 * base as f64 * tokens + 6.0 * adapters as f64 * tokens + attention + 4.0 * head as f64 * tokens
 }
 
 #[cfg(test)]

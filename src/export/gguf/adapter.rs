@@ -11,7 +11,6 @@ use crate::export::proof::EXACT;
 use crate::export::{Merged, Prompts, Proof, WithPairs};
 use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
 use crate::model::gguf::{Arch, GgmlType, GgufFile, Value};
-use crate::model::spec::LinearKind;
 
 /// What was written.
 #[derive(Debug, Clone)]
@@ -30,7 +29,7 @@ pub struct AdapterReport {
 /// When there is no adapter, the disk refuses, or the proof fails; then nothing is left of the file.
 pub fn write_adapter(merged: &Merged, prompts: &Prompts, out: &Path) -> Result<AdapterReport, Fault> {
     let spec = merged.spec();
-    let arch = Arch::of(spec.family);
+    let arch = super::metadata::arch_of(spec)?;
     let Some(adapter) = merged.adapter() else {
         return Err(Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR"));
     };
@@ -46,24 +45,21 @@ pub fn write_adapter(merged: &Merged, prompts: &Prompts, out: &Path) -> Result<A
     ];
     let mut plan = Vec::new();
     let mut values = Vec::new();
-    for layer in 0..spec.num_layers {
-        for kind in LinearKind::ALL {
-            let path = format!("model.layers.{layer}.{}", kind.path());
-            let (rows, columns) = spec.linear_shape(kind);
-            let Some((a, b)) = adapter.pair(&path, (rows, columns))? else { continue };
-            let weight = format!("{path}.weight");
-            let name = gguf_name(arch, &weight)
-                .ok_or_else(|| Fault::new("export_unsupported", format!("`{weight}` has no name in GGUF files")))?;
-            let mut up = b.flatten_all()?.to_vec1::<f32>()?;
-            if let Some(heads) = reordered_heads(arch, spec, &weight) {
-                up = reorder_rows(&up, rows, heads, false);
-            }
-            let rank = adapter.config.rank;
-            plan.push(Planned { name: format!("{name}.lora_a"), shape: vec![rank, columns], kind: GgmlType::F32 });
-            plan.push(Planned { name: format!("{name}.lora_b"), shape: vec![rows, rank], kind: GgmlType::F32 });
-            values.push(a.flatten_all()?.to_vec1::<f32>()?);
-            values.push(up);
+    for linear in spec.linears() {
+        let (rows, columns) = (linear.out, linear.inp);
+        let Some((a, b)) = adapter.pair(&linear.path, (rows, columns))? else { continue };
+        let weight = format!("{}.weight", linear.path);
+        let name =
+            gguf_name(arch, &weight).ok_or_else(|| Fault::new("export_unsupported", format!("`{weight}` has no name in GGUF files")))?;
+        let mut up = b.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(heads) = reordered_heads(arch, spec, &weight) {
+            up = reorder_rows(&up, rows, heads, false);
         }
+        let rank = adapter.config.rank;
+        plan.push(Planned { name: format!("{name}.lora_a"), shape: vec![rank, columns], kind: GgmlType::F32 });
+        plan.push(Planned { name: format!("{name}.lora_b"), shape: vec![rows, rank], kind: GgmlType::F32 });
+        values.push(a.flatten_all()?.to_vec1::<f32>()?);
+        values.push(up);
     }
     let file = AtomicFile::new(out)?;
     let pairs: Vec<(String, Value)> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
@@ -85,22 +81,19 @@ fn read_adapter<'a>(merged: &'a Merged, file: &GgufFile) -> Result<WithPairs<'a>
     let arch = arch.ok_or_else(|| Fault::new("export_proof_failed", "the adapter file names no architecture"))?;
     let alpha = file.get("adapter.lora.alpha").and_then(Value::as_f64).unwrap_or(0.0);
     let mut with = WithPairs::new(merged);
-    for layer in 0..spec.num_layers {
-        for kind in LinearKind::ALL {
-            let path = format!("model.layers.{layer}.{}", kind.path());
-            let weight = format!("{path}.weight");
-            let Some(name) = gguf_name(arch, &weight) else { continue };
-            let (down, up) = (format!("{name}.lora_a"), format!("{name}.lora_b"));
-            let Some(info) = file.tensors().get(&down) else { continue };
-            let (rank, (rows, columns)) = (info.shape[0], spec.linear_shape(kind));
-            let mut b = file.float(&up)?;
-            if let Some(heads) = reordered_heads(arch, spec, &weight) {
-                b = reorder_rows(&b, rows, heads, true);
-            }
-            let a = Tensor::from_vec(file.float(&down)?, (rank, columns), &Device::Cpu)?;
-            let b = Tensor::from_vec(b, (rows, rank), &Device::Cpu)?;
-            with.add(path, a, b, alpha / rank as f64);
+    for linear in spec.linears() {
+        let weight = format!("{}.weight", linear.path);
+        let Some(name) = gguf_name(arch, &weight) else { continue };
+        let (down, up) = (format!("{name}.lora_a"), format!("{name}.lora_b"));
+        let Some(info) = file.tensors().get(&down) else { continue };
+        let (rank, rows, columns) = (info.shape[0], linear.out, linear.inp);
+        let mut b = file.float(&up)?;
+        if let Some(heads) = reordered_heads(arch, spec, &weight) {
+            b = reorder_rows(&b, rows, heads, true);
         }
+        let a = Tensor::from_vec(file.float(&down)?, (rank, columns), &Device::Cpu)?;
+        let b = Tensor::from_vec(b, (rows, rank), &Device::Cpu)?;
+        with.add(linear.path, a, b, alpha / rank as f64);
     }
     Ok(with)
 }

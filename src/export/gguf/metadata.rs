@@ -5,7 +5,7 @@ use crate::base::error::Fault;
 use crate::data::TextTokenizer;
 use crate::export::Merged;
 use crate::model::gguf::{Arch, Value};
-use crate::model::spec::{DecoderSpec, RopeScaling};
+use crate::model::spec::{DecoderSpec, LayerSpec, RopeScaling};
 
 /// Key-value pairs in their order, and remarks for the reader of the report.
 pub(super) struct Metadata {
@@ -20,6 +20,11 @@ fn refuse(message: String) -> Fault {
     Fault::new("export_unsupported", message).hint("export merged safetensors instead: --format safetensors")
 }
 
+/// llama.cpp's architecture of a model.
+pub(super) fn arch_of(spec: &DecoderSpec) -> Result<Arch, Fault> {
+    Arch::of(spec.family).ok_or_else(|| refuse(format!("{} is not written as GGUF yet", spec.architecture)))
+}
+
 /// Whether llama.cpp's own YaRN does the same.
 fn is_usual_yarn(scaling: &RopeScaling) -> bool {
     matches!(scaling, RopeScaling::Yarn { beta_fast, beta_slow, truncate: true, .. } if (*beta_fast, *beta_slow) == BETAS)
@@ -27,49 +32,64 @@ fn is_usual_yarn(scaling: &RopeScaling) -> bool {
 
 /// The divisors of the frequencies, where they cannot be said in words. Only the Llama architecture reads them.
 pub(super) fn frequency_factors(spec: &DecoderSpec, arch: Arch) -> Option<Vec<f32>> {
-    let needed = match &spec.rope_scaling {
+    let rope = &spec.ropes[0];
+    let needed = match &rope.scaling {
         RopeScaling::Llama3 { .. } | RopeScaling::Factors { .. } => true,
         yarn @ RopeScaling::Yarn { .. } => !is_usual_yarn(yarn),
         RopeScaling::None | RopeScaling::Linear { .. } => false,
     };
-    (needed && arch == Arch::Llama).then(|| spec.rope_scaling.factors(spec.head_dim, spec.rope_theta).0)
+    (needed && arch == Arch::Llama).then(|| rope.scaling.factors(spec.head_dim(), rope.theta).0)
 }
 
 /// Refuses what llama.cpp would compute otherwise than the model's config says.
 fn check(spec: &DecoderSpec, arch: Arch) -> Result<(), Fault> {
     let name = arch.name();
     let no = |what: &str| Err(refuse(format!("llama.cpp's `{name}` has no {what}, which this model uses")));
-    if spec.o_bias && arch != Arch::Llama {
+    let (layer, rope) = (&spec.layers[0], &spec.ropes[0]);
+    if layer.attention.o_bias && arch != Arch::Llama {
         return no("bias on the attention output");
     }
-    if spec.mlp_bias && arch != Arch::Llama {
+    if layer.feed_forward.bias && arch != Arch::Llama {
         return no("biases in the feed-forward block");
     }
-    if matches!(arch, Arch::Qwen2 | Arch::Olmo | Arch::Olmo2) && spec.q_width() != spec.hidden_size {
+    if matches!(arch, Arch::Qwen2 | Arch::Olmo | Arch::Olmo2) && layer.attention.q_width() != spec.hidden_size {
         return no("head width other than hidden_size / heads");
     }
-    let by_factors = matches!(spec.rope_scaling, RopeScaling::Llama3 { .. } | RopeScaling::Factors { .. });
-    let odd_yarn = matches!(spec.rope_scaling, RopeScaling::Yarn { .. }) && !is_usual_yarn(&spec.rope_scaling);
+    let by_factors = matches!(rope.scaling, RopeScaling::Llama3 { .. } | RopeScaling::Factors { .. });
+    let odd_yarn = matches!(rope.scaling, RopeScaling::Yarn { .. }) && !is_usual_yarn(&rope.scaling);
     if arch != Arch::Llama && (by_factors || odd_yarn) {
         return no("rotation with frequencies of this kind");
+    }
+    if let Some(pattern) = arch.window_pattern() {
+        let fits = |(i, l): (usize, &LayerSpec)| {
+            let windowed = (i + 1) % pattern != 0;
+            l.attention.window.is_some() == windowed && l.attention.rope == Some(usize::from(windowed))
+        };
+        if !spec.layers.iter().enumerate().all(fits) {
+            return no(&format!("windows on other layers than five of {pattern}"));
+        }
+        let usual = 1.0 / (layer.attention.head_dim as f64).sqrt();
+        if (layer.attention.scale / usual - 1.0).abs() > 1e-6 {
+            return no("scores divided by something other than the root of the head's width");
+        }
     }
     Ok(())
 }
 
 /// Where llama.cpp differs from the model's config without being wrong for every input.
 pub fn notes(spec: &DecoderSpec) -> Vec<String> {
-    let window = spec.windows.iter().flatten().min();
-    let text = |w: &usize| {
+    let window = spec.shortest_window().filter(|_| Arch::of(spec.family).is_some_and(|a| a.window_pattern().is_none()));
+    let text = |w: usize| {
         format!(
             "llama.cpp has no sliding window for this architecture: beyond {w} tokens it attends to all of them, the model's config does not"
         )
     };
-    window.filter(|w| **w < spec.max_positions).map(text).into_iter().collect()
+    window.filter(|w| *w < spec.max_positions).map(text).into_iter().collect()
 }
 
 pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, settings: Settings) -> Result<Metadata, Fault> {
     let spec = merged.spec();
-    let arch = Arch::of(spec.family);
+    let arch = arch_of(spec)?;
     check(spec, arch)?;
     let mut pairs = vec![
         ("general.architecture".to_owned(), Value::String(arch.name().into())),
@@ -87,22 +107,27 @@ pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, settings: Setting
     }
     let mut put = |key: &str, v: Value| pairs.push((format!("{}.{key}", arch.name()), v));
     let count = |n: usize| Value::U32(n as u32);
-    put("block_count", count(spec.num_layers));
+    let (attention, rope_spec) = (&spec.layers[0].attention, &spec.ropes[0]);
+    put("block_count", count(spec.num_layers()));
     put("context_length", count(spec.max_positions));
     put("embedding_length", count(spec.hidden_size));
-    put("feed_forward_length", count(spec.intermediate_size));
-    put("attention.head_count", count(spec.num_heads));
-    put("attention.head_count_kv", count(spec.num_kv_heads));
-    put("attention.key_length", count(spec.head_dim));
-    put("attention.value_length", count(spec.head_dim));
+    put("feed_forward_length", count(spec.layers[0].feed_forward.width));
+    put("attention.head_count", count(attention.heads));
+    put("attention.head_count_kv", count(attention.kv_heads));
+    put("attention.key_length", count(attention.head_dim));
+    put("attention.value_length", count(attention.head_dim));
     let epsilon = if arch == Arch::Olmo { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
     put(epsilon, Value::F32(spec.norm_eps as f32));
-    if let Some(clip) = spec.clip_qkv {
+    if let Some(clip) = attention.clip {
         put("attention.clamp_kqv", Value::F32(clip as f32));
     }
     put("vocab_size", count(spec.vocab_size));
-    put("rope.dimension_count", count(spec.head_dim));
-    put("rope.freq_base", Value::F32(spec.rope_theta as f32));
+    put("rope.dimension_count", count(attention.head_dim));
+    put("rope.freq_base", Value::F32(rope_spec.theta as f32));
+    if let (Some(window), Some(_), Some(local)) = (spec.shortest_window(), arch.window_pattern(), spec.ropes.get(1)) {
+        put("attention.sliding_window", count(window));
+        put("rope.freq_base_swa", Value::F32(local.theta as f32));
+    }
     for (key, v) in rope(spec, arch) {
         put(key, v);
     }
@@ -115,8 +140,9 @@ fn rope(spec: &DecoderSpec, arch: Arch) -> Vec<(&'static str, Value)> {
     let text = |s: &str| Value::String(s.into());
     let number = |v: f64| Value::F32(v as f32);
     let by_factors = frequency_factors(spec, arch).is_some();
-    let attention = spec.rope_scaling.factors(spec.head_dim, spec.rope_theta).1;
-    match &spec.rope_scaling {
+    let rope = &spec.ropes[0];
+    let attention = rope.scaling.factors(spec.head_dim(), rope.theta).1;
+    match &rope.scaling {
         RopeScaling::Linear { factor } => vec![("rope.scaling.type", text("linear")), ("rope.scaling.factor", number(*factor))],
         RopeScaling::Yarn { factor, original_max_position, .. } if !by_factors => {
             let mut pairs = vec![

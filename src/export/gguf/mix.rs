@@ -173,8 +173,9 @@ fn in_layer(settings: Settings, spec: &DecoderSpec, arch: Arch, name: &str) -> G
     let preset = settings.preset;
     let mut parts = name.split('.').skip(1);
     let layer: usize = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    let (part, n, base) = (parts.next().unwrap_or(""), spec.num_layers, preset.base());
-    let shared = spec.num_heads / spec.num_kv_heads;
+    let (part, n, base) = (parts.next().unwrap_or(""), spec.num_layers(), preset.base());
+    let attention = &spec.layers[0].attention;
+    let shared = attention.heads / attention.kv_heads;
     match (part, preset) {
         ("attn_v", _) => {
             let kind = match preset {

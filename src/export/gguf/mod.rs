@@ -73,7 +73,7 @@ pub fn write_model(
 ) -> Result<GgufReport, Fault> {
     let spec = merged.spec();
     let Settings { preset, importance } = settings;
-    let arch = Arch::of(spec.family);
+    let arch = metadata::arch_of(spec)?;
     let file = AtomicFile::new(out)?;
     let metadata = metadata::of_model(merged, tokenizer, settings)?;
     let plan = plan(merged, arch, settings)?;
@@ -92,6 +92,10 @@ pub fn write_model(
         };
         match (&entry.source, entry.heads) {
             (Source::Values(v), _) => put(v)?,
+            (Source::Tensor(name), None) if width == rows && entry.planned.shape.len() == 1 && arch.norm_offset() != 0.0 => {
+                let stored = merged.values(name, &entry.planned.shape)?;
+                put(&stored.iter().map(|v| v + arch.norm_offset()).collect::<Vec<f32>>())?;
+            }
             (Source::Tensor(name), None) => merged.runs(name, &entry.planned.shape, |_, values| put(&values))?,
             (Source::Tensor(name), Some(heads)) => {
                 put(&reorder_rows(&merged.values(name, &entry.planned.shape)?, rows, heads, false))?;
@@ -157,7 +161,7 @@ fn plan(merged: &Merged, arch: Arch, settings: Settings) -> Result<Vec<Entry>, F
     if arch == Arch::Olmo2 && spec.tie_word_embeddings {
         // llama.cpp wants the head spelled out for this architecture.
         let mut head = tensors[0].clone();
-        head.name = "lm_head.weight".into();
+        head.name = spec.own_head_name();
         tensors.push(head);
     }
     let tied = spec.tie_word_embeddings && arch != Arch::Olmo2;
@@ -166,8 +170,7 @@ fn plan(merged: &Merged, arch: Arch, settings: Settings) -> Result<Vec<Entry>, F
         let name =
             gguf_name(arch, &t.name).ok_or_else(|| Fault::new("export_unsupported", format!("`{}` has no name in GGUF files", t.name)))?;
         let kind = mix::choose(settings, spec, arch, tied, &name, &t.shape);
-        let source =
-            if t.name == "lm_head.weight" && spec.tie_word_embeddings { "model.embed_tokens.weight".into() } else { t.name.clone() };
+        let source = if t.name == spec.own_head_name() && spec.tie_word_embeddings { spec.embedding_name() } else { t.name.clone() };
         plan.push(Entry {
             heads: reordered_heads(arch, spec, &t.name),
             planned: Planned { name, shape: t.shape, kind },

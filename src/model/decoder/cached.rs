@@ -1,10 +1,16 @@
 //! The forward pass of generation: one sequence, keys and values kept.
 
 use candle_core::Tensor;
-use tallow_kernels::embedding::embedding;
 
-use super::layer::{LayerCache, Pass};
+use super::compute::Compute;
 use super::{Decoder, Error, Result};
+
+/// Keys and values of the tokens seen so far: `[capacity, kv_heads, head_dim]` each.
+#[derive(Debug)]
+pub(super) struct LayerCache {
+    pub(super) k: Tensor,
+    pub(super) v: Tensor,
+}
 
 /// Keys and values of all layers for one sequence.
 #[derive(Debug)]
@@ -23,10 +29,12 @@ impl KvCache {
 impl Decoder {
     /// An empty cache for `capacity` tokens.
     pub(crate) fn new_cache(&self, capacity: usize) -> Result<KvCache> {
-        let s = &self.spec;
-        let empty = || Tensor::zeros((capacity, s.num_kv_heads, s.head_dim), self.compute_dtype, &self.device);
-        let layers = (0..s.num_layers).map(|_| Ok(LayerCache { k: empty()?, v: empty()? })).collect::<Result<_>>()?;
-        Ok(KvCache { layers, len: 0, capacity })
+        let of = |l: &super::compute::Layer| {
+            let a = &l.attention.spec;
+            let empty = || Tensor::zeros((capacity, a.kv_heads, a.head_dim), self.compute_dtype, &self.device);
+            Ok(LayerCache { k: empty()?, v: empty()? })
+        };
+        Ok(KvCache { layers: self.layers.iter().map(of).collect::<Result<_>>()?, len: 0, capacity })
     }
 
     /// Runs the next tokens of the sequence and returns the logits after the last of them.
@@ -42,16 +50,17 @@ impl Decoder {
         let boundaries = [0, n as u32];
         let mut positions = self.positions(ids, &boundaries)?;
         positions.iter_mut().for_each(|p| *p += cache.len as u32);
-        let rope = self.rope_table(cache.capacity)?;
-        let pass = Pass { params: &self.params, positions: &positions, cu_seqlens: &boundaries, rope: &rope, dropout_seed: None };
-        let mut x = embedding(&self.embedding, ids, self.compute_dtype)?;
-        for (layer, c) in self.layers.iter().zip(&cache.layers) {
+        let ropes = self.rope_tables(cache.capacity)?;
+        let forward = Compute::forward(&self.params, &positions, &boundaries, &ropes);
+        let engine = Compute { cache: Some((&cache.layers, cache.len)), ..forward };
+        let mut x = self.embed(ids)?;
+        for layer in &self.layers {
             crate::base::cancel::checkpoint();
-            x = layer.forward_cached(x, &pass, c, cache.len)?;
+            x = layer.forward_only(&engine, x)?;
         }
         cache.len += n;
         let last = x.narrow(0, n - 1, 1)?.contiguous()?;
         let y = self.final_norm.forward(&last)?.0;
-        self.head_logits(&y)
+        Ok(self.logits_of(&y)?.flatten_all()?.to_vec1()?)
     }
 }

@@ -1,22 +1,22 @@
 //! From a model folder to a decoder, one tensor at a time.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor};
 use tallow_kernels::quant::{Nf4, Q8};
 use tallow_kernels::weight::Weight;
 
-use super::layer::Layer;
-use super::needs::Needs;
+use super::compute::Layer;
 use super::{Decoder, Trainable};
 use crate::model::error::{Error, Result};
 use crate::model::gguf::{GgufFile, GgufSource, is_gguf};
+use crate::model::layer_spec::Product;
 use crate::model::linear::Linear;
 use crate::model::norm::Norm;
 use crate::model::params::Params;
 use crate::model::seed;
-use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Unknown};
+use crate::model::spec::{DecoderSpec, NormKind, Unknown};
 use crate::model::weights::{Shards, TensorSource};
 
 pub use crate::config::Quantization;
@@ -45,16 +45,18 @@ impl Default for LoadOptions {
 fn repeats(spec: &DecoderSpec, shards: &Shards, name: &str) -> Result<bool> {
     if name.ends_with(".rotary_emb.inv_freq") {
         let stored: Vec<f32> = shards.float(name, DType::F32)?.flatten_all()?.to_vec1()?;
-        let plain: Vec<f64> = (0..spec.head_dim / 2).map(|i| spec.rope_theta.powf(-2.0 * i as f64 / spec.head_dim as f64)).collect();
-        let (divisors, _) = spec.rope_scaling.factors(spec.head_dim, spec.rope_theta);
+        let Some(rope) = spec.ropes.first() else { return Ok(false) };
+        let dim = spec.head_dim();
+        let plain: Vec<f64> = (0..dim / 2).map(|i| rope.theta.powf(-2.0 * i as f64 / dim as f64)).collect();
+        let (divisors, _) = rope.scaling.factors(dim, rope.theta);
         // They may be stored in bf16; and as they were before the scaling.
         let near = |a: f32, b: f64| (f64::from(a) - b).abs() <= 0.01 * b;
         let scaled = |i: usize| plain[i] / f64::from(divisors[i]);
         let same = |i: usize, v: &f32| near(*v, plain[i]) || near(*v, scaled(i));
         return Ok(stored.len() == plain.len() && stored.iter().enumerate().all(|(i, v)| same(i, v)));
     }
-    let tied = spec.tie_word_embeddings && name == "lm_head.weight";
-    Ok(tied && shards.bytes(name)? == shards.bytes("model.embed_tokens.weight")?)
+    let tied = spec.tie_word_embeddings && name == spec.own_head_name();
+    Ok(tied && shards.bytes(name)? == shards.bytes(&spec.embedding_name())?)
 }
 
 /// Compares the names in the files with those that the config asks for.
@@ -74,10 +76,10 @@ pub fn check_names(spec: &DecoderSpec, shards: &Shards) -> Result<()> {
     }
     let names: std::collections::HashSet<&str> = wanted.iter().map(|t| t.name.as_str()).collect();
     for name in shards.names() {
-        if !names.contains(name) && !shards.is_quantization_part(name) && !repeats(spec, shards, name)? {
-            let message = match name {
-                "lm_head.weight" => "is not the embedding, though the config ties them (tie_word_embeddings)".to_owned(),
-                _ => format!("is in the weights but the config ({}) has no place for it", spec.architecture),
+        if !names.contains(name) && !spec.is_of_images(name) && !shards.is_quantization_part(name) && !repeats(spec, shards, name)? {
+            let message = match name == spec.own_head_name() {
+                true => "is not the embedding, though the config ties them (tie_word_embeddings)".to_owned(),
+                false => format!("is in the weights but the config ({}) has no place for it", spec.architecture),
             };
             return Err(Error::tensor(shards.path_of(name), name, message));
         }
@@ -117,62 +119,54 @@ impl Loader<'_> {
     }
 
     pub(super) fn norm(&self, path: &str) -> Result<Norm> {
-        let name = format!("{path}.weight");
-        Ok(match self.spec.norm {
-            NormKind::Rms => Norm::Rms { weight: self.small(&name)?, name, eps: self.spec.norm_eps, param: None },
-            NormKind::LayerNormPlain => Norm::LayerNormPlain { eps: self.spec.norm_eps },
-        })
+        let eps = self.spec.norm_eps;
+        if !self.spec.norm.has_weight() {
+            return Ok(Norm::LayerNormPlain { eps });
+        }
+        let (name, plus_one) = (format!("{path}.weight"), self.spec.norm == NormKind::RmsPlusOne);
+        Ok(Norm::Rms { weight: Norm::factor(&self.small(&name)?, plus_one)?, plus_one, name, eps, param: None })
     }
 
-    fn linear(&self, layer: usize, kind: LinearKind) -> Result<Linear> {
-        let name = format!("model.layers.{layer}.{}", kind.path());
+    /// Rows of a stored matrix as f32, or all of it.
+    fn matrix(&self, product: &Product, key: &str) -> Result<Tensor> {
+        if product.is_whole() {
+            return self.shards.float(key, DType::F32);
+        }
+        let rows = &product.rows;
+        let values = self.shards.rows(key, rows.start, rows.len())?;
+        Ok(Tensor::from_vec(values, (rows.len(), product.of.inp), &Device::Cpu)?)
+    }
+
+    fn linear(&self, product: Product) -> Result<Linear> {
+        let name = product.of.path.clone();
         let key = format!("{name}.weight");
-        let (out, inp) = self.spec.linear_shape(kind);
+        let whole = product.is_whole();
         let device = &self.options.device;
         let weight = if self.shards.is_nf4(&key) {
-            Weight::Nf4(self.shards.nf4(&key, &[out, inp])?).to_device(device)?
+            if !whole {
+                return Err(Error::Value(format!("`{key}` is stored in NF4 and holds several layers in one, which is not supported")));
+            }
+            Weight::Nf4(self.shards.nf4(&key, &[product.of.out, product.of.inp])?).to_device(device)?
         } else {
             match self.options.quantization {
-                Quantization::None => Weight::Dense(self.dense(&key)?),
+                Quantization::None if whole => Weight::Dense(self.dense(&key)?),
+                Quantization::None => Weight::Dense(self.matrix(&product, &key)?.to_dtype(self.options.compute_dtype)?.to_device(device)?),
                 // One matrix at a time is widened: the peak is the quantised model and one matrix.
-                Quantization::Nf4 => Weight::Nf4(Nf4::quantize(&self.shards.float(&key, DType::F32)?, true)?).to_device(device)?,
-                Quantization::Q8 => Weight::Q8(Q8::quantize(&self.shards.float(&key, DType::F32)?)?).to_device(device)?,
+                Quantization::Nf4 => Weight::Nf4(Nf4::quantize(&self.matrix(&product, &key)?, true)?).to_device(device)?,
+                Quantization::Q8 => Weight::Q8(Q8::quantize(&self.matrix(&product, &key)?)?).to_device(device)?,
             }
         };
-        let bias = self.spec.linear_bias(kind).then(|| self.small(&format!("{name}.bias"))).transpose()?;
         let stream = seed::stream(&name);
-        Ok(Linear { name, stream, weight, bias, weight_param: None, bias_param: None, lora: None })
+        let (rows, mut linear_bias) = (product.rows.clone(), None);
+        if product.of.bias {
+            linear_bias = Some(self.small(&format!("{name}.bias"))?.narrow(0, rows.start, rows.len())?.contiguous()?);
+        }
+        Ok(Linear { name, rows, whole, stream, weight, bias: linear_bias, weight_param: None, bias_param: None, lora: None })
     }
 
     pub(super) fn layer(&self, i: usize) -> Result<Layer> {
         crate::base::cancel::checkpoint();
-        let s = self.spec;
-        let at = format!("model.layers.{i}");
-        let [norm1, norm2] = s.norm_names();
-        let qk_norm = |name: &str| match s.qk_norm {
-            QkNorm::None => Ok(None),
-            QkNorm::PerHead | QkNorm::Full => self.norm(&format!("{at}.self_attn.{name}")).map(Some),
-        };
-        Ok(Layer {
-            placement: s.norm_placement,
-            norm1: self.norm(&format!("{at}.{norm1}"))?,
-            norm2: self.norm(&format!("{at}.{norm2}"))?,
-            q: self.linear(i, LinearKind::Q)?,
-            k: self.linear(i, LinearKind::K)?,
-            v: self.linear(i, LinearKind::V)?,
-            o: self.linear(i, LinearKind::O)?,
-            gate: self.linear(i, LinearKind::Gate)?,
-            up: self.linear(i, LinearKind::Up)?,
-            down: self.linear(i, LinearKind::Down)?,
-            q_norm: qk_norm("q_norm")?,
-            k_norm: qk_norm("k_norm")?,
-            heads: s.num_heads,
-            kv_heads: s.num_kv_heads,
-            head_dim: s.head_dim,
-            clip_qkv: s.clip_qkv,
-            window: s.windows[i],
-            needs: Needs::default(),
-        })
+        Layer::build(self.spec, i, |product| self.linear(product), |path, _| self.norm(&path))
     }
 }
 
@@ -198,11 +192,11 @@ impl Decoder {
     /// When a tensor is missing or damaged.
     pub fn from_source(origin: &Path, spec: DecoderSpec, source: &dyn TensorSource, options: &LoadOptions) -> Result<Self> {
         let loader = Loader { spec: &spec, shards: source, options };
-        let embedding = loader.dense("model.embed_tokens.weight")?;
-        let head = if spec.tie_word_embeddings { embedding.clone() } else { loader.dense("lm_head.weight")? };
-        let final_norm = loader.norm("model.norm")?;
-        let layers: Vec<Layer> = (0..spec.num_layers).map(|i| loader.layer(i)).collect::<Result<_>>()?;
-        let stored = layers.first().is_some_and(|l| matches!(l.q.weight, Weight::Nf4(_)));
+        let embedding = loader.dense(&spec.embedding_name())?;
+        let head = if spec.tie_word_embeddings { embedding.clone() } else { loader.dense(&spec.own_head_name())? };
+        let final_norm = loader.norm(&spec.final_norm_path())?;
+        let layers: Vec<Layer> = (0..spec.num_layers()).map(|i| loader.layer(i)).collect::<Result<_>>()?;
+        let stored = layers.first().is_some_and(|l| matches!(l.attention.q.weight, Weight::Nf4(_)));
         let quantization = if stored { Quantization::Nf4 } else { options.quantization };
         Ok(Self {
             source: origin.to_path_buf(),
@@ -217,7 +211,7 @@ impl Decoder {
             layers,
             params: Params::default(),
             trainable: Trainable::Nothing,
-            rope: Mutex::new(None),
+            ropes: Mutex::new((0, Arc::new([]))),
             spec,
         })
     }

@@ -1,11 +1,14 @@
 //! The decoder: loading, what trains, and the passes over a batch.
 
 mod backward;
+mod block;
 mod cached;
+mod compute;
+mod engine;
 pub mod footprint;
-mod layer;
 mod load;
 mod needs;
+mod pass;
 mod step;
 mod stream;
 mod tape;
@@ -19,14 +22,15 @@ use candle_core::{DType, Device, Tensor};
 use tallow_kernels::rope::RopeTable;
 use tallow_kernels::weight::Weight;
 
-pub use footprint::{Engine, PassBytes, PassShape, Resident, Sketch};
-use layer::Layer;
+use compute::Layer;
+pub use footprint::{Hardware, PassBytes, PassShape, Resident, Sketch};
 pub use load::{LoadOptions, Quantization, check_names, open_source};
 pub use step::{LossOut, StepOptions};
 pub use stream::{Packed, stream_inputs, stream_logits};
 pub use tape::Policy;
+pub(crate) use tape::Stats;
 pub use trainable::LoraConfig;
-pub(crate) use trainable::peft_names;
+pub(crate) use trainable::{peft_names, short_names};
 
 use super::error::{Error, Result};
 use super::norm::Norm;
@@ -60,7 +64,7 @@ pub struct Decoder {
     layers: Vec<Layer>,
     params: Params,
     trainable: Trainable,
-    rope: Mutex<Option<(usize, Arc<RopeTable>)>>,
+    ropes: Mutex<(usize, Arc<[RopeTable]>)>,
 }
 
 impl Decoder {
@@ -128,28 +132,26 @@ impl Decoder {
             Norm::LayerNormPlain { .. } => 0,
         };
         let layer = |l: &Layer| {
-            let norms = [Some(&l.norm1), Some(&l.norm2), l.q_norm.as_ref(), l.k_norm.as_ref()];
-            let linears = [&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down];
-            norms.into_iter().flatten().map(norm).sum::<u64>()
-                + linears.iter().map(|x| x.weight.bytes() + x.bias.as_ref().map_or(0, tensor)).sum::<u64>()
+            l.norms().map(norm).sum::<u64>() + l.linears().iter().map(|x| x.weight.bytes() + x.bias.as_ref().map_or(0, tensor)).sum::<u64>()
         };
         let head = if self.spec.tie_word_embeddings { 0 } else { self.head.bytes() };
         tensor(&self.embedding) + head + norm(&self.final_norm) + self.layers.iter().map(layer).sum::<u64>()
     }
 
-    /// The rotation's table for `positions` positions or more. It grows by doubling, since the longest sequence that
+    /// The rotations' tables for `positions` positions or more. They grow by doubling, since the longest sequence that
     /// a model allows is often far longer than any it meets.
-    fn rope_table(&self, positions: usize) -> Result<Arc<RopeTable>> {
-        let mut table = self.rope.lock().map_err(|_| Error::Value("the rotation table's lock is poisoned".into()))?;
-        if let Some((size, table)) = table.as_ref()
-            && *size >= positions
-        {
-            return Ok(table.clone());
+    fn rope_tables(&self, positions: usize) -> Result<Arc<[RopeTable]>> {
+        let mut held = self.ropes.lock().map_err(|_| Error::Value("the rotation tables' lock is poisoned".into()))?;
+        if held.0 < positions {
+            let size = positions.next_power_of_two().max(128);
+            *held = (size, rope_tables(&self.spec, size, &self.device)?);
         }
-        let size = positions.next_power_of_two().max(128);
-        let s = &self.spec;
-        let new = Arc::new(RopeTable::new(s.head_dim, s.rope_theta, &s.rope_scaling, size, &self.device)?);
-        *table = Some((size, new.clone()));
-        Ok(new)
+        Ok(held.1.clone())
     }
+}
+
+/// The tables of a model's rotations.
+fn rope_tables(spec: &DecoderSpec, positions: usize, device: &Device) -> Result<Arc<[RopeTable]>> {
+    let dim = spec.head_dim();
+    spec.ropes.iter().map(|r| Ok(RopeTable::new(r.dim.unwrap_or(dim), r.theta, &r.scaling, positions, device)?)).collect()
 }

@@ -1,16 +1,22 @@
 //! Passes over a packed batch: loss with gradients, loss alone, logits.
 
+use std::cell::{Cell, RefCell};
+
 use candle_core::{DType, Tensor};
-use tallow_kernels::cross_entropy::{CeOptions, CeOut, linear_cross_entropy};
+use tallow_kernels::cross_entropy::{CeOptions, linear_cross_entropy};
 use tallow_kernels::embedding::{embedding, embedding_backward};
 use tallow_kernels::matmul::matmul;
+use tallow_kernels::scale::scale_inplace;
 
-use super::layer::Pass;
+use super::compute::{Compute, Training};
+use super::engine::Engine;
+use super::pass::Stack;
 use super::tape::Policy;
-use super::tapes::Tapes;
 use super::{Decoder, Error, Grads, Result};
 use crate::base::cancel::Token;
 use crate::data::PackedBatch;
+use crate::model::linear::Linear;
+use crate::model::norm::Norm;
 
 /// How a training pass runs.
 #[derive(Debug, Clone, Copy)]
@@ -66,46 +72,57 @@ impl Decoder {
 
     fn loss_and_grads_here(&self, batch: &PackedBatch, options: &StepOptions, grads: &Grads) -> Result<(LossOut, u64)> {
         let positions = self.positions(&batch.input_ids, &batch.cu_seqlens)?;
-        let rope = self.rope_table(longest(&batch.cu_seqlens))?;
-        let pass = Pass {
-            params: &self.params,
-            positions: &positions,
-            cu_seqlens: &batch.cu_seqlens,
-            rope: &rope,
-            dropout_seed: options.dropout_seed,
+        let ropes = self.rope_tables(longest(&batch.cu_seqlens))?;
+        let head_grad = if self.spec.tie_word_embeddings { self.embedding_param } else { self.head_param };
+        let training = Training {
+            spec: &self.spec,
+            batch,
+            head: &self.head,
+            head_grad: head_grad.map(|id| grads.get(id)),
+            grad_scale: options.grad_scale,
+            grads,
+            device: &self.device,
+            offload: RefCell::default(),
+            loss: Cell::default(),
         };
-        let mut x = embedding(&self.embedding, &batch.input_ids, self.compute_dtype)?;
-        let count = self.layers.len();
-        let mut tapes = Tapes::new(&self.device);
-        for (i, layer) in self.layers.iter().enumerate() {
-            let (policy, waits) = options.policy.of_layer(i, count);
-            let (out, tape) = layer.forward(x, &pass, policy)?;
-            tapes.push(tape, waits)?;
-            x = out;
-        }
-        let kept_bytes = tapes.settle()?;
-        let (y, stats) = self.final_norm.forward(&x)?;
-        let trains_below = self.embedding_param.is_some() || self.layers.last().is_some_and(|l| l.needs.any);
-        let head_grad = match self.spec.tie_word_embeddings {
-            true => self.embedding_param,
-            false => self.head_param,
-        };
-        let ce = self.cross_entropy(&y, batch, Some(options.grad_scale), head_grad.map(|id| grads.get(id)))?;
-        drop(y);
-        let loss = LossOut { loss_sum: ce.loss_sum, tokens: ce.tokens, correct: ce.correct };
-        let (true, Some(dy)) = (trains_below || self.final_norm.trains(), ce.dx) else { return Ok((loss, kept_bytes)) };
-        let mut dx = self.final_norm.backward(&dy, &x, &stats, None, grads)?;
-        drop((dy, x, stats));
-        for layer in self.layers.iter().rev() {
-            match layer.backward(dx, tapes.pop()?, &pass, grads)? {
-                Some(below) => dx = below,
-                None => return Ok((loss, kept_bytes)),
+        let forward = Compute::forward(&self.params, &positions, &batch.cu_seqlens, &ropes);
+        let engine = Compute { dropout_seed: options.dropout_seed, training: Some(training), ..forward };
+        let out = self.stack().train(&engine, self.embed(&batch.input_ids)?, options.policy)?;
+        if let (Some(id), Some(dx)) = (self.embedding_param, out.dx) {
+            if self.spec.embedding_scale != 1.0 {
+                engine.scale(&dx, self.embedding_scale())?;
             }
-        }
-        if let Some(id) = self.embedding_param {
             embedding_backward(&dx, &batch.input_ids, grads.get(id))?;
         }
-        Ok((loss, kept_bytes))
+        Ok((engine.training.map(|t| t.loss.get()).unwrap_or_default(), out.kept))
+    }
+
+    pub(super) fn stack(&self) -> Stack<'_, Linear, Norm> {
+        let embedding_trains = self.embedding_param.is_some();
+        Stack { blocks: &self.layers, final_norm: &self.final_norm, embedding_trains }
+    }
+
+    /// The embeddings `[T, hidden]` of ids.
+    pub(super) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let x = embedding(&self.embedding, ids, self.compute_dtype)?;
+        if self.spec.embedding_scale != 1.0 {
+            scale_inplace(&x, self.embedding_scale() as f32)?;
+        }
+        Ok(x)
+    }
+
+    /// The embedding's factor as the compute dtype holds it, as the reference has it.
+    fn embedding_scale(&self) -> f64 {
+        self.spec.embedding_scale_in(self.compute_dtype)
+    }
+
+    /// Logits f32 `[T, vocab]` of the last norm's output.
+    pub(super) fn logits_of(&self, y: &Tensor) -> Result<Tensor> {
+        let logits = matmul(y, &self.head)?.to_dtype(DType::F32)?;
+        if self.spec.logits_scale != 1.0 {
+            scale_inplace(&logits, self.spec.logits_scale as f32)?;
+        }
+        Ok(logits)
     }
 
     /// The losses of a batch, without gradients and without dropout.
@@ -114,8 +131,10 @@ impl Decoder {
     /// As [`Self::loss_and_grads`].
     pub fn evaluate(&self, batch: &PackedBatch) -> Result<LossOut> {
         let ce = self.on_pool(|| {
-            let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
-            self.cross_entropy(&y, batch, None, None)
+            let y = self.scaled_hidden(batch)?;
+            let token_weights = batch.token_weights.as_deref();
+            let options = CeOptions { grad_scale: None, token_weights, dw: None, want_token_losses: false, chunk_tokens: 0 };
+            Ok::<_, Error>(linear_cross_entropy(&y, &self.head, &batch.targets, &options)?)
         })?;
         Ok(LossOut { loss_sum: ce.loss_sum, tokens: ce.tokens, correct: ce.correct })
     }
@@ -127,7 +146,7 @@ impl Decoder {
     pub fn token_losses(&self, batch: &PackedBatch) -> Result<Vec<f32>> {
         let options = CeOptions { grad_scale: None, token_weights: None, dw: None, want_token_losses: true, chunk_tokens: 0 };
         let ce = self.on_pool(|| {
-            let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
+            let y = self.scaled_hidden(batch)?;
             Ok::<_, Error>(linear_cross_entropy(&y, &self.head, &batch.targets, &options)?)
         })?;
         ce.token_losses.ok_or_else(|| Error::Value("the loss kernel returned no token losses".into()))
@@ -139,26 +158,23 @@ impl Decoder {
     /// As [`Self::loss_and_grads`].
     pub fn logits(&self, ids: &[u32], cu_seqlens: &[u32]) -> Result<Tensor> {
         let y = self.hidden(ids, cu_seqlens)?;
-        Ok(matmul(&y, &self.head)?.to_dtype(DType::F32)?)
+        self.logits_of(&y)
     }
 
     /// The final norm's output `[T, hidden]`.
     fn hidden(&self, ids: &[u32], cu_seqlens: &[u32]) -> Result<Tensor> {
         let positions = self.positions(ids, cu_seqlens)?;
-        let rope = self.rope_table(longest(cu_seqlens))?;
-        let pass = Pass { params: &self.params, positions: &positions, cu_seqlens, rope: &rope, dropout_seed: None };
-        let mut x = embedding(&self.embedding, ids, self.compute_dtype)?;
-        for layer in &self.layers {
-            crate::base::cancel::checkpoint();
-            x = layer.forward_plain(x, &pass)?;
-        }
-        Ok(self.final_norm.forward(&x)?.0)
+        let ropes = self.rope_tables(longest(cu_seqlens))?;
+        self.stack().forward(&Compute::forward(&self.params, &positions, cu_seqlens, &ropes), self.embed(ids)?)
     }
 
-    fn cross_entropy(&self, y: &Tensor, batch: &PackedBatch, grad_scale: Option<f32>, dw: Option<&Tensor>) -> Result<CeOut> {
-        let options =
-            CeOptions { grad_scale, token_weights: batch.token_weights.as_deref(), dw, want_token_losses: false, chunk_tokens: 0 };
-        Ok(linear_cross_entropy(y, &self.head, &batch.targets, &options)?)
+    /// The same, times what logits are multiplied by.
+    fn scaled_hidden(&self, batch: &PackedBatch) -> Result<Tensor> {
+        let y = self.hidden(&batch.input_ids, &batch.cu_seqlens)?;
+        if self.spec.logits_scale != 1.0 {
+            scale_inplace(&y, self.spec.logits_scale as f32)?;
+        }
+        Ok(y)
     }
 
     /// Position of each token in its sequence, after checking that ids and boundaries fit.
@@ -174,10 +190,6 @@ impl Decoder {
             )));
         }
         Ok(cu_seqlens.windows(2).flat_map(|w| 0..w[1] - w[0]).collect())
-    }
-
-    pub(super) fn head_logits(&self, y: &Tensor) -> Result<Vec<f32>> {
-        Ok(matmul(y, &self.head)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
     }
 }
 

@@ -1,20 +1,22 @@
 //! Logits of a model that is never wholly in memory: one layer is loaded, run and dropped at a time.
 
+use std::cell::RefCell;
+
 use candle_core::{DType, Device, Tensor};
 use tallow_kernels::embedding::embedding;
 use tallow_kernels::matmul::matmul;
-use tallow_kernels::rope::RopeTable;
+use tallow_kernels::scale::scale_inplace;
 use tallow_kernels::weight::Weight;
 
-use super::LoadOptions;
-use super::layer::Pass;
+use super::compute::{Compute, Layer};
 use super::load::Loader;
 use super::step::longest;
+use super::{LoadOptions, rope_tables};
 use crate::model::adapter::AdapterFile;
 use crate::model::error::{Error, Result};
 use crate::model::linear::LoraSlot;
 use crate::model::params::Params;
-use crate::model::spec::{DecoderSpec, LinearKind};
+use crate::model::spec::{DecoderSpec, LinearSpec};
 use crate::model::weights::TensorSource;
 
 /// Sequences end to end: their ids, and where each begins with the end at last.
@@ -39,11 +41,15 @@ pub fn stream_logits(
 ) -> Result<Tensor> {
     let y = stream(spec, source, adapter, &[Packed { ids, cu_seqlens }], &mut |_, _| Ok(()))?;
     let parts = runs(spec).map(|(from, count)| {
-        let rows = source.rows(head(spec), from, count)?;
+        let rows = source.rows(&spec.head_name(), from, count)?;
         let rows = Tensor::from_vec(rows, (count, spec.hidden_size), &Device::Cpu)?;
         Ok(matmul(&y[0], &Weight::Dense(rows))?)
     });
-    Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?)
+    let logits = Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?;
+    if spec.logits_scale != 1.0 {
+        scale_inplace(&logits, spec.logits_scale as f32)?;
+    }
+    Ok(logits)
 }
 
 /// Rows of embedding or head that are held at once: a large vocabulary has more of them than all layers.
@@ -62,12 +68,15 @@ fn embed(spec: &DecoderSpec, source: &dyn TensorSource, passes: &[Packed]) -> Re
     for (from, count) in runs(spec) {
         let here: Vec<usize> = wanted.range(from as u32..(from + count) as u32).map(|id| *id as usize - from).collect();
         if !here.is_empty() {
-            let rows = source.rows("model.embed_tokens.weight", from, count)?;
+            let rows = source.rows(&spec.embedding_name(), from, count)?;
             here.iter().for_each(|i| table.extend_from_slice(&rows[i * width..(i + 1) * width]));
         }
     }
     let place: std::collections::BTreeMap<u32, u32> = wanted.iter().zip(0..).map(|(id, at)| (*id, at)).collect();
     let table = Tensor::from_vec(table, (wanted.len(), width), &Device::Cpu)?;
+    if spec.embedding_scale != 1.0 {
+        scale_inplace(&table, spec.embedding_scale as f32)?;
+    }
     let of = |p: &Packed| Ok(embedding(&table, &p.ids.iter().map(|id| place[id]).collect::<Vec<u32>>(), DType::F32)?);
     passes.iter().map(of).collect()
 }
@@ -86,13 +95,9 @@ pub fn stream_inputs(
     see: &mut dyn FnMut(&str, &Tensor) -> Result<()>,
 ) -> Result<()> {
     for y in stream(spec, source, adapter, passes, see)? {
-        see(head(spec).trim_end_matches(".weight"), &y)?;
+        see(spec.head_name().trim_end_matches(".weight"), &y)?;
     }
     Ok(())
-}
-
-fn head(spec: &DecoderSpec) -> &'static str {
-    if spec.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" }
 }
 
 /// Passes through all layers and the last norm.
@@ -109,33 +114,32 @@ fn stream(
     let options = LoadOptions::default();
     let loader = Loader { spec, shards: source, options: &options };
     let most = passes.iter().map(|p| longest(p.cu_seqlens)).max().unwrap_or(1);
-    let rope = RopeTable::new(spec.head_dim, spec.rope_theta, &spec.rope_scaling, most, &options.device)?;
+    let ropes = rope_tables(spec, most, &options.device)?;
     let positions: Vec<Vec<u32>> = passes.iter().map(|p| p.cu_seqlens.windows(2).flat_map(|w| 0..w[1] - w[0]).collect()).collect();
     let mut xs = embed(spec, source, passes)?;
-    for i in 0..spec.num_layers {
+    for i in 0..spec.num_layers() {
         crate::base::cancel::checkpoint();
         let mut layer = loader.layer(i)?;
-        let mut params = Params::default();
-        for kind in LinearKind::ALL {
-            let linear = layer.linear_mut(kind);
-            let Some(file) = adapter else { continue };
-            let Some((a, b)) = file.pair(&linear.name, spec.linear_shape(kind))? else { continue };
-            let (a, b) = (params.push(String::new(), a), params.push(String::new(), b));
-            linear.lora = Some(LoraSlot { a, b, scale: file.config.scale() as f32, dropout: 0.0 });
-        }
+        let params = adapt(&mut layer, spec.layer_linears(i), adapter)?;
         for (x, (p, positions)) in xs.iter_mut().zip(passes.iter().zip(&positions)) {
-            let pass = Pass { params: &params, positions, cu_seqlens: p.cu_seqlens, rope: &rope, dropout_seed: None };
-            let mut show = |kind: LinearKind, input: &Tensor| {
-                let readers: &[LinearKind] = match kind {
-                    LinearKind::Q => &[LinearKind::Q, LinearKind::K, LinearKind::V],
-                    LinearKind::Gate => &[LinearKind::Gate, LinearKind::Up],
-                    _ => &[kind],
-                };
-                readers.iter().try_for_each(|k| see(&format!("model.layers.{i}.{}", k.path()), input))
-            };
-            *x = layer.forward_seen(x.clone(), &pass, &mut show)?;
+            let forward = Compute::forward(&params, positions, p.cu_seqlens, &ropes);
+            let engine = Compute { see: Some(RefCell::new(&mut *see)), ..forward };
+            *x = layer.forward_only(&engine, x.clone())?;
         }
     }
-    let norm = loader.norm("model.norm")?;
+    let norm = loader.norm(&spec.final_norm_path())?;
     xs.iter().map(|x| Ok(norm.forward(x)?.0)).collect()
+}
+
+/// Puts the adapter beside one layer.
+fn adapt(layer: &mut Layer, linears: Vec<LinearSpec>, adapter: Option<&AdapterFile>) -> Result<Params> {
+    let mut params = Params::default();
+    let Some(file) = adapter else { return Ok(params) };
+    for linear in linears {
+        let Some((a, b)) = file.pair(&linear.path, (linear.out, linear.inp))? else { continue };
+        let (a, b) = (params.push(String::new(), a), params.push(String::new(), b));
+        let slot = LoraSlot { a, b, scale: file.config.scale() as f32, dropout: 0.0 };
+        layer.linears_mut().into_iter().filter(|l| l.name == linear.path).for_each(|l| l.lora = Some(slot));
+    }
+    Ok(params)
 }

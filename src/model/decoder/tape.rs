@@ -1,24 +1,20 @@
 //! What a layer keeps between its forward and its backward pass.
 
-use candle_core::Tensor;
-
-use crate::model::norm::Stats;
-
 /// Which activations are kept for the backward pass. Gradients are the same to the last bit under each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// Everything that the backward pass reads.
     KeepAll,
-    /// All but the outputs of norms, of SwiGLU and of the rotation after a q/k norm, which are made again.
+    /// All but the outputs of norms before a block, of the gate and of the rotation after a q/k norm, which are made again.
     Minimal,
     /// Only the layer's input; its forward pass is run again.
     Recompute,
     /// Some layers keep less on the device than [`Self::Minimal`].
     Mixed {
-        /// So many layers from the bottom as [`Self::Recompute`].
+        /// Number of layers, from the bottom, that do as [`Self::Recompute`].
         recomputed: usize,
-        /// So many of the others, or all, spread evenly among them, with what they keep in host memory.
+        /// Number of the remaining layers, spread evenly, whose kept activations wait in host memory; more means all.
         offloaded: usize,
     },
     /// As [`Self::Recompute`], with the layers' inputs in host memory.
@@ -55,122 +51,130 @@ impl Policy {
     }
 }
 
+/// What a norm's backward pass needs besides its input: f32 `[rows]` each.
+#[derive(Debug, Clone)]
+pub(crate) struct Stats<T> {
+    pub(crate) mean: Option<T>,
+    pub(crate) rstd: T,
+}
+
+impl<T> Stats<T> {
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.mean.iter_mut().chain(Some(&mut self.rstd))
+    }
+}
+
 /// What one layer left behind.
-pub(super) enum LayerTape {
+pub(super) enum LayerTape<T> {
     /// No gradient will come here.
     Nothing,
     /// Only the input `[T, hidden]`.
-    Input(Tensor),
+    Input(T),
     /// What [`Tape`] lists.
-    Kept(Box<Tape>),
+    Kept(Box<Tape<T>>),
 }
 
-/// Each tensor is there only when something reads it; see `Layer::forward_taped`.
-#[derive(Default)]
-pub(super) struct Tape {
+/// Each value is there only when something reads it; see `Block::run`.
+pub(super) struct Tape<T> {
     /// The layer's input `[T, hidden]`.
-    pub(super) x: Option<Tensor>,
+    pub(super) x: Option<T>,
     /// The residual stream between the blocks `[T, hidden]`.
-    pub(super) mid: Option<Tensor>,
-    pub(super) stats1: Option<Stats>,
-    pub(super) stats2: Option<Stats>,
-    /// With norms behind the blocks: the blocks' outputs before them.
-    pub(super) block1: Option<Tensor>,
-    pub(super) block2: Option<Tensor>,
-    pub(super) attention: AttentionTape,
-    pub(super) mlp: MlpTape,
+    pub(super) mid: Option<T>,
+    /// The attention block's output before its norm `[T, hidden]`.
+    pub(super) attention_out: Option<T>,
+    /// The feed-forward block's output before its norm `[T, hidden]`.
+    pub(super) feed_forward_out: Option<T>,
+    /// Of the norms before and after attention, before and after the feed-forward block.
+    pub(super) stats: [Option<Stats<T>>; 4],
+    pub(super) attention: AttentionTape<T>,
+    pub(super) feed_forward: FeedForwardTape<T>,
 }
 
-#[derive(Default)]
-pub(super) struct AttentionTape {
+pub(super) struct AttentionTape<T> {
     /// Output of the norm in front `[T, hidden]`.
-    pub(super) input: Option<Tensor>,
-    pub(super) before: Option<PreRotation>,
-    /// U8 masks of q, k, v: 1 where not clipped.
-    pub(super) unclipped: Option<[Tensor; 3]>,
-    pub(super) qk: Option<(Tensor, Tensor)>,
-    pub(super) v: Option<Tensor>,
-    pub(super) o: Option<Tensor>,
-    pub(super) lse: Option<Tensor>,
-    pub(super) hq: Option<Tensor>,
-    pub(super) hk: Option<Tensor>,
-    pub(super) hv: Option<Tensor>,
-    pub(super) ho: Option<Tensor>,
+    pub(super) input: Option<T>,
+    pub(super) before: Option<PreRotation<T>>,
+    /// Where q, k and v were within the clip.
+    pub(super) within: Option<[T; 3]>,
+    pub(super) qk: Option<(T, T)>,
+    pub(super) v: Option<T>,
+    pub(super) o: Option<T>,
+    pub(super) lse: Option<T>,
+    /// Inner activations of the adapters on q, k, v and o.
+    pub(super) h: [Option<T>; 4],
 }
 
-/// Queries and keys before their norm, in the norm's rows.
-pub(super) struct PreRotation {
-    pub(super) q: Tensor,
-    pub(super) k: Tensor,
-    pub(super) q_stats: Stats,
-    pub(super) k_stats: Stats,
+/// Queries and keys before their norm.
+pub(super) struct PreRotation<T> {
+    pub(super) q: T,
+    pub(super) k: T,
+    pub(super) q_stats: Stats<T>,
+    pub(super) k_stats: Stats<T>,
 }
 
-#[derive(Default)]
-pub(super) struct MlpTape {
+pub(super) struct FeedForwardTape<T> {
     /// Output of the norm in front `[T, hidden]`.
-    pub(super) input: Option<Tensor>,
-    /// `[T, intermediate]` each.
-    pub(super) gate_up: Option<(Tensor, Tensor)>,
-    /// SwiGLU's output `[T, intermediate]`.
-    pub(super) act: Option<Tensor>,
-    pub(super) hg: Option<Tensor>,
-    pub(super) hu: Option<Tensor>,
-    pub(super) hd: Option<Tensor>,
+    pub(super) input: Option<T>,
+    /// `[T, width]` each.
+    pub(super) gate_up: Option<(T, T)>,
+    /// The gated activation `[T, width]`.
+    pub(super) act: Option<T>,
+    /// Inner activations of the adapters on gate, up and down.
+    pub(super) h: [Option<T>; 3],
 }
 
-fn bytes<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> u64 {
-    tensors.into_iter().map(|t| (t.elem_count() * t.dtype().size_in_bytes()) as u64).sum()
-}
-
-impl LayerTape {
-    /// Bytes of the tensors kept. Tensors that share storage with one another are counted once each where they stand.
-    pub(super) fn bytes(&self) -> u64 {
-        match self {
-            Self::Nothing => 0,
-            Self::Input(x) => bytes([x]),
-            Self::Kept(tape) => tape.bytes(),
-        }
+impl<T> Default for Tape<T> {
+    fn default() -> Self {
+        let (attention, feed_forward) = (AttentionTape::default(), FeedForwardTape::default());
+        let stats = [const { None }; 4];
+        Self { x: None, mid: None, attention_out: None, feed_forward_out: None, stats, attention, feed_forward }
     }
+}
 
-    /// All tensors, in an order of their own.
-    pub(super) fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
+impl<T> Default for AttentionTape<T> {
+    fn default() -> Self {
+        let h = [const { None }; 4];
+        Self { input: None, before: None, within: None, qk: None, v: None, o: None, lse: None, h }
+    }
+}
+
+impl<T> Default for FeedForwardTape<T> {
+    fn default() -> Self {
+        Self { input: None, gate_up: None, act: None, h: [const { None }; 3] }
+    }
+}
+
+impl<T> LayerTape<T> {
+    /// All values, in an order of their own.
+    pub(super) fn values_mut(&mut self) -> Vec<&mut T> {
         match self {
             Self::Nothing => Vec::new(),
             Self::Input(x) => vec![x],
-            Self::Kept(tape) => tape.tensors_mut(),
+            Self::Kept(tape) => tape.values_mut(),
         }
     }
 }
 
-impl Tape {
-    fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
-        let (a, m) = (&mut self.attention, &mut self.mlp);
+impl<T> Tape<T> {
+    fn values_mut(&mut self) -> Vec<&mut T> {
+        let (a, f) = (&mut self.attention, &mut self.feed_forward);
         let before = a.before.iter_mut().flat_map(|p| {
-            let stats = p.q_stats.tensors_mut().chain(p.k_stats.tensors_mut());
+            let stats = p.q_stats.values_mut().chain(p.k_stats.values_mut());
             [&mut p.q, &mut p.k].into_iter().chain(stats)
         });
-        let own = [&mut self.x, &mut self.mid, &mut self.block1, &mut self.block2].into_iter().flatten();
-        own.chain([&mut self.stats1, &mut self.stats2].into_iter().flatten().flat_map(Stats::tensors_mut))
-            .chain([&mut a.input, &mut a.v, &mut a.o, &mut a.lse, &mut a.hq, &mut a.hk, &mut a.hv, &mut a.ho].into_iter().flatten())
+        let own = [&mut self.x, &mut self.mid, &mut self.attention_out, &mut self.feed_forward_out];
+        own.into_iter()
+            .flatten()
+            .chain(self.stats.iter_mut().flatten().flat_map(Stats::values_mut))
+            .chain([&mut a.input, &mut a.v, &mut a.o, &mut a.lse].into_iter().flatten())
+            .chain(a.h.iter_mut().flatten())
             .chain(a.qk.iter_mut().flat_map(|(q, k)| [q, k]))
             .chain(before)
-            .chain(a.unclipped.iter_mut().flatten())
-            .chain([&mut m.input, &mut m.act, &mut m.hg, &mut m.hu, &mut m.hd].into_iter().flatten())
-            .chain(m.gate_up.iter_mut().flat_map(|(g, u)| [g, u]))
+            .chain(a.within.iter_mut().flatten())
+            .chain([&mut f.input, &mut f.act].into_iter().flatten())
+            .chain(f.h.iter_mut().flatten())
+            .chain(f.gate_up.iter_mut().flat_map(|(g, u)| [g, u]))
             .collect()
-    }
-
-    fn bytes(&self) -> u64 {
-        let (a, m) = (&self.attention, &self.mlp);
-        let own = bytes([&self.x, &self.mid, &self.block1, &self.block2].into_iter().flatten());
-        let stats = bytes([&self.stats1, &self.stats2].into_iter().flatten().flat_map(Stats::tensors));
-        let attention = bytes([&a.input, &a.v, &a.o, &a.lse, &a.hq, &a.hk, &a.hv, &a.ho].into_iter().flatten());
-        let rotated = a.qk.iter().map(|(q, k)| bytes([q, k])).sum::<u64>();
-        let before = a.before.iter().map(|p| bytes([&p.q, &p.k]) + bytes(p.q_stats.tensors()) + bytes(p.k_stats.tensors())).sum::<u64>();
-        let masks = a.unclipped.iter().map(|m| bytes(m.iter())).sum::<u64>();
-        let mlp = bytes([&m.input, &m.act, &m.hg, &m.hu, &m.hd].into_iter().flatten());
-        own + stats + attention + rotated + before + masks + mlp + m.gate_up.iter().map(|(g, u)| bytes([g, u])).sum::<u64>()
     }
 }
 

@@ -1,54 +1,48 @@
 //! The tapes of a pass between forward and backward, of which some wait in host memory.
 //!
-//! One tape is on its way out at a time, beside the next layers' forward pass, and one on its way back, beside the backward pass of
-//! the layers above it. So the device holds two tapes of those that wait in host memory, however many there are.
+//! One tape is on its way out at a time, beside the next layers' forward pass, and one on its way back, beside the backward
+//! pass of the layers above it. So the device holds two tapes of those that wait in host memory, however many there are.
 
-use candle_core::{DType, Device, Tensor};
-use tallow_kernels::offload::{Coming, Leaving, Offload, Parked};
-
+use super::engine::Engine;
 use super::tape::{LayerTape, Waits};
 use crate::model::error::{Error, Result};
 
-enum Slot {
-    Here(LayerTape),
-    /// With placeholders for the tensors.
-    Leaving(LayerTape, Leaving),
-    Parked(LayerTape, Parked),
-    Coming(LayerTape, Coming),
+enum Slot<E: Engine> {
+    Here(LayerTape<E::Value>),
+    /// With placeholders for the values.
+    Leaving(LayerTape<E::Value>, E::Leaving),
+    Parked(LayerTape<E::Value>, E::Parked),
+    Coming(LayerTape<E::Value>, E::Coming),
     /// A step failed half way.
     Lost,
 }
 
-pub(super) struct Tapes<'d> {
-    device: &'d Device,
-    slots: Vec<Slot>,
-    offload: Option<Offload>,
+pub(super) struct Tapes<'e, E: Engine> {
+    engine: &'e E,
+    slots: Vec<Slot<E>>,
     /// Bytes on the device, of those that stay there.
     kept: u64,
 }
 
-impl<'d> Tapes<'d> {
-    pub(super) fn new(device: &'d Device) -> Self {
-        Self { device, slots: Vec::new(), offload: None, kept: 0 }
+impl<'e, E: Engine> Tapes<'e, E> {
+    pub(super) fn new(engine: &'e E) -> Self {
+        Self { engine, slots: Vec::new(), kept: 0 }
     }
 
     /// The next layer's.
-    pub(super) fn push(&mut self, mut tape: LayerTape, waits: Waits) -> Result<()> {
+    pub(super) fn push(&mut self, mut tape: LayerTape<E::Value>, waits: Waits) -> Result<()> {
         if waits == Waits::OnDevice || matches!(tape, LayerTape::Nothing) {
-            self.kept += tape.bytes();
+            // Values that share memory are counted once each where they stand.
+            self.kept += tape.values_mut().into_iter().map(|v| self.engine.bytes(v)).sum::<u64>();
             self.slots.push(Slot::Here(tape));
             return Ok(());
         }
         self.land()?;
-        let offload = match self.offload.take() {
-            Some(offload) => offload,
-            None => Offload::new(self.device)?,
-        };
-        let nothing = Tensor::zeros(0, DType::U8, &Device::Cpu)?;
-        let tensors = tape.tensors_mut().into_iter().map(|t| std::mem::replace(t, nothing.clone())).collect();
-        let leaving = offload.send(tensors)?;
-        self.offload = Some(offload);
-        self.slots.push(Slot::Leaving(tape, leaving));
+        let mut values = Vec::new();
+        for value in tape.values_mut() {
+            values.push(std::mem::replace(value, self.engine.nothing()?));
+        }
+        self.slots.push(Slot::Leaving(tape, self.engine.send(values)?));
         Ok(())
     }
 
@@ -62,26 +56,26 @@ impl<'d> Tapes<'d> {
     fn land(&mut self) -> Result<()> {
         let Some(slot) = self.slots.iter_mut().rev().find(|s| matches!(s, Slot::Leaving(..))) else { return Ok(()) };
         if let Slot::Leaving(tape, leaving) = std::mem::replace(slot, Slot::Lost) {
-            *slot = Slot::Parked(tape, leaving.settle()?);
+            *slot = Slot::Parked(tape, self.engine.settle(leaving)?);
         }
         Ok(())
     }
 
-    /// The tape of the highest layer that is left. The one of the next layer below whose tape is in host memory is on its way then.
-    pub(super) fn pop(&mut self) -> Result<LayerTape> {
+    /// The tape of the highest layer that is left. The next one below that is in host memory is on its way then.
+    pub(super) fn pop(&mut self) -> Result<LayerTape<E::Value>> {
         let lost = || Error::Value("a layer has no tape".into());
         if let Some(top @ Slot::Parked(..)) = self.slots.last_mut() {
-            fetch(top)?;
+            fetch(self.engine, top)?;
         }
         let top = self.slots.pop().ok_or_else(lost)?;
         if let Some(next @ Slot::Parked(..)) = self.slots.iter_mut().rev().find(|s| !matches!(s, Slot::Here(_))) {
-            fetch(next)?;
+            fetch(self.engine, next)?;
         }
         match top {
             Slot::Here(tape) => Ok(tape),
             Slot::Coming(mut tape, coming) => {
-                for (t, here) in tape.tensors_mut().into_iter().zip(coming.arrive()?) {
-                    *t = here;
+                for (value, here) in tape.values_mut().into_iter().zip(self.engine.arrive(coming)?) {
+                    *value = here;
                 }
                 Ok(tape)
             }
@@ -90,9 +84,9 @@ impl<'d> Tapes<'d> {
     }
 }
 
-fn fetch(slot: &mut Slot) -> Result<()> {
+fn fetch<E: Engine>(engine: &E, slot: &mut Slot<E>) -> Result<()> {
     if let Slot::Parked(tape, parked) = std::mem::replace(slot, Slot::Lost) {
-        *slot = Slot::Coming(tape, parked.fetch()?);
+        *slot = Slot::Coming(tape, engine.fetch(parked)?);
     }
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! What trains: adapters on some linear layers, or every weight.
 
+use std::collections::{HashMap, HashSet};
+
 use candle_core::{DType, Tensor};
 use tallow_kernels::weight::Weight;
 
+use super::compute::Layer;
 use super::needs::Needs;
 use super::{Decoder, Trainable};
 use crate::model::error::{Error, Result};
@@ -10,7 +13,7 @@ use crate::model::linear::LoraSlot;
 use crate::model::norm::Norm;
 use crate::model::params::Params;
 use crate::model::seed::{Random, derive, stream};
-use crate::model::spec::{DecoderSpec, LinearKind};
+use crate::model::spec::{DecoderSpec, LinearSpec};
 
 pub use crate::config::Lora as LoraConfig;
 
@@ -44,12 +47,12 @@ impl LoraConfig {
         if self.target_modules.is_empty() {
             return Err(Error::Value("lora target_modules is empty".into()));
         }
-        let layers = 0..spec.num_layers;
-        let all: Vec<String> = layers.flat_map(|i| LinearKind::ALL.map(|k| format!("model.layers.{i}.{}", k.path()))).collect();
+        let all = spec.linears();
         for target in &self.target_modules {
             let one = LoraConfig { target_modules: vec![target.clone()], ..self.clone() };
-            if !all.iter().any(|path| one.targets(path)) {
-                return Err(Error::TargetModule { name: target.clone(), existing: existing() });
+            if !all.iter().any(|l| one.targets(&l.path)) {
+                let existing = format!("{} (or all-linear)", short_names(&all).join(", "));
+                return Err(Error::TargetModule { name: target.clone(), existing });
             }
         }
         Ok(())
@@ -58,8 +61,7 @@ impl LoraConfig {
 
 /// An adapter that is about to be put in place: A `[r, in]`, B `[out, r]`.
 pub(crate) struct NewAdapter {
-    pub(crate) layer: usize,
-    pub(crate) kind: LinearKind,
+    pub(crate) of: LinearSpec,
     pub(crate) a: Tensor,
     pub(crate) b: Tensor,
 }
@@ -77,11 +79,11 @@ impl Decoder {
     /// When the model is being fully fine-tuned, a number is out of range, or a target module does not exist.
     pub fn add_lora(&mut self, config: &LoraConfig, seed: u64) -> Result<()> {
         config.check(&self.spec)?;
-        let made = self.collect_lora(|path, kind| {
+        let made = self.collect_lora(|linear| {
+            let (path, out, inp) = (&linear.path, linear.out, linear.inp);
             if !config.targets(path) {
                 return Ok(None);
             }
-            let (out, inp) = self.spec.linear_shape(kind);
             let mut random = Random::new(derive(seed, stream(path)));
             let bound = 1.0 / (inp as f64).sqrt();
             let a: Vec<f32> = (0..config.rank * inp).map(|_| ((2.0 * random.uniform() - 1.0) * bound) as f32).collect();
@@ -94,20 +96,18 @@ impl Decoder {
 
     /// Paths of all linear layers that can carry an adapter.
     pub fn linear_paths(&self) -> Vec<String> {
-        self.layers.iter().flat_map(|l| LinearKind::ALL.map(|k| l.linear(k).name.clone())).collect()
+        self.spec.linears().into_iter().map(|l| l.path).collect()
     }
 
     /// Collects the tensors of each adapter without changing the model, so that an error leaves it as it was.
-    pub(crate) fn collect_lora(&self, make: impl Fn(&str, LinearKind) -> Result<Option<(Tensor, Tensor)>>) -> Result<Vec<NewAdapter>> {
+    pub(crate) fn collect_lora(&self, make: impl Fn(&LinearSpec) -> Result<Option<(Tensor, Tensor)>>) -> Result<Vec<NewAdapter>> {
         if self.trainable == Trainable::Full {
             return Err(Error::Value("the model is being fully fine-tuned: load it anew before adding adapters".into()));
         }
         let mut made = Vec::new();
-        for (layer, l) in self.layers.iter().enumerate() {
-            for kind in LinearKind::ALL {
-                if let Some((a, b)) = make(&l.linear(kind).name, kind)? {
-                    made.push(NewAdapter { layer, kind, a, b });
-                }
+        for of in self.spec.linears() {
+            if let Some((a, b)) = make(&of)? {
+                made.push(NewAdapter { of, a, b });
             }
         }
         Ok(made)
@@ -116,19 +116,14 @@ impl Decoder {
     /// Puts adapters in place of those that the model has.
     pub(crate) fn install_lora(&mut self, config: &LoraConfig, made: Vec<NewAdapter>) {
         self.params = Params::default();
-        for layer in &mut self.layers {
-            LinearKind::ALL.iter().for_each(|k| layer.linear_mut(*k).lora = None);
-        }
+        let mut slots = HashMap::new();
         for new in made {
-            let linear = self.layers[new.layer].linear_mut(new.kind);
-            let (name_a, name_b) = peft_names(&linear.name);
-            let slot = LoraSlot {
-                a: self.params.push(name_a, new.a),
-                b: self.params.push(name_b, new.b),
-                scale: config.scale() as f32,
-                dropout: config.dropout as f32,
-            };
-            linear.lora = Some(slot);
+            let (name_a, name_b) = peft_names(&new.of.path);
+            let (a, b) = (self.params.push(name_a, new.a), self.params.push(name_b, new.b));
+            slots.insert(new.of.path, LoraSlot { a, b, scale: config.scale() as f32, dropout: config.dropout as f32 });
+        }
+        for linear in self.layers.iter_mut().flat_map(Layer::linears_mut) {
+            linear.lora = slots.get(&linear.name).copied();
         }
         self.trainable = Trainable::Lora(config.clone());
         self.plan_backward();
@@ -142,35 +137,37 @@ impl Decoder {
         if self.trainable != Trainable::Nothing {
             return Err(Error::Value("the model trains already: load it anew before full fine-tuning".into()));
         }
-        if self.layers.iter().any(|l| LinearKind::ALL.iter().any(|k| !matches!(l.linear(*k).weight, Weight::Dense(_)))) {
+        if self.layers.iter().flat_map(Layer::linears).any(|l| !matches!(l.weight, Weight::Dense(_))) {
             return Err(Error::Value("quantised weights cannot be trained: use LoRA, or load the model unquantised".into()));
         }
         let params = &mut self.params;
-        self.embedding_param = Some(params.push("model.embed_tokens.weight".into(), self.embedding.to_dtype(DType::F32)?));
+        self.embedding_param = Some(params.push(self.spec.embedding_name(), self.embedding.to_dtype(DType::F32)?));
         for layer in &mut self.layers {
-            for kind in LinearKind::ALL {
-                let l = layer.linear_mut(kind);
-                if let Weight::Dense(w) = &l.weight {
-                    l.weight_param = Some(params.push(format!("{}.weight", l.name), w.to_dtype(DType::F32)?));
-                }
-                if let Some(bias) = &l.bias {
-                    l.bias_param = Some(params.push(format!("{}.bias", l.name), bias.clone()));
-                }
+            let mut linears = layer.linears_mut();
+            // The parts of a fused matrix follow one another and share one parameter.
+            for same in linears.chunk_by_mut(|a, b| a.name == b.name) {
+                let dense = same.iter().filter_map(|l| if let Weight::Dense(w) = &l.weight { Some(w) } else { None });
+                let weight = one(&dense.collect::<Vec<_>>())?.to_dtype(DType::F32)?;
+                let weight = params.push(format!("{}.weight", same[0].name), weight);
+                let biases: Vec<&Tensor> = same.iter().filter_map(|l| l.bias.as_ref()).collect();
+                let bias = match biases.is_empty() {
+                    true => None,
+                    false => Some(params.push(format!("{}.bias", same[0].name), one(&biases)?)),
+                };
+                same.iter_mut().for_each(|l| (l.weight_param, l.bias_param) = (Some(weight), bias));
             }
-            for norm in [layer.q_norm.as_mut(), layer.k_norm.as_mut(), Some(&mut layer.norm1), Some(&mut layer.norm2)] {
-                if let Some(Norm::Rms { name, weight, param, .. }) = norm {
-                    *param = Some(params.push(name.clone(), weight.clone()));
-                }
-            }
+            layer.norms_mut().try_for_each(|norm| train_norm(norm, params))?;
         }
-        if let Norm::Rms { name, weight, param, .. } = &mut self.final_norm {
-            *param = Some(params.push(name.clone(), weight.clone()));
-        }
+        train_norm(&mut self.final_norm, params)?;
         if let (false, Weight::Dense(w)) = (self.spec.tie_word_embeddings, &self.head) {
-            self.head_param = Some(params.push("lm_head.weight".into(), w.to_dtype(DType::F32)?));
+            self.head_param = Some(params.push(self.spec.own_head_name(), w.to_dtype(DType::F32)?));
         }
         self.trainable = Trainable::Full;
         self.plan_backward();
+        // The parts of a fused matrix become rows of their one parameter.
+        if self.layers.iter().flat_map(Layer::linears).any(|l| !l.whole) {
+            self.sync_params()?;
+        }
         Ok(())
     }
 
@@ -191,38 +188,51 @@ impl Decoder {
             self.head = Weight::Dense(params.get(id).to_dtype(dtype)?);
         }
         for layer in &mut self.layers {
-            for kind in LinearKind::ALL {
-                let l = layer.linear_mut(kind);
+            for l in layer.linears_mut() {
                 if let Some(id) = l.weight_param {
-                    l.weight = Weight::Dense(params.get(id).to_dtype(dtype)?);
+                    l.weight = Weight::Dense(l.part(params.get(id))?.to_dtype(dtype)?);
                 }
                 if let Some(id) = l.bias_param {
-                    l.bias = Some(params.get(id).clone());
+                    l.bias = Some(l.part(params.get(id))?);
                 }
             }
-            for norm in [layer.q_norm.as_mut(), layer.k_norm.as_mut(), Some(&mut layer.norm1), Some(&mut layer.norm2)] {
-                if let Some(Norm::Rms { weight, param: Some(id), .. }) = norm {
-                    *weight = params.get(*id).clone();
-                }
-            }
+            layer.norms_mut().try_for_each(|norm| sync_norm(norm, params))?;
         }
-        if let Norm::Rms { weight, param: Some(id), .. } = &mut self.final_norm {
-            *weight = params.get(*id).clone();
-        }
-        Ok(())
+        sync_norm(&mut self.final_norm, params)
     }
 
     /// Decides which gradients each layer makes.
     fn plan_backward(&mut self) {
-        let mut below = self.embedding_param.is_some();
-        for layer in &mut self.layers {
-            layer.needs = Needs::of(layer, below);
-            below = layer.needs.any;
-        }
+        let below = self.embedding_param.is_some();
+        Needs::set(&mut self.layers, below);
     }
 }
 
-fn existing() -> String {
-    let names: Vec<&str> = LinearKind::ALL.iter().map(|k| k.short()).collect();
-    format!("{} (or all-linear)", names.join(", "))
+/// The parts of a stored tensor, one after the other.
+fn one(parts: &[&Tensor]) -> Result<Tensor> {
+    Ok(match parts {
+        [whole] => (*whole).clone(),
+        parts => Tensor::cat(parts, 0)?,
+    })
+}
+
+fn train_norm(norm: &mut Norm, params: &mut Params) -> Result<()> {
+    if let Norm::Rms { name, weight, plus_one, param, .. } = norm {
+        let stored = if *plus_one { (&*weight - 1.0)? } else { weight.clone() };
+        *param = Some(params.push(name.clone(), stored));
+    }
+    Ok(())
+}
+
+fn sync_norm(norm: &mut Norm, params: &Params) -> Result<()> {
+    if let Norm::Rms { weight, plus_one, param: Some(id), .. } = norm {
+        *weight = Norm::factor(params.get(*id), *plus_one)?;
+    }
+    Ok(())
+}
+
+/// The last parts of paths, each once, in their order.
+pub(crate) fn short_names(linears: &[LinearSpec]) -> Vec<&'static str> {
+    let mut seen = HashSet::new();
+    linears.iter().map(LinearSpec::short).filter(|n| seen.insert(*n)).collect()
 }

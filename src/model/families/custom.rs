@@ -1,6 +1,6 @@
 //! A model whose architecture is not known by name but whose every field is: read as a Llama, where the user says so.
 
-use super::{ConfigJson, DecoderSpec, Family, Result, layer_types, llama};
+use super::{CHANGES, ConfigJson, DecoderSpec, Family, Result, layer_types, llama};
 use crate::model::error::Error;
 
 /// Fields without influence on the forward pass.
@@ -36,8 +36,10 @@ pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
     };
     let base = llama::spec(c, architecture).map_err(unknown)?;
     let window = c.usize("sliding_window")?;
-    let windows = layer_types(c, base.num_layers, window)?.unwrap_or_else(|| vec![window; base.num_layers]);
-    let odd = c.not_asked().into_iter().find(|(k, _)| !HARMLESS.contains(k));
+    let n = base.num_layers();
+    let windows = layer_types(c, n, window)?.unwrap_or_else(|| vec![window; n]);
+    let read_later = |k: &str| CHANGES.iter().any(|(field, _)| *field == k);
+    let odd = c.not_asked().into_iter().find(|(k, _)| !HARMLESS.contains(k) && !read_later(k));
     if let Some((field, value)) = odd {
         return Err(unknown(c.bad(field, format!("{value} is not understood"))));
     }
@@ -46,5 +48,5 @@ pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
          queries and keys rotated by halves (not by neighbouring pairs), scores divided by the root of the head's width, \
          a gate with SiLU; compare its loss with another program's before you trust it"
     )];
-    Ok(DecoderSpec { family: Family::Custom, windows, remarks, ..base })
+    Ok(DecoderSpec { family: Family::Custom, remarks, ..base.windows(windows) })
 }

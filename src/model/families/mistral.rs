@@ -3,8 +3,7 @@
 use super::{ConfigJson, DecoderSpec, Family, Result, layer_types, plain};
 
 pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
-    let base = plain(c, Family::Mistral, architecture, 1e-6)?;
-    let window = c.usize("sliding_window")?;
-    let windows = layer_types(c, base.num_layers, window)?.unwrap_or_else(|| vec![window; base.num_layers]);
-    Ok(DecoderSpec { windows, ..base })
+    let base = plain(c, architecture, Family::Mistral)?;
+    let (window, n) = (c.usize("sliding_window")?, base.num_layers());
+    Ok(base.windows(layer_types(c, n, window)?.unwrap_or_else(|| vec![window; n])))
 }

@@ -1,23 +1,101 @@
 //! One short file per family: from its config.json to a [`DecoderSpec`].
 
 mod custom;
+mod gemma3;
+mod granite;
 mod llama;
 mod mistral;
 mod olmo;
 mod olmo2;
+mod olmo3;
+mod phi3;
 mod qwen2;
 mod qwen3;
 mod rope;
+mod smollm3;
 
 use serde_json::Value;
 
 use super::config_json::ConfigJson;
 use super::error::{Error, Result};
 use super::limits;
-use super::spec::{DecoderSpec, Family, NormKind, NormPlacement, QkNorm, Unknown};
+use super::spec::{
+    Activation, AttentionSpec, DecoderSpec, FeedForwardSpec, LayerSpec, NormKind, NormNames, QkNorm, QkvNames, RopeSpec, Unknown,
+};
 
-/// Fields that change the mathematics in ways this decoder does not have, with the value at which they do nothing.
-const REFUSED: &[(&str, Option<f64>)] = &[
+/// The families whose config.json is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// Llama 2, 3 and 3.x.
+    Llama,
+    /// Mistral and Devstral.
+    Mistral,
+    /// Qwen2 and Qwen2.5.
+    Qwen2,
+    /// Qwen3 (dense).
+    Qwen3,
+    /// OLMo 1.
+    Olmo,
+    /// OLMo 2.
+    Olmo2,
+    /// OLMo 3.
+    Olmo3,
+    /// Gemma 3, its text model.
+    Gemma3,
+    /// Phi-3, Phi-3.5 and Phi-4-mini.
+    Phi3,
+    /// SmolLM3.
+    SmolLM3,
+    /// Granite 3 (dense).
+    Granite,
+    /// Any other config whose fields all fit a Llama, where the user says so.
+    Custom,
+}
+
+/// How a family is told by its config, and read.
+struct Entry {
+    /// `architectures[0]`.
+    architecture: &'static str,
+    /// `model_type`, which is asked where there is no `architectures`.
+    model_type: &'static str,
+    read: Read,
+    /// Fields that its configs leave out, as a JSON object.
+    defaults: &'static str,
+    /// The model is described by `text_config`, of this `model_type`; the rest of the config is about images.
+    text: Option<&'static str>,
+}
+
+type Read = fn(&ConfigJson, &str) -> Result<DecoderSpec>;
+
+const fn entry(architecture: &'static str, model_type: &'static str, read: Read, defaults: &'static str) -> Entry {
+    Entry { architecture, model_type, read, defaults, text: None }
+}
+
+const fn inside(text: &'static str, entry: Entry) -> Entry {
+    Entry { text: Some(text), ..entry }
+}
+
+/// All of them. A new family is a file and a line here.
+const ENTRIES: &[Entry] = &[
+    entry("LlamaForCausalLM", "llama", llama::spec, "{}"),
+    entry("MistralForCausalLM", "mistral", mistral::spec, "{}"),
+    entry("Qwen2ForCausalLM", "qwen2", qwen2::spec, "{}"),
+    entry("Qwen3ForCausalLM", "qwen3", qwen3::spec, r#"{"head_dim": 128}"#),
+    entry("OlmoForCausalLM", "olmo", olmo::spec, "{}"),
+    entry("Olmo2ForCausalLM", "olmo2", olmo2::spec, r#"{"rms_norm_eps": 1e-5}"#),
+    entry("Olmo3ForCausalLM", "olmo3", olmo3::spec, olmo3::DEFAULTS),
+    entry("Gemma3ForCausalLM", "gemma3_text", gemma3::spec, gemma3::DEFAULTS),
+    inside("gemma3_text", entry("Gemma3ForConditionalGeneration", "gemma3", gemma3::spec, gemma3::DEFAULTS)),
+    inside("mistral", entry("Mistral3ForConditionalGeneration", "mistral3", mistral::spec, "{}")),
+    entry("Phi3ForCausalLM", "phi3", phi3::spec, phi3::DEFAULTS),
+    entry("SmolLM3ForCausalLM", "smollm3", smollm3::spec, smollm3::DEFAULTS),
+    entry("GraniteForCausalLM", "granite", granite::spec, "{}"),
+];
+
+/// Fields that change the mathematics, with the value at which they do nothing. A family that has such a part asks for the
+/// field; one that does not ask refuses it.
+const CHANGES: &[(&str, Option<f64>)] = &[
     ("num_experts", Some(0.0)),
     ("num_local_experts", Some(0.0)),
     ("n_routed_experts", Some(0.0)),
@@ -34,15 +112,51 @@ const REFUSED: &[(&str, Option<f64>)] = &[
     ("logit_scale", Some(1.0)),
     ("no_rope_layers", None),
     ("alibi", None),
+    ("use_bidirectional_attention", None),
     ("vision_config", None),
     ("text_config", None),
 ];
 
 /// From a config to a spec.
-pub(super) fn read(c: &ConfigJson, unknown: Unknown) -> Result<DecoderSpec> {
-    let architecture = architecture(c)?;
-    for (field, neutral) in REFUSED {
-        let Some(value) = c.get(field) else { continue };
+pub(super) fn read(mut c: ConfigJson, unknown: Unknown) -> Result<DecoderSpec> {
+    let architecture = architecture(&c)?;
+    quantization(&c)?;
+    let Some(entry) = ENTRIES.iter().find(|e| e.architecture == architecture) else {
+        if unknown == Unknown::Refuse {
+            return Err(not_known(&c, &architecture));
+        }
+        let spec = custom::spec(&c, &architecture)?;
+        return checked(&c, spec);
+    };
+    if let Some(wanted) = entry.text {
+        c = c.object("text_config")?.ok_or_else(|| c.bad("text_config", "is missing"))?;
+        let model_type = c.str("model_type")?.unwrap_or(wanted);
+        if model_type != wanted {
+            return Err(c.bad("model_type", format!("`{model_type}` is not supported inside {architecture}, only {wanted}")));
+        }
+    }
+    c.fill(entry.defaults);
+    let mut spec = checked(&c, (entry.read)(&c, &architecture)?)?;
+    if entry.text.is_some() {
+        spec.sees_images = true;
+        spec.remarks.push("the model also sees images; only its text part is used, and exported as an adapter or as GGUF".into());
+    }
+    Ok(spec)
+}
+
+/// Refuses what the family did not ask for, and numbers that no model has.
+fn checked(c: &ConfigJson, spec: DecoderSpec) -> Result<DecoderSpec> {
+    refuse_changes(c)?;
+    match limits::out_of_range(&spec) {
+        Some((field, message)) => Err(c.bad(field, message)),
+        None => Ok(spec),
+    }
+}
+
+/// Refuses a field that changes the mathematics and that the family has not asked for.
+fn refuse_changes(c: &ConfigJson) -> Result<()> {
+    for (field, neutral) in CHANGES {
+        let Some(value) = c.not_asked_value(field) else { continue };
         let does_nothing = match value {
             Value::Bool(b) => !b,
             Value::Array(a) => a.is_empty(),
@@ -52,35 +166,11 @@ pub(super) fn read(c: &ConfigJson, unknown: Unknown) -> Result<DecoderSpec> {
             return Err(c.bad(field, format!("{value} is not supported")));
         }
     }
-    if let Some(act) = c.str("hidden_act")?
-        && act != "silu"
-    {
-        return Err(c.bad("hidden_act", format!("`{act}` is not supported, only silu")));
-    }
-    quantization(c)?;
-    let mut spec = match architecture.as_str() {
-        "LlamaForCausalLM" => llama::spec(c, &architecture),
-        "MistralForCausalLM" => mistral::spec(c, &architecture),
-        "Qwen2ForCausalLM" => qwen2::spec(c, &architecture),
-        "Qwen3ForCausalLM" => qwen3::spec(c, &architecture),
-        "OlmoForCausalLM" => olmo::spec(c, &architecture),
-        "Olmo2ForCausalLM" => olmo2::spec(c, &architecture),
-        _ if unknown == Unknown::ReadAsLlama => custom::spec(c, &architecture),
-        _ => Err(not_known(c, &architecture)),
-    }?;
-    spec.remarks.extend(rope::remarks(c)?);
-    match limits::out_of_range(&spec) {
-        Some((field, message)) => Err(c.bad(field, message)),
-        None => Ok(spec),
-    }
+    Ok(())
 }
 
-/// Names that are read.
-const ARCHITECTURES: [&str; 6] =
-    ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "OlmoForCausalLM", "Olmo2ForCausalLM"];
-
 fn not_known(c: &ConfigJson, architecture: &str) -> Error {
-    let names: Vec<&str> = ARCHITECTURES.iter().map(|n| n.trim_end_matches("ForCausalLM")).collect();
+    let names: Vec<&str> = ENTRIES.iter().map(|e| e.architecture.trim_end_matches("ForCausalLM")).collect();
     let message = format!(
         "`{architecture}` is not known; {} are. If it computes as a Llama does, say so: `base_model.type: custom` in a project, \
          --custom on the command line",
@@ -95,17 +185,10 @@ fn architecture(c: &ConfigJson) -> Result<String> {
     {
         return Ok((*first).to_owned());
     }
-    let name = match c.str("model_type")? {
-        Some("llama") => "LlamaForCausalLM",
-        Some("mistral") => "MistralForCausalLM",
-        Some("qwen2") => "Qwen2ForCausalLM",
-        Some("qwen3") => "Qwen3ForCausalLM",
-        Some("olmo") => "OlmoForCausalLM",
-        Some("olmo2") => "Olmo2ForCausalLM",
-        Some(other) => other,
-        None => return Err(c.bad("architectures", "is missing, and so is model_type")),
+    let Some(model_type) = c.str("model_type")? else {
+        return Err(c.bad("architectures", "is missing, and so is model_type"));
     };
-    Ok(name.to_owned())
+    Ok(ENTRIES.iter().find(|e| e.model_type == model_type).map_or(model_type, |e| e.architecture).to_owned())
 }
 
 /// Checkpoints that are quantised already: only bitsandbytes NF4 is read.
@@ -124,52 +207,100 @@ fn quantization(c: &ConfigJson) -> Result<()> {
     }
 }
 
-/// What all families share, with the values of the plain Llama block.
-fn plain(c: &ConfigJson, family: Family, architecture: &str, default_eps: f64) -> Result<DecoderSpec> {
-    let (hidden_size, num_heads) = (c.count("hidden_size")?, c.count("num_attention_heads")?);
+/// What all families share, with the parts of a Llama.
+fn plain(c: &ConfigJson, architecture: &str, family: Family) -> Result<DecoderSpec> {
+    with_ropes(c, architecture, family, vec![rope::read_plain(c)?])
+}
+
+/// The same, with rotations that are read already.
+fn with_ropes(c: &ConfigJson, architecture: &str, family: Family, ropes: Vec<RopeSpec>) -> Result<DecoderSpec> {
+    let hidden_size = c.count("hidden_size")?;
     let num_layers = c.count("num_hidden_layers")?;
     if num_layers > limits::MOST_LAYERS {
         return Err(c.bad("num_hidden_layers", format!("{num_layers} is more than {}", limits::MOST_LAYERS)));
     }
+    let feed_forward = FeedForwardSpec { width: c.count("intermediate_size")?, activation: activation(c)?, bias: false, fused: false };
+    let attention = attention(c, hidden_size)?;
+    let layer = LayerSpec { norms: NormNames::BEFORE, attention, feed_forward, residual_scale: 1.0 };
+    Ok(DecoderSpec {
+        family,
+        architecture: architecture.to_owned(),
+        prefix: "model".into(),
+        vocab_size: c.count("vocab_size")?,
+        hidden_size,
+        max_positions: max_positions(c)?,
+        norm: NormKind::Rms,
+        norm_eps: c.f64("rms_norm_eps")?.unwrap_or(1e-6),
+        ropes,
+        layers: vec![layer; num_layers],
+        embedding_scale: 1.0,
+        logits_scale: 1.0,
+        tie_word_embeddings: c.bool("tie_word_embeddings")?.unwrap_or(false),
+        sees_images: false,
+        remarks: rope::remarks(c)?.into_iter().collect(),
+    })
+}
+
+fn max_positions(c: &ConfigJson) -> Result<usize> {
+    Ok(c.usize("max_position_embeddings")?.unwrap_or(2048))
+}
+
+fn activation(c: &ConfigJson) -> Result<Activation> {
+    let (gemma, act) = (c.str("hidden_activation")?, c.str("hidden_act")?);
+    let field = if gemma.is_some() { "hidden_activation" } else { "hidden_act" };
+    match gemma.or(act).unwrap_or("silu") {
+        "silu" => Ok(Activation::Silu),
+        "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
+        other => Err(c.bad(field, format!("`{other}` is not supported; silu and gelu_pytorch_tanh are"))),
+    }
+}
+
+fn attention(c: &ConfigJson, hidden_size: usize) -> Result<AttentionSpec> {
+    let heads = c.count("num_attention_heads")?;
     let head_dim = match c.usize("head_dim")? {
         Some(n) => n,
-        None if hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
-        None => return Err(c.bad("num_attention_heads", format!("{num_heads} does not divide hidden_size {hidden_size}"))),
+        None if hidden_size.is_multiple_of(heads) => hidden_size / heads,
+        None => return Err(c.bad("num_attention_heads", format!("{heads} does not divide hidden_size {hidden_size}"))),
     };
     if head_dim == 0 || !head_dim.is_multiple_of(2) {
         return Err(c.bad("head_dim", format!("{head_dim} must be even and at least 2")));
     }
-    let num_kv_heads = c.usize("num_key_value_heads")?.unwrap_or(num_heads);
-    if num_kv_heads == 0 || !num_heads.is_multiple_of(num_kv_heads) {
-        return Err(c.bad("num_key_value_heads", format!("{num_kv_heads} does not divide num_attention_heads {num_heads}")));
+    let kv_heads = c.usize("num_key_value_heads")?.unwrap_or(heads);
+    if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+        return Err(c.bad("num_key_value_heads", format!("{kv_heads} does not divide num_attention_heads {heads}")));
     }
-    let max_positions = c.usize("max_position_embeddings")?.unwrap_or(2048);
-    let (rope_theta, rope_scaling) = rope::read(c, max_positions)?;
-    Ok(DecoderSpec {
-        family,
-        architecture: architecture.to_owned(),
-        vocab_size: c.count("vocab_size")?,
-        hidden_size,
-        intermediate_size: c.count("intermediate_size")?,
-        num_layers,
-        num_heads,
-        num_kv_heads,
+    Ok(AttentionSpec {
+        heads,
+        kv_heads,
         head_dim,
-        norm: NormKind::Rms,
-        norm_placement: NormPlacement::Pre,
-        norm_eps: c.f64("rms_norm_eps")?.unwrap_or(default_eps),
+        rope: Some(0),
+        window: None,
+        scale: 1.0 / (head_dim as f64).sqrt(),
         qk_norm: QkNorm::None,
+        clip: None,
         qkv_bias: false,
         o_bias: false,
-        mlp_bias: false,
-        clip_qkv: None,
-        rope_theta,
-        rope_scaling,
-        max_positions,
-        windows: vec![None; num_layers],
-        tie_word_embeddings: c.bool("tie_word_embeddings")?.unwrap_or(false),
-        remarks: Vec::new(),
+        qkv: QkvNames::Apart,
     })
+}
+
+impl DecoderSpec {
+    /// Changes every layer.
+    fn each(mut self, change: impl Fn(&mut LayerSpec)) -> Self {
+        self.layers.iter_mut().for_each(change);
+        self
+    }
+
+    /// Gives each layer its window.
+    fn windows(mut self, windows: Vec<Option<usize>>) -> Self {
+        self.layers.iter_mut().zip(windows).for_each(|(l, w)| l.attention.window = w);
+        self
+    }
+
+    /// Biases on all four projections of attention.
+    fn attention_bias(self, bias: bool) -> Self {
+        self.each(|l| (l.attention.qkv_bias, l.attention.o_bias) = (bias, bias))
+    }
 }
 
 /// Windows of the Qwen families: `layer_types` where given, else layers from `max_window_layers` upward.

@@ -3,6 +3,7 @@
 use super::{ConfigJson, DecoderSpec, Family, Result, plain, qwen_windows};
 
 pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
-    let base = plain(c, Family::Qwen2, architecture, 1e-6)?;
-    Ok(DecoderSpec { qkv_bias: true, windows: qwen_windows(c, base.num_layers)?, ..base })
+    let base = plain(c, architecture, Family::Qwen2)?;
+    let windows = qwen_windows(c, base.num_layers())?;
+    Ok(base.windows(windows).each(|l| l.attention.qkv_bias = true))
 }

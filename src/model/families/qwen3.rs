@@ -3,9 +3,8 @@
 use super::{ConfigJson, DecoderSpec, Family, QkNorm, Result, plain, qwen_windows};
 
 pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
-    let base = plain(c, Family::Qwen3, architecture, 1e-6)?;
+    let base = plain(c, architecture, Family::Qwen3)?;
     let bias = c.bool("attention_bias")?.unwrap_or(false);
-    let head_dim = c.usize("head_dim")?.unwrap_or(128);
-    let windows = qwen_windows(c, base.num_layers)?;
-    Ok(DecoderSpec { qk_norm: QkNorm::PerHead, qkv_bias: bias, o_bias: bias, head_dim, windows, ..base })
+    let windows = qwen_windows(c, base.num_layers())?;
+    Ok(base.windows(windows).attention_bias(bias).each(|l| l.attention.qk_norm = QkNorm::PerHead))
 }

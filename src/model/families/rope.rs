@@ -1,9 +1,9 @@
 //! The rotation: `rope_theta` and `rope_scaling`, or transformers 5's `rope_parameters` that hold both.
 
-use super::{ConfigJson, Result};
+use super::{ConfigJson, Result, RopeSpec, max_positions};
 use crate::model::spec::RopeScaling;
 
-pub(super) fn read(c: &ConfigJson, max_positions: usize) -> Result<(f64, RopeScaling)> {
+pub(super) fn read(c: &ConfigJson) -> Result<RopeSpec> {
     let top_theta = c.f64("rope_theta")?;
     let scaling = c.object("rope_scaling")?;
     let parameters = c.object("rope_parameters")?;
@@ -17,11 +17,58 @@ pub(super) fn read(c: &ConfigJson, max_positions: usize) -> Result<(f64, RopeSca
     }
     // Some configs keep the context of the first training beside the scaling; transformers lets that go first.
     let beside = c.usize("original_max_position_embeddings")?;
+    let contexts = Contexts { beside, max_positions: max_positions(c)? };
     let scaling = match parameters.or(scaling) {
-        Some(s) => self::scaling(&s, beside, max_positions)?,
+        Some(s) => self::scaling(&s, contexts)?,
         None => RopeScaling::None,
     };
-    Ok((theta, scaling))
+    Ok(RopeSpec { theta, scaling, dim: None })
+}
+
+/// The same for a family that turns whole heads, by frequencies that do not depend on the sequence.
+pub(super) fn read_plain(c: &ConfigJson) -> Result<RopeSpec> {
+    for field in ["rope_scaling", "rope_parameters"] {
+        let Some(s) = c.object(field)? else { continue };
+        if s.f64("partial_rotary_factor")?.is_some_and(|f| f != 1.0) {
+            return Err(s.bad("partial_rotary_factor", "is not supported for this architecture"));
+        }
+        let kind = s.str("rope_type")?.map_or_else(|| s.str("type"), |k| Ok(Some(k)))?;
+        if let Some(kind @ ("longrope" | "su")) = kind {
+            return Err(s.bad("rope_type", format!("`{kind}` is not supported for this architecture")));
+        }
+    }
+    read(c)
+}
+
+/// The rotations of layers that see everything and of those with a window: `rope_parameters` by kind of layer, or as older
+/// configs have it: `rope_theta` and `rope_scaling` for the first kind, and `local` with its default for the second.
+pub(super) fn by_kind(c: &ConfigJson, local: (&str, f64)) -> Result<Vec<RopeSpec>> {
+    let contexts = Contexts { beside: None, max_positions: max_positions(c)? };
+    let parameters = c.object("rope_parameters")?;
+    let of = |kind: &str, theta: f64, scaling: Option<ConfigJson>| -> Result<RopeSpec> {
+        let given = parameters.as_ref().map(|p| p.object(kind)).transpose()?.flatten();
+        let theta = given.as_ref().map(|p| p.f64("rope_theta")).transpose()?.flatten().unwrap_or(theta);
+        if theta.is_nan() || theta <= 0.0 {
+            return Err(c.bad("rope_theta", format!("{theta} must be above 0")));
+        }
+        let scaling = given.or(scaling).map(|s| self::scaling(&s, contexts)).transpose()?.unwrap_or_default();
+        Ok(RopeSpec { theta, scaling, dim: None })
+    };
+    let theta = c.f64("rope_theta")?.unwrap_or(10_000.0);
+    let local_theta = c.f64(local.0)?.unwrap_or(local.1);
+    if parameters.as_ref().is_some_and(|p| p.get("rope_theta").is_some()) {
+        return Err(c.bad("rope_parameters", "has one rotation; this architecture has one for each kind of layer"));
+    }
+    Ok(vec![of("full_attention", theta, c.object("rope_scaling")?)?, of("sliding_attention", local_theta, None)?])
+}
+
+/// Contexts that a scaling may be relative to.
+#[derive(Clone, Copy)]
+struct Contexts {
+    /// That of the first training, where it stands beside the scaling.
+    beside: Option<usize>,
+    /// That of the model.
+    max_positions: usize,
 }
 
 /// Rotations for kinds of layers that the family does not have: transformers warns and turns as if none were given.
@@ -33,15 +80,16 @@ pub(super) fn remarks(c: &ConfigJson) -> Result<Option<String>> {
     }))
 }
 
-fn scaling(s: &ConfigJson, beside: Option<usize>, max_positions: usize) -> Result<RopeScaling> {
+fn scaling(s: &ConfigJson, contexts: Contexts) -> Result<RopeScaling> {
+    let Contexts { beside, max_positions } = contexts;
     let kind = match s.str("rope_type")? {
         Some(k) => k,
         None => s.str("type")?.unwrap_or("default"),
     };
-    if s.f64("partial_rotary_factor")?.is_some_and(|f| f != 1.0) {
-        return Err(s.bad("partial_rotary_factor", "is not supported"));
-    }
     let need = |field: &str| s.f64(field)?.ok_or_else(|| s.bad(field, "is missing"));
+    if let Some(beta) = s.get("llama_4_scaling_beta") {
+        return Err(s.bad("llama_4_scaling_beta", format!("{beta} is not supported: queries would be scaled by their position")));
+    }
     let inside = s.usize("original_max_position_embeddings")?;
     let original = beside.or(inside).unwrap_or(max_positions);
     match kind {
@@ -69,8 +117,21 @@ fn scaling(s: &ConfigJson, beside: Option<usize>, max_positions: usize) -> Resul
                 truncate: s.bool("truncate")?.unwrap_or(true),
             })
         }
-        other => Err(s.bad("rope_type", format!("`{other}` is not supported; default, linear, llama3 and yarn are"))),
+        "longrope" | "su" => longrope(s, original, max_positions),
+        other => Err(s.bad("rope_type", format!("`{other}` is not supported; default, linear, llama3, yarn and longrope are"))),
     }
+}
+
+/// The frequencies of sequences that are no longer than the first context.
+fn longrope(s: &ConfigJson, original: usize, max_positions: usize) -> Result<RopeScaling> {
+    let short = s.f64s("short_factor")?.ok_or_else(|| s.bad("short_factor", "is missing"))?;
+    if s.f64s("long_factor")?.is_none() {
+        return Err(s.bad("long_factor", "is missing"));
+    }
+    let factor = s.f64("factor")?.unwrap_or(max_positions as f64 / original as f64);
+    let stretched = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() };
+    let attention_factor = s.f64("attention_factor")?.unwrap_or(stretched);
+    Ok(RopeScaling::Factors { factors: short.into_iter().map(|f| f as f32).collect(), attention_factor })
 }
 
 /// What cos and sin are multiplied by, as transformers resolves it.

@@ -1,6 +1,6 @@
 //! llama.cpp's names for architectures and tensors, and the order in which it keeps the rows of q and k.
 
-use crate::model::spec::{DecoderSpec, Family};
+use crate::model::spec::{Activation, DecoderSpec, Family, NormKind, NormNames, QkNorm};
 
 /// The architectures of llama.cpp that a decoder can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,20 +15,24 @@ pub enum Arch {
     Olmo,
     /// OLMo 2.
     Olmo2,
+    /// Gemma 3, its text model.
+    Gemma3,
 }
 
 impl Arch {
-    const ALL: [Self; 5] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo, Self::Olmo2];
+    const ALL: [Self; 6] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo, Self::Olmo2, Self::Gemma3];
 
-    /// The one that runs a family.
-    pub fn of(family: Family) -> Self {
-        match family {
+    /// The one that runs a family; `None`: its GGUF form is not written yet.
+    pub fn of(family: Family) -> Option<Self> {
+        Some(match family {
             Family::Llama | Family::Mistral | Family::Custom => Self::Llama,
             Family::Qwen2 => Self::Qwen2,
             Family::Qwen3 => Self::Qwen3,
             Family::Olmo => Self::Olmo,
             Family::Olmo2 => Self::Olmo2,
-        }
+            Family::Gemma3 => Self::Gemma3,
+            Family::Olmo3 | Family::Phi3 | Family::SmolLM3 | Family::Granite => return None,
+        })
     }
 
     /// The family that it is read back as.
@@ -39,7 +43,62 @@ impl Arch {
             Self::Qwen3 => Family::Qwen3,
             Self::Olmo => Family::Olmo,
             Self::Olmo2 => Family::Olmo2,
+            Self::Gemma3 => Family::Gemma3,
         }
+    }
+
+    /// `architectures[0]` of the Hugging Face config of the same model.
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+            Self::Olmo => "OlmoForCausalLM",
+            Self::Olmo2 => "Olmo2ForCausalLM",
+            Self::Gemma3 => "Gemma3ForCausalLM",
+        }
+    }
+
+    /// What a norm's weight in the file is above the checkpoint's: Gemma's files hold one plus the weight.
+    pub fn norm_offset(self) -> f32 {
+        if self.norm() == NormKind::RmsPlusOne { 1.0 } else { 0.0 }
+    }
+
+    /// Whether the last layer of each run of so many sees everything, and the others have a window.
+    pub fn window_pattern(self) -> Option<usize> {
+        (self == Self::Gemma3).then_some(6)
+    }
+
+    /// How its norms are computed.
+    pub fn norm(self) -> NormKind {
+        match self {
+            Self::Olmo => NormKind::LayerNormPlain,
+            Self::Gemma3 => NormKind::RmsPlusOne,
+            _ => NormKind::Rms,
+        }
+    }
+
+    /// Where its norms stand.
+    pub fn norms(self) -> NormNames {
+        match self {
+            Self::Olmo2 => NormNames::AFTER,
+            Self::Gemma3 => NormNames::AROUND,
+            _ => NormNames::BEFORE,
+        }
+    }
+
+    /// Its norm of queries and keys.
+    pub fn qk_norm(self) -> QkNorm {
+        match self {
+            Self::Qwen3 | Self::Gemma3 => QkNorm::PerHead,
+            Self::Olmo2 => QkNorm::Full,
+            _ => QkNorm::None,
+        }
+    }
+
+    /// What its gate goes through.
+    pub fn activation(self) -> Activation {
+        if self == Self::Gemma3 { Activation::GeluTanh } else { Activation::Silu }
     }
 
     /// `general.architecture`, and what its metadata keys begin with.
@@ -50,6 +109,7 @@ impl Arch {
             Self::Qwen3 => "qwen3",
             Self::Olmo => "olmo",
             Self::Olmo2 => "olmo2",
+            Self::Gemma3 => "gemma3",
         }
     }
 
@@ -66,6 +126,10 @@ impl Arch {
 
 /// The name in a GGUF file of a tensor with this Hugging Face name.
 pub fn gguf_name(arch: Arch, name: &str) -> Option<String> {
+    // Inside a checkpoint that also sees images the text model's names begin otherwise.
+    let inner = name.strip_prefix("language_model.").map(str::to_owned);
+    let inner = inner.or_else(|| name.strip_prefix("model.language_model.").map(|rest| format!("model.{rest}")));
+    let name = inner.as_deref().unwrap_or(name);
     match name {
         "model.embed_tokens.weight" => return Some("token_embd.weight".into()),
         "model.norm.weight" => return Some("output_norm.weight".into()),
@@ -85,8 +149,8 @@ pub fn gguf_name(arch: Arch, name: &str) -> Option<String> {
         "mlp.up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
         "input_layernorm" => "attn_norm",
-        "post_attention_layernorm" if arch == Arch::Olmo2 => "post_attention_norm",
-        "post_attention_layernorm" => "ffn_norm",
+        "post_attention_layernorm" if arch.norms().after_attention.is_some() => "post_attention_norm",
+        "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
         "post_feedforward_layernorm" => "post_ffw_norm",
         _ => return None,
     };
@@ -100,8 +164,8 @@ pub fn reordered_heads(arch: Arch, spec: &DecoderSpec, name: &str) -> Option<usi
     }
     let path = name.rsplit_once('.').map_or(name, |(p, _)| p);
     match path.rsplit_once('.').map(|(_, last)| last) {
-        Some("q_proj") => Some(spec.num_heads),
-        Some("k_proj") => Some(spec.num_kv_heads),
+        Some("q_proj") => Some(spec.layers[0].attention.heads),
+        Some("k_proj") => Some(spec.layers[0].attention.kv_heads),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use super::names::{Arch, gguf_name, reorder_rows, reordered_heads};
 use super::{GgufFile, Value};
 use crate::model::error::{Error, Result};
 use crate::model::limits;
-use crate::model::spec::{DecoderSpec, Family, NormKind, NormPlacement, QkNorm, RopeScaling};
+use crate::model::spec::{AttentionSpec, DecoderSpec, FeedForwardSpec, LayerSpec, QkvNames, RopeScaling, RopeSpec};
 use crate::model::weights::TensorSource;
 
 /// The tensor with the divisors of the rotation's frequencies.
@@ -74,6 +74,9 @@ impl TensorSource for GgufSource {
         let at = self.name(name)?;
         let mut values = self.file.float(&at)?;
         let shape = &self.file.tensors()[&at].shape;
+        if shape.len() == 1 && name.ends_with("norm.weight") {
+            values.iter_mut().for_each(|v| *v -= self.arch.norm_offset());
+        }
         if let Some(heads) = reordered_heads(self.arch, &self.spec, name) {
             values = reorder_rows(&values, shape[0], heads, true);
         }
@@ -116,54 +119,70 @@ impl Fields<'_> {
         let arch = Arch::from_name(name)
             .ok_or_else(|| Self::bad(file, "general.architecture", format!("`{name}` is not a known architecture")))?;
         let f = Fields { file, prefix: arch.name() };
-        let has = |name: &str| file.tensors().contains_key(name);
-        let (hidden_size, num_heads, num_layers) =
-            (f.count("embedding_length")?, f.count("attention.head_count")?, f.count("block_count")?);
-        if num_layers > file.tensors().len() {
-            let held = file.tensors().len();
-            return Err(Self::bad(file, "block_count", format!("says {num_layers} blocks, and the file holds {held} tensors")));
-        }
-        let head_dim = f.count("attention.key_length").unwrap_or(hidden_size / num_heads);
         let embedding = file.tensors().get("token_embd.weight");
         let vocab_size = embedding.and_then(|t| t.shape.first()).copied();
         let vocab_size = vocab_size.ok_or_else(|| Error::tensor(file.path(), "token_embd.weight", "is missing from the file"))?;
         let rms = f.number("attention.layer_norm_rms_epsilon");
         let norm_eps = rms.or_else(|| f.number("attention.layer_norm_epsilon"));
         let max_positions = f.count("context_length")?;
-        let rope_theta = f.number("rope.freq_base").unwrap_or(10_000.0);
+        let hidden_size = f.count("embedding_length")?;
+        let rope = RopeSpec { theta: f.number("rope.freq_base").unwrap_or(10_000.0), scaling: f.rope(max_positions)?, dim: None };
+        // Layers with a window turn by frequencies of their own, which are not stretched.
+        let theta = f.number("rope.freq_base_swa").unwrap_or(10_000.0);
+        let local = arch.window_pattern().map(|_| RopeSpec { theta, scaling: RopeScaling::None, dim: None });
+        let (blocks, held) = (f.count("block_count")?, file.tensors().len());
+        if blocks > held {
+            return Err(Self::bad(file, "block_count", format!("says {blocks} blocks, and the file holds {held} tensors")));
+        }
+        let layers = (0..blocks).map(|i| f.layer(arch, i, hidden_size)).collect::<Result<_>>()?;
         let spec = DecoderSpec {
             family: arch.family(),
-            architecture: architecture(arch.family()).into(),
+            architecture: arch.architecture().into(),
+            prefix: "model".into(),
             vocab_size,
             hidden_size,
-            intermediate_size: f.count("feed_forward_length")?,
-            num_layers,
-            num_heads,
-            num_kv_heads: f.count("attention.head_count_kv").unwrap_or(num_heads),
-            head_dim,
-            norm: if arch == Arch::Olmo { NormKind::LayerNormPlain } else { NormKind::Rms },
-            norm_placement: if arch == Arch::Olmo2 { NormPlacement::Post } else { NormPlacement::Pre },
-            norm_eps: norm_eps.ok_or_else(|| Self::bad(file, "attention.layer_norm_rms_epsilon", "is missing"))?,
-            qk_norm: match arch {
-                Arch::Qwen3 => QkNorm::PerHead,
-                Arch::Olmo2 => QkNorm::Full,
-                _ => QkNorm::None,
-            },
-            qkv_bias: has("blk.0.attn_q.bias"),
-            o_bias: has("blk.0.attn_output.bias"),
-            mlp_bias: has("blk.0.ffn_gate.bias"),
-            clip_qkv: f.number("attention.clamp_kqv"),
-            rope_theta,
-            rope_scaling: f.rope(max_positions)?,
             max_positions,
-            windows: vec![None; num_layers],
-            tie_word_embeddings: !has("output.weight"),
+            norm: arch.norm(),
+            norm_eps: norm_eps.ok_or_else(|| Self::bad(file, "attention.layer_norm_rms_epsilon", "is missing"))?,
+            ropes: [rope].into_iter().chain(local).collect(),
+            layers,
+            embedding_scale: if arch == Arch::Gemma3 { (hidden_size as f64).sqrt() } else { 1.0 },
+            logits_scale: 1.0,
+            tie_word_embeddings: !file.tensors().contains_key("output.weight"),
+            sees_images: false,
             remarks: Vec::new(),
         };
         match limits::out_of_range(&spec) {
             Some((field, message)) => Err(Self::bad(file, field, message)),
             None => Ok((arch, spec)),
         }
+    }
+
+    /// One layer, as its tensors show it.
+    fn layer(&self, arch: Arch, i: usize, hidden_size: usize) -> Result<LayerSpec> {
+        let has = |name: &str| self.file.tensors().contains_key(&format!("blk.{i}.{name}"));
+        let heads = self.count("attention.head_count")?;
+        let head_dim = self.count("attention.key_length").unwrap_or(hidden_size / heads);
+        let window = match arch.window_pattern() {
+            Some(pattern) if (i + 1) % pattern != 0 => Some(self.count("attention.sliding_window")?),
+            _ => None,
+        };
+        let attention = AttentionSpec {
+            heads,
+            kv_heads: self.count("attention.head_count_kv").unwrap_or(heads),
+            head_dim,
+            rope: Some(usize::from(window.is_some())),
+            window,
+            scale: 1.0 / (head_dim as f64).sqrt(),
+            qk_norm: arch.qk_norm(),
+            clip: self.number("attention.clamp_kqv"),
+            qkv_bias: has("attn_q.bias"),
+            o_bias: has("attn_output.bias"),
+            qkv: QkvNames::Apart,
+        };
+        let width = self.count("feed_forward_length")?;
+        let feed_forward = FeedForwardSpec { width, activation: arch.activation(), bias: has("ffn_gate.bias"), fused: false };
+        Ok(LayerSpec { norms: arch.norms(), attention, feed_forward, residual_scale: 1.0 })
     }
 
     /// As llama.cpp reads them: the type, and beside it the divisors.
@@ -187,16 +206,5 @@ impl Fields<'_> {
             },
             other => return Err(Self::bad(self.file, "rope.scaling.type", format!("`{other}` is not supported"))),
         })
-    }
-}
-
-fn architecture(family: Family) -> &'static str {
-    match family {
-        Family::Llama | Family::Custom => "LlamaForCausalLM",
-        Family::Mistral => "MistralForCausalLM",
-        Family::Qwen2 => "Qwen2ForCausalLM",
-        Family::Qwen3 => "Qwen3ForCausalLM",
-        Family::Olmo => "OlmoForCausalLM",
-        Family::Olmo2 => "Olmo2ForCausalLM",
     }
 }

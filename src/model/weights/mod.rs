@@ -5,6 +5,7 @@ mod read;
 mod source;
 mod write;
 
+pub(crate) use read::text_prefix;
 pub use read::{Shards, weight_files, weight_hash};
 pub use source::TensorSource;
 pub use write::{PlannedTensor, ShardWriter};

@@ -101,6 +101,16 @@ fn listing(dir: &Path) -> Result<(Vec<PathBuf>, Option<(PathBuf, BTreeMap<String
     Ok((files, Some((index, names))))
 }
 
+/// What the names of the text model begin with in a checkpoint that also holds an image model.
+pub(crate) fn text_prefix(dir: &Path) -> Result<String> {
+    let shards = Shards::open(dir)?;
+    let prefixes = ["model.language_model", "language_model.model", "model"];
+    let found = prefixes.into_iter().find(|p| shards.has(&format!("{p}.embed_tokens.weight")));
+    found.map(str::to_owned).ok_or_else(|| {
+        Error::tensor(shards.path_of(""), "model.language_model.embed_tokens.weight", "is missing, under its other names too")
+    })
+}
+
 impl Shards {
     /// Opens the weights of a model folder.
     ///

@@ -19,7 +19,7 @@ use search::best;
 
 use super::error::{Result, TrainError};
 use super::optimiser::OptimizerKind;
-use crate::model::{DecoderSpec, Engine, PassShape, Policy, Quantization, Sketch, Trainable};
+use crate::model::{DecoderSpec, Hardware, PassShape, Policy, Quantization, Sketch, Trainable};
 
 /// What a budget must leave beside the predicted peak, as parts of 100: pages that the allocator keeps.
 pub const HEADROOM: u64 = 5;
@@ -122,9 +122,9 @@ pub fn plan(request: &MemoryRequest) -> Result<MemoryPlan> {
 
 /// What a run takes under this policy, with passes of so many tokens.
 pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> MemoryPlan {
-    let engine = if r.gpu { Engine::Gpu } else { Engine::Cpu { threads: rayon::current_num_threads() } };
+    let hardware = if r.gpu { Hardware::Gpu } else { Hardware::Cpu { threads: rayon::current_num_threads() } };
     let (spec, quantization, compute_dtype, trainable) = (r.spec, r.quantization, r.compute_dtype, r.trainable);
-    let sketch = Sketch { spec, quantization, compute_dtype, trainable, engine };
+    let sketch = Sketch { spec, quantization, compute_dtype, trainable, hardware };
     let resident = sketch.resident();
     let pass = sketch.pass(PassShape { tokens: tokens_per_pass, longest: r.longest.min(tokens_per_pass).max(1), policy });
     let elements = &resident.trained_elements;
@@ -151,7 +151,7 @@ pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> Mem
     let parts = named.into_iter().chain([rest]).filter(|p| p.1 > 0).map(|(name, bytes)| Part { name: name.to_owned(), bytes }).collect();
     let budget = r.budget.unwrap_or_else(|| available_memory().saturating_add(r.held));
     let fits = needed(peak_bytes) <= budget && (pass.host == 0 || pass.host <= host_budget(r));
-    let offloaded_layers = if pass.host == 0 { Vec::new() } else { policy.offloaded_layers(spec.num_layers) };
+    let offloaded_layers = if pass.host == 0 { Vec::new() } else { policy.offloaded_layers(spec.num_layers()) };
     MemoryPlan { policy, tokens_per_pass, parts, peak_bytes, budget, fits, offloaded_layers, host_bytes: pass.host }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{MemoryPlan, MemoryRequest, host_budget, predict};
 use crate::model::Policy;
-use crate::model::spec::LinearKind;
 
 /// A pass of so many tokens keeps the kernels as busy as a longer one, so cutting a window into such passes costs less than
 /// computing anything again.
@@ -57,13 +56,13 @@ fn fewest(most: usize, plan: impl Fn(usize) -> MemoryPlan) -> MemoryPlan {
 }
 
 fn fewest_offloaded(r: &MemoryRequest, tokens: usize) -> Option<MemoryPlan> {
-    let most = most_offloaded(r, tokens, r.spec.num_layers);
+    let most = most_offloaded(r, tokens, r.spec.num_layers());
     (most > 0).then(|| fewest(most, |offloaded| predict(r, Policy::Mixed { recomputed: 0, offloaded }, tokens)))
 }
 
 /// Beside as many layers in host memory as cost no time. All layers but one, where nothing fits.
 fn fewest_recomputed(r: &MemoryRequest, tokens: usize) -> MemoryPlan {
-    let layers = r.spec.num_layers;
+    let layers = r.spec.num_layers();
     fewest(layers.saturating_sub(1), |recomputed| {
         let offloaded = most_offloaded(r, tokens, layers - recomputed);
         predict(r, Policy::Mixed { recomputed, offloaded }, tokens)
@@ -81,10 +80,10 @@ fn most_offloaded(r: &MemoryRequest, tokens: usize, of: usize) -> usize {
         return 0;
     }
     let s = r.spec;
-    let weights: usize = LinearKind::ALL.iter().map(|k| s.linear_shape(*k).0 * s.linear_shape(*k).1).sum();
+    let weights: usize = s.layer_linears(0).iter().map(|l| l.out * l.inp).sum();
     // A token sees half of its sequence, in two products.
     let seen = r.longest.min(tokens) as f64 / 2.0;
-    let operations = tokens as f64 * (2.0 * weights as f64 + 4.0 * seen * s.q_width() as f64);
+    let operations = tokens as f64 * (2.0 * weights as f64 + 4.0 * seen * s.layers[0].attention.q_width() as f64);
     let beside = (of as f64 * operations / OPERATIONS_PER_BYTE / one as f64) as usize;
     let room = usize::try_from(host_budget(r) / one).unwrap_or(usize::MAX);
     beside.min(room).min(of)
@@ -109,7 +108,7 @@ fn attempts(r: &MemoryRequest) -> Vec<(Attempt, usize)> {
         policies.iter().flat_map(|p| halved.iter().filter(|t| keep(t)).map(|t| (one(p), *t))).collect()
     };
     let mut all = each(&efficient);
-    if let Some(shortest) = halved.iter().copied().filter(&efficient).min().filter(|_| r.policy.is_none() && r.spec.num_layers > 2) {
+    if let Some(shortest) = halved.iter().copied().filter(&efficient).min().filter(|_| r.policy.is_none() && r.spec.num_layers() > 2) {
         let recompute = all.iter().position(|c| c.0 == Attempt::One(Policy::Recompute)).unwrap_or(all.len());
         all.splice(recompute..recompute, [(Attempt::FewestOffloaded, shortest), (Attempt::FewestRecomputed, shortest)]);
     }

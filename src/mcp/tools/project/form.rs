@@ -11,6 +11,10 @@ pub(in crate::mcp::tools) enum FamilyName {
     Llama,
     Mistral,
     Qwen,
+    Gemma,
+    Phi,
+    Smollm,
+    Granite,
     Custom,
 }
 
@@ -27,7 +31,7 @@ pub(in crate::mcp::tools) enum QuantizationName {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::mcp::tools) struct BaseModelIn {
-    /// Family that the model must be of; custom takes any.
+    /// Family that the model must be of; custom also reads an architecture that is not known, as a Llama.
     #[serde(rename = "type")]
     pub(super) family: FamilyName,
     /// Hugging Face id, or `embedded` for the small model inside the program.

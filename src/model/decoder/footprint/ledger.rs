@@ -3,16 +3,17 @@
 use std::cell::Cell;
 
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     live: Cell<u64>,
     peak: Cell<u64>,
 }
 
 /// A tensor's bytes, held until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held<'l> {
+pub(crate) struct Held<'l> {
     ledger: &'l Ledger,
     bytes: u64,
+    /// Whether they do not count: they are in host memory, or another handle's.
     away: Cell<bool>,
 }
 
@@ -34,6 +35,7 @@ impl Held<'_> {
         }
     }
 
+    /// Counts again.
     pub(super) fn come(&self) {
         if self.away.replace(false) {
             self.ledger.live.set(self.ledger.live.get() + self.bytes);
@@ -43,6 +45,11 @@ impl Held<'_> {
 }
 
 impl Ledger {
+    /// Another handle on memory that counts already.
+    pub(super) fn share<'l>(&'l self, of: &Held<'l>) -> Held<'l> {
+        Held { ledger: self, bytes: of.bytes, away: Cell::new(true) }
+    }
+
     pub(super) fn hold(&self, bytes: u64) -> Held<'_> {
         self.live.set(self.live.get() + bytes);
         self.moment(0);
@@ -54,6 +61,7 @@ impl Ledger {
         self.peak.set(self.peak.get().max(self.live.get() + bytes));
     }
 
+    #[cfg(test)]
     pub(super) fn live(&self) -> u64 {
         self.live.get()
     }

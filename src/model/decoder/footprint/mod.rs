@@ -1,21 +1,26 @@
-//! The bytes that a model and a training pass take, without either: the walk of `layer`, `backward` and `step` over sizes.
+//! The bytes that a model and a training pass take, without either: the block program run over sizes.
 //!
-//! A change of what lives when in those files is a change here; `tests/it/memory.rs` holds the two together.
+//! What lives when is the program's ([`super::block`], [`super::backward`], [`super::pass`]); what an operation needs for a
+//! moment is said in [`sizes`]. `tests/it/memory.rs` holds it to what the allocator counts.
 
-mod layer;
 mod ledger;
-mod tapes;
+mod sizes;
+
+use std::cell::Cell;
 
 use candle_core::DType;
 use tallow_kernels::cross_entropy::{chunk_tokens, gpu_chunk_tokens};
 use tallow_kernels::matmul::{pack_bytes, thread_bytes};
 
-use super::needs::{Needs, Trains};
+use super::block::Block;
+use super::needs::Needs;
+use super::pass::Stack;
 use super::{Policy, Quantization, Trainable};
-use crate::model::spec::{DecoderSpec, LinearKind, NormKind, QkNorm, Role, TensorSpec};
-use layer::{LayerSketch, Walk};
+use crate::model::error::Result;
+use crate::model::layer_spec::Product;
+use crate::model::spec::{DecoderSpec, NormKind, Role, TensorSpec};
 use ledger::Ledger;
-use tapes::Tapes;
+use sizes::{LinearSize, NormSize, Sizes};
 
 /// A model that need not be loaded.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +34,12 @@ pub struct Sketch<'a> {
     /// What trains.
     pub trainable: &'a Trainable,
     /// What computes.
-    pub engine: Engine,
+    pub hardware: Hardware,
 }
 
-/// What computes; the engines need different memory beside what they keep.
+/// What computes; each needs different memory beside what it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub enum Hardware {
     /// So many threads, each with buffers of its own.
     Cpu {
         /// The threads.
@@ -85,14 +90,14 @@ pub struct PassBytes {
 
 impl Sketch<'_> {
     fn gpu(&self) -> bool {
-        self.engine == Engine::Gpu
+        self.hardware == Hardware::Gpu
     }
 
     /// Threads with buffers of their own.
     fn threads(&self) -> usize {
-        match self.engine {
-            Engine::Cpu { threads } => threads,
-            Engine::Gpu => 0,
+        match self.hardware {
+            Hardware::Cpu { threads } => threads,
+            Hardware::Gpu => 0,
         }
     }
 
@@ -163,43 +168,49 @@ impl Sketch<'_> {
         r
     }
 
-    fn layers(&self) -> Vec<LayerSketch> {
+    fn linear(&self, product: &Product) -> LinearSize {
         let full = *self.trainable == Trainable::Full;
-        let mut below = full;
-        let mut out = Vec::new();
-        for i in 0..self.spec.num_layers {
-            let rank = LinearKind::ALL.map(|k| self.rank(&format!("model.layers.{i}.{}", k.path())));
-            let norms = full && self.spec.norm == NormKind::Rms;
-            let trains = Trains {
-                norm1: norms,
-                norm2: norms,
-                qk_norm: norms && self.spec.qk_norm != QkNorm::None,
-                linear: rank.map(|r| r > 0 || full),
-                bias: LinearKind::ALL.map(|k| full && self.spec.linear_bias(k)),
-            };
-            let needs = Needs::from_trains(self.spec.norm_placement, &trains, below);
-            below = needs.any;
-            out.push(LayerSketch { needs, trains, rank });
+        LinearSize {
+            out: product.rows.len(),
+            inp: product.of.inp,
+            rank: self.rank(&product.of.path),
+            weight_trains: full,
+            bias_trains: full && product.of.bias,
         }
-        out
+    }
+
+    fn norm(&self, width: usize) -> NormSize {
+        let plain = self.spec.norm == NormKind::LayerNormPlain;
+        let trains = *self.trainable == Trainable::Full && !plain;
+        NormSize { width, stats: if plain { 2 } else { 1 }, trains }
+    }
+
+    /// The layers without their weights.
+    fn blocks(&self) -> Result<Vec<Block<LinearSize, NormSize>>> {
+        let block = |i| Block::build(self.spec, i, |p| Ok(self.linear(&p)), |_, width| Ok(self.norm(width)));
+        let mut blocks: Vec<_> = (0..self.spec.num_layers()).map(block).collect::<Result<_>>()?;
+        Needs::set(&mut blocks, *self.trainable == Trainable::Full);
+        Ok(blocks)
     }
 
     /// The buffers that are kept between products: each thread's, or a GPU's one for a decoded weight.
-    fn kept_buffers(&self, tokens: usize) -> u64 {
+    fn kept_buffers(&self, blocks: &[Block<LinearSize, NormSize>], tokens: usize) -> u64 {
         let s = self.spec;
+        let linears = || blocks.iter().flat_map(Block::linears);
         if self.gpu() {
-            let matrix = |k: &LinearKind| s.linear_shape(*k).0 * s.linear_shape(*k).1;
-            let largest = LinearKind::ALL.iter().map(matrix).max().unwrap_or(0) as u64 * self.dtype_bytes();
+            let largest = linears().map(|l| l.out * l.inp).max().unwrap_or(0) as u64 * self.dtype_bytes();
             return if self.quantization == Quantization::None { 0 } else { largest.next_multiple_of(1 << 20) };
         }
         let f32_weights = self.compute_dtype == DType::F32;
-        let linear = |k: &LinearKind| {
-            let (out, inp) = s.linear_shape(*k);
-            thread_bytes(tokens, out, inp, self.compute_dtype, f32_weights && self.quantization == Quantization::None)
-        };
+        let dense = f32_weights && self.quantization == Quantization::None;
+        let linear = |l: &LinearSize| thread_bytes(tokens, l.out, l.inp, self.compute_dtype, dense);
         let chunk = tokens.min(self.loss_chunk());
         let head = thread_bytes(chunk, s.vocab_size, s.hidden_size, self.compute_dtype, f32_weights);
-        let most = LinearKind::ALL.iter().map(linear).fold(head, |a, b| [a[0].max(b[0]), a[1].max(b[1]), a[2].max(b[2])]);
+        // Layers repeat their shapes.
+        let mut shapes: Vec<&LinearSize> = linears().collect();
+        shapes.sort_by_key(|l| (l.out, l.inp));
+        shapes.dedup_by_key(|l| (l.out, l.inp));
+        let most = shapes.into_iter().map(linear).fold(head, |a, b| [a[0].max(b[0]), a[1].max(b[1]), a[2].max(b[2])]);
         self.threads() as u64 * (most.iter().sum::<u64>() + pack_bytes())
     }
 
@@ -210,60 +221,34 @@ impl Sketch<'_> {
     }
 
     /// What a training pass takes.
+    ///
+    /// # Panics
+    /// Never: a program over sizes has nothing that can fail.
     pub fn pass(&self, shape: PassShape) -> PassBytes {
-        let s = self.spec;
-        let ledger = Ledger::default();
-        let layers = self.layers();
-        let walk = Walk { ledger: &ledger, sketch: self, tokens: shape.tokens, longest: shape.longest };
-        let (tokens, hidden) = (shape.tokens as u64, s.hidden_size);
-        let table = shape.longest.next_power_of_two().max(128) as u64 * s.head_dim as u64 * 4;
-        // The batch: ids, targets, positions; the rotation's table; buffers that are kept.
-        let base = ledger.hold(tokens * (4 + 8 + 4) + table + self.kept_buffers(shape.tokens));
-        let mut x = walk.rows(hidden);
-        let mut tapes = Tapes::default();
-        for (i, layer) in layers.iter().enumerate() {
-            let (policy, waits) = shape.policy.of_layer(i, layers.len());
-            let (out, tape) = walk.forward(layer, x, policy);
-            tapes.push(tape, waits);
-            x = out;
-        }
-        tapes.land();
-        let kept = ledger.live() - base.bytes() - x.bytes();
-        let (y, stats) = walk.norm_forward(hidden, shape.tokens);
-        let before_loss = ledger.peak();
-        let (dy, logits) = self.loss(&walk);
-        let in_loss = ledger.peak() > before_loss;
-        drop(y);
-        let loss_peak = ledger.peak();
-        let mut dx = walk.norm_backward(hidden, shape.tokens, *self.trainable == Trainable::Full && s.norm == NormKind::Rms);
-        drop((dy, x, stats));
-        let host = tapes.host;
-        for layer in layers.iter().rev() {
-            let Some(tape) = tapes.pop() else { break };
-            match walk.backward(layer, dx, tape) {
-                Some(below) => dx = below,
-                None => break,
-            }
-        }
-        if *self.trainable == Trainable::Full {
-            ledger.moment(8 * tokens);
-        }
-        let logits = if in_loss && ledger.peak() == loss_peak { logits } else { 0 };
-        PassBytes { kept, host, logits, peak: ledger.peak() }
+        self.run(shape).unwrap_or_else(|e| unreachable!("sizes: {e}"))
     }
 
-    /// The loss over chunks: the gradient of its input, and the bytes of one chunk of logits.
-    fn loss<'l>(&self, walk: &Walk<'l>) -> (ledger::Held<'l>, u64) {
-        let (vocab, hidden, e) = (self.spec.vocab_size as u64, self.spec.hidden_size as u64, self.dtype_bytes());
-        let tokens = walk.tokens as u64;
-        let _rows_and_losses = walk.ledger.hold(8 * tokens);
-        let dx = walk.rows(self.spec.hidden_size);
-        let chunk = tokens.min(self.loss_chunk() as u64);
-        let _gathered = walk.ledger.hold(chunk * hidden * e);
-        let logits = walk.ledger.hold(chunk * vocab * e);
-        let part = walk.ledger.hold(chunk * hidden * e);
-        walk.ledger.moment(self.widened((chunk * (vocab + hidden)) as usize));
-        drop(part);
-        (dx, logits.bytes())
+    fn run(&self, shape: PassShape) -> Result<PassBytes> {
+        let s = self.spec;
+        let ledger = Ledger::default();
+        let blocks = self.blocks()?;
+        let tokens = shape.tokens as u64;
+        let positions = shape.longest.next_power_of_two().max(128) as u64;
+        let tables = s.ropes.len() as u64 * positions * s.head_dim() as u64 * 4;
+        // The batch: ids, targets, positions; the rotations' tables; buffers that are kept.
+        let _base = ledger.hold(tokens * (4 + 8 + 4) + tables + self.kept_buffers(&blocks, shape.tokens));
+        let (host, logits, loss_peak) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let sizes = Sizes { ledger: &ledger, sketch: self, tokens: shape.tokens, longest: shape.longest, host, logits, loss_peak };
+        let full = *self.trainable == Trainable::Full;
+        let final_norm = self.norm(s.hidden_size);
+        let stack = Stack { blocks: &blocks, final_norm: &final_norm, embedding_trains: full };
+        let out = stack.train(&sizes, sizes.rows(s.hidden_size), shape.policy)?;
+        if full {
+            // The order in which embedding rows are added.
+            ledger.moment(8 * tokens);
+        }
+        let in_loss = ledger.peak() == sizes.loss_peak.get();
+        let logits = if in_loss { sizes.logits.get() } else { 0 };
+        Ok(PassBytes { kept: out.kept, host: sizes.host.get(), logits, peak: ledger.peak() })
     }
 }
