@@ -31,11 +31,14 @@ from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
-from transformers import LlamaConfig, MistralConfig, Olmo2Config, OlmoConfig, Qwen2Config, Qwen3Config
+from transformers import Gemma3TextConfig, GraniteConfig, LlamaConfig, MistralConfig, Olmo2Config, Olmo3Config, OlmoConfig
+from transformers import Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config
 
 HERE = Path(__file__).resolve().parent
 VOCAB, SEQ, STEPS = 48, 18, 20
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+KINDS = ["sliding_attention", "full_attention"]
 SMALL = dict(
     vocab_size=VOCAB, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=1, pad_token_id=None,
@@ -48,7 +51,8 @@ def llama3(original):
                 original_max_position_embeddings=original, rope_theta=100.0)  # one wavelength in each of the three bands
 
 
-# name -> (config, options): `rslora`; `full` as above; `old_rope` writes rope_theta and rope_scaling as transformers 4 did.
+# name -> (config, options): `rslora`; `full` as above; `old_rope` writes rope_theta and rope_scaling as transformers 4 did;
+# `linears` names the linear layers.
 # Weights are stored in bf16, which holds their values exactly.
 FAMILIES = {
     "llama3": (LlamaConfig(**SMALL, rope_parameters=llama3(32)), dict(old_rope=True)),
@@ -68,6 +72,28 @@ FAMILIES = {
                           rope_parameters=dict(rope_type="default", rope_theta=1e6)), dict(full=True)),
     "olmo": (OlmoConfig(**SMALL, clip_qkv=0.6, rope_parameters=dict(rope_type="default", rope_theta=10000.0)), dict(full=True)),
     "olmo2": (Olmo2Config(**SMALL, rope_parameters=dict(rope_type="default", rope_theta=500000.0)), dict(full=True)),
+    "olmo3": (
+        Olmo3Config(**{**SMALL, "max_position_embeddings": 128}, sliding_window=5, layer_types=KINDS, rope_parameters=dict(
+            full_attention=dict(rope_type="yarn", factor=4.0, rope_theta=100.0, original_max_position_embeddings=32),
+            sliding_attention=dict(rope_type="default", rope_theta=100.0))), {}),
+    "gemma3": (
+        Gemma3TextConfig(**{**SMALL, "tie_word_embeddings": True}, head_dim=16, query_pre_attn_scalar=20, sliding_window=5,
+                         layer_types=KINDS, rope_parameters=dict(
+                             full_attention=dict(rope_type="linear", factor=2.0, rope_theta=1000.0),
+                             sliding_attention=dict(rope_type="default", rope_theta=50.0))), dict(full=True)),
+    "phi3": (Phi3Config(**SMALL, sliding_window=7, rope_parameters=dict(rope_type="default", rope_theta=1000.0)),
+             dict(full=True, linears=FUSED)),
+    "phi4": (
+        Phi3Config(**{**SMALL, "tie_word_embeddings": True, "max_position_embeddings": 128}, original_max_position_embeddings=64,
+                   rope_parameters=dict(rope_type="longrope", rope_theta=100.0, short_factor=[1.0, 1.5], long_factor=[2.0, 4.0],
+                                        partial_rotary_factor=0.5)), dict(linears=FUSED)),
+    "smollm3": (
+        SmolLM3Config(**{**SMALL, "tie_word_embeddings": True}, no_rope_layers=[1, 0],
+                      rope_parameters=dict(rope_type="default", rope_theta=1000.0)), {}),
+    "granite": (
+        GraniteConfig(**{**SMALL, "tie_word_embeddings": True}, embedding_multiplier=3.0, logits_scaling=2.0,
+                      residual_multiplier=0.4, attention_multiplier=0.2,
+                      rope_parameters=dict(rope_type="default", rope_theta=1000.0)), dict(full=True)),
 }
 
 
@@ -76,7 +102,8 @@ def jitter(model):
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name.endswith("norm.weight"):
-                p.copy_(1 + 0.3 * torch.randn_like(p))
+                # Gemma's norms multiply by one plus the weight.
+                p.copy_((0 if model.config.model_type.startswith("gemma") else 1) + 0.3 * torch.randn_like(p))
             elif name.endswith(".bias"):
                 p.copy_(0.3 * torch.randn_like(p))
             elif "embed_tokens" in name:
@@ -105,8 +132,8 @@ def make_model(folder, config, store, old_rope=False):
     return load(folder)
 
 
-def make_adapter(folder, model, rslora):
-    config = LoraConfig(r=4, lora_alpha=6 if rslora else 8, target_modules=LINEARS, use_rslora=rslora,
+def make_adapter(folder, model, rslora, linears=LINEARS):
+    config = LoraConfig(r=4, lora_alpha=6 if rslora else 8, target_modules=linears, use_rslora=rslora,
                         lora_dropout=0.0, task_type="CAUSAL_LM")
     peft = get_peft_model(model, config)
     with torch.no_grad():
@@ -134,7 +161,7 @@ def batch():
     return ids, labels
 
 
-def make_family(name, config, store=torch.bfloat16, rslora=False, full=False, old_rope=False):
+def make_family(name, config, store=torch.bfloat16, rslora=False, full=False, old_rope=False, linears=LINEARS):
     torch.manual_seed(sum(map(ord, name)))
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -147,14 +174,16 @@ def make_family(name, config, store=torch.bfloat16, rslora=False, full=False, ol
         expected["full.loss"] = out.loss.detach()
         # Only the tensors that adapters never touch, and one matrix: the file stays small.
         for n, p in base.named_parameters():
-            if p.dim() == 1 or n in ("model.embed_tokens.weight", "lm_head.weight", "model.layers.0.self_attn.k_proj.weight"):
+            kept = ("model.embed_tokens.weight", "lm_head.weight", "model.layers.0.self_attn.k_proj.weight",
+                    "model.layers.0.self_attn.qkv_proj.weight")
+            if p.dim() == 1 or n in kept:
                 expected[f"full.{n}"] = p.grad.clone()
-    make_adapter(folder / "adapter", load(folder / "model"), rslora)
+    make_adapter(folder / "adapter", load(folder / "model"), rslora, linears)
     model = PeftModel.from_pretrained(load(folder / "model"), folder / "adapter", is_trainable=True)
     out = model(input_ids=ids, labels=labels, use_cache=False)
     out.loss.backward()
     params = trainable(model)
-    assert len(params) == 28 and all(p.grad.norm() > 0 for p in params.values())
+    assert len(params) == 4 * len(linears) and all(p.grad.norm() > 0 for p in params.values())
     expected |= dict(logits=out.logits.detach(), loss=out.loss.detach())
     expected |= {n: p.grad.clone() for n, p in params.items()}
     expected["losses"] = train(model, list(params.values()), ids, labels)

@@ -63,7 +63,31 @@ def options():
         ("olmo2", of(c.Olmo2Config)),
         ("olmo2 one kv head", of(c.Olmo2Config, num_key_value_heads=1)),
         ("olmo2 bias", of(c.Olmo2Config, attention_bias=True)),
+        ("olmo3", of(c.Olmo3Config, sliding_window=4, layer_types=kinds, rope_parameters=by_kind(100.0, 100.0))),
+        ("olmo3 by count", of(c.Olmo3Config, sliding_window=4, num_hidden_layers=4, rope_parameters=by_kind(100.0, 100.0))),
+        ("gemma3", of(c.Gemma3TextConfig, head_dim=16, sliding_window=4, layer_types=kinds, rope_parameters=by_kind(1e6, 1e4))),
+        ("gemma3 by count", of(c.Gemma3TextConfig, head_dim=8, sliding_window=4, num_hidden_layers=6,
+                               rope_parameters=by_kind(1e3, 10.0))),
+        ("gemma3 untied", of(c.Gemma3TextConfig, head_dim=16, tie_word_embeddings=False, query_pre_attn_scalar=7,
+                             layer_types=kinds[::-1], sliding_window=3, rope_parameters=by_kind(1e3, 10.0))),
+        ("phi3", of(c.Phi3Config)),
+        ("phi3 window", of(c.Phi3Config, sliding_window=4)),
+        ("phi3 part", of(c.Phi3Config, rope_parameters={**default, "partial_rotary_factor": 0.5})),
+        ("phi3 longrope", of(c.Phi3Config, max_position_embeddings=256, original_max_position_embeddings=64, rope_parameters=dict(
+            rope_type="longrope", rope_theta=100.0, short_factor=[1.0, 1.2, 1.5, 2.0], long_factor=[2.0] * 4))),
+        ("smollm3", of(c.SmolLM3Config, no_rope_layers=[0, 1])),
+        ("smollm3 by count", of(c.SmolLM3Config, num_hidden_layers=4)),
+        ("smollm3 window", of(c.SmolLM3Config, no_rope_layers=[1, 0], use_sliding_window=True, sliding_window=4)),
+        ("granite", of(c.GraniteConfig)),
+        ("granite multipliers", of(c.GraniteConfig, embedding_multiplier=12.0, logits_scaling=8.0, residual_multiplier=0.22,
+                                   attention_multiplier=0.125, attention_bias=True, mlp_bias=True)),
+        ("llama gelu", of(c.LlamaConfig, hidden_act="gelu_pytorch_tanh")),
     ]
+
+
+def by_kind(full, sliding):
+    one = lambda theta: dict(rope_type="default", rope_theta=theta)
+    return dict(full_attention=one(full), sliding_attention=one(sliding))
 
 
 def error(got, want):
@@ -75,7 +99,8 @@ def error(got, want):
 def compare(binary, folder, config):
     make.make_model(folder / "model", config(), torch.float32)
     base = make.load(folder / "model")
-    make.make_adapter(folder / "adapter", base, rslora=False)
+    linears = make.FUSED if config().model_type == "phi3" else make.LINEARS
+    make.make_adapter(folder / "adapter", base, rslora=False, linears=linears)
     model = make.PeftModel.from_pretrained(make.load(folder / "model"), folder / "adapter", is_trainable=True)
     ids, labels = make.batch()
     out = model(input_ids=ids, labels=labels, use_cache=False)
