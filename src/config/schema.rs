@@ -149,7 +149,7 @@ pub(super) const KEYS: &[Key] = &[
     key("lora.alpha", Positive(1e5), "32.0", "Scale: alpha/rank, or alpha/sqrt(rank) with rsLoRA."),
     key("lora.dropout", Float(0.0, 0.99), "0.05", "Dropout on the adapters' input while training."),
     key("lora.use_rslora", Bool, "false", "Rank-stabilised scale."),
-    key("lora.target_modules", Words, "[\"all-linear\"]", "Linear layers that get an adapter; `all-linear` is all seven."),
+    key("lora.target_modules", Words, "[\"all-linear\"]", "Linear layers that get an adapter; `all-linear` is every one."),
     key("dataset.path", Path, "null", "One file, split by the shares below."),
     key("dataset.train_path", Path, "null", "Rows to train on, instead of `path`."),
     key("dataset.validation_path", Path, "null", "Rows to watch while training, with `train_path`."),

@@ -14,7 +14,11 @@ pub enum BaseFamily {
     Llama,
     Mistral,
     Qwen,
-    /// Whatever config.json describes.
+    Gemma,
+    Phi,
+    Smollm,
+    Granite,
+    /// Whatever config.json describes; an architecture that is not known is read as a Llama.
     Custom,
 }
 
@@ -26,6 +30,10 @@ impl BaseFamily {
             Self::Llama => "llama",
             Self::Mistral => "mistral",
             Self::Qwen => "qwen",
+            Self::Gemma => "gemma",
+            Self::Phi => "phi",
+            Self::Smollm => "smollm",
+            Self::Granite => "granite",
             Self::Custom => "custom",
         }
     }
