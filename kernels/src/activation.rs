@@ -3,6 +3,8 @@
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use crate::bf16_loops;
 use crate::real::{Real, by_dtype};
 use crate::simd::wide;
 use crate::unwritten::unwritten;
@@ -34,21 +36,41 @@ pub(crate) fn exp(x: f32) -> f32 {
     y * f32::from_bits(exponent << 23)
 }
 
+fn forward_chunk<T: Real>(out: &mut [T], gate: &[T], up: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    if bf16_loops::available()
+        && let (Some(out), Some(gate), Some(up)) = (T::bf16_mut(out), T::bf16(gate), T::bf16(up))
+    {
+        return bf16_loops::swiglu(out, gate, up);
+    }
+    forward_loop(out, gate, up);
+}
+
+fn backward_chunk_inplace<T: Real>(gate: &mut [T], up: &mut [T], dact: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    if bf16_loops::available()
+        && let (Some(gate), Some(up), Some(dact)) = (T::bf16_mut(gate), T::bf16_mut(up), T::bf16(dact))
+    {
+        return bf16_loops::swiglu_backward(gate, up, dact);
+    }
+    backward_loop(gate, up, dact);
+}
+
+fn backward_chunk<T: Real>(dgate: &mut [T], dup: &mut [T], gate: &[T], up: &[T], dact: &[T]) {
+    dgate.copy_from_slice(gate);
+    dup.copy_from_slice(up);
+    backward_chunk_inplace(dgate, dup, dact);
+}
+
 wide! {
-    fn forward_chunk<T: Real>(out: &mut [T], gate: &[T], up: &[T]) {
+    fn forward_loop<T: Real>(out: &mut [T], gate: &[T], up: &[T]) {
         for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
             let g = g.up();
             *o = T::down(g / (1.0 + exp(-g)) * u.up());
         }
     }
 
-    fn backward_chunk<T: Real>(dgate: &mut [T], dup: &mut [T], gate: &[T], up: &[T], dact: &[T]) {
-        for ((((dg, du), g), u), d) in dgate.iter_mut().zip(dup).zip(gate).zip(up).zip(dact) {
-            (*dg, *du) = gradients(g.up(), u.up(), d.up());
-        }
-    }
-
-    fn backward_chunk_inplace<T: Real>(gate: &mut [T], up: &mut [T], dact: &[T]) {
+    fn backward_loop<T: Real>(gate: &mut [T], up: &mut [T], dact: &[T]) {
         for ((g, u), d) in gate.iter_mut().zip(up).zip(dact) {
             (*g, *u) = gradients(g.up(), u.up(), d.up());
         }

@@ -7,6 +7,8 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use crate::activation::exp;
+#[cfg(target_arch = "x86_64")]
+use crate::bf16_loops;
 use crate::matmul::{matmul, matmul_backward_input, matmul_backward_weight};
 use crate::real::{Real, by_dtype};
 use crate::simd::{greatest, sum, wide};
@@ -129,6 +131,22 @@ fn softmax_rows(op: &'static str, logits: &Tensor, rows: &[u32], targets: &[i64]
 }
 
 fn softmax_row<T: Real>(row: &mut [T], target: usize, factor: Option<f32>) -> RowStats {
+    #[cfg(target_arch = "x86_64")]
+    if bf16_loops::available()
+        && let Some(row) = T::bf16_mut(row)
+    {
+        return softmax_by(row, target, factor, bf16_loops::row_stats, bf16_loops::scaled_exp);
+    }
+    softmax_by(row, target, factor, row_stats, scaled_exp)
+}
+
+fn softmax_by<T: Real>(
+    row: &mut [T],
+    target: usize,
+    factor: Option<f32>,
+    row_stats: impl Fn(&[T]) -> (f32, f32),
+    scaled_exp: impl Fn(&mut [T], f32, f32),
+) -> RowStats {
     let (max, sum) = row_stats(row);
     let wanted = row[target].up();
     // A NaN anywhere reaches the sum, though not the maximum; so does an infinity, as inf - inf.

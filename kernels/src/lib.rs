@@ -7,6 +7,8 @@
 pub mod activation;
 pub mod alloc;
 pub mod attention;
+#[cfg(target_arch = "x86_64")]
+mod bf16_loops;
 pub mod cross_entropy;
 #[cfg(any(feature = "cuda", emulator))]
 mod cuda;

@@ -14,6 +14,16 @@ pub(crate) trait Real: Element + Plain {
     fn down(x: f32) -> Self;
     /// Elements as rows of a product's operand.
     fn rows(x: &[Self]) -> Rows<'_>;
+    /// The same elements where they are bf16, to be written: for loops of that type alone.
+    #[cfg(target_arch = "x86_64")]
+    fn bf16_mut(_: &mut [Self]) -> Option<&mut [bf16]> {
+        None
+    }
+    /// The same, to be read.
+    #[cfg(target_arch = "x86_64")]
+    fn bf16(_: &[Self]) -> Option<&[bf16]> {
+        None
+    }
     /// Where a product's sums go, by the type.
     #[cfg(target_arch = "x86_64")]
     fn place(to: *mut Self) -> Place;
@@ -53,6 +63,14 @@ impl Real for bf16 {
     }
     fn rows(x: &[Self]) -> Rows<'_> {
         Rows::Bf16(x)
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn bf16_mut(x: &mut [Self]) -> Option<&mut [bf16]> {
+        Some(x)
+    }
+    #[cfg(target_arch = "x86_64")]
+    fn bf16(x: &[Self]) -> Option<&[bf16]> {
+        Some(x)
     }
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]

@@ -364,3 +364,22 @@ fn results_do_not_depend_on_threads() -> Outcome {
     }
     Ok(())
 }
+
+/// The same tests by every instruction set that can be asked for, the emulated AMX tiles included:
+/// each in a process of its own, since the choice is made once.
+#[test]
+fn every_instruction_set_passes_these_tests() -> Outcome {
+    if std::env::var_os("TALLOW_ISA").is_some() {
+        return Ok(());
+    }
+    for limit in tallow_kernels::isa::LIMITS {
+        let child = std::process::Command::new(std::env::current_exe()?)
+            .args(["--skip", "every_instruction_set"])
+            .env("TALLOW_ISA", limit)
+            .output()?;
+        let out = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success(), "TALLOW_ISA={limit}: {out}");
+        assert!(out.contains("test result: ok"), "TALLOW_ISA={limit}: {out}");
+    }
+    Ok(())
+}

@@ -6,6 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use super::Call;
 use crate::Result;
 use crate::activation::exp;
+#[cfg(target_arch = "x86_64")]
+use crate::bf16_loops;
 use crate::elementwise::{convert, scale};
 use crate::matmul::{Operand, Reach, product_within};
 use crate::pool::each;
@@ -23,7 +25,9 @@ const TK: usize = 192;
 pub(super) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64, u64) {
     let (rows, keys) = (TQ.min(longest), TK.min(longest));
     let (forward, backward) = (rows * (keys + dim + 2), 3 * longest * dim + longest + 2 * rows * keys);
-    (4 * (threads * forward) as u64, 4 * (threads * backward) as u64)
+    // Probabilities, and backward their gradients too, once more in bf16.
+    let short = 2 * threads * rows * keys;
+    ((4 * threads * forward + short) as u64, (4 * threads * backward + 2 * short) as u64)
 }
 
 /// The keys that the queries `q0 .. q0 + nq` of a span can see: `[first, last)`. `offset` = keys before the first query.
@@ -147,11 +151,62 @@ impl Tile {
     }
 }
 
+/// Probabilities or their gradients of a tile as the products take them: rounded to bf16 where the
+/// loop that makes them can, else none, and the products take the f32 of the tile itself.
+struct Short(Vec<half::bf16>);
+
+impl Short {
+    fn new<T: Real>(n: usize) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if T::DTYPE == DType::BF16 && bf16_loops::available() {
+            return Self(unwritten(n));
+        }
+        let _ = n;
+        Self(Vec::new())
+    }
+
+    fn clear(&mut self, range: std::ops::Range<usize>) {
+        if !self.0.is_empty() {
+            self.0[range].fill(half::bf16::ZERO);
+        }
+    }
+
+    /// `e^(scores - max)` for the row that begins at `at`; returns the sum.
+    fn softmax(&mut self, scores: &mut [f32], max: f32, at: usize) -> f32 {
+        #[cfg(target_arch = "x86_64")]
+        if !self.0.is_empty() {
+            return bf16_loops::softmax(scores, max, &mut self.0[at..at + scores.len()]);
+        }
+        let _ = at;
+        exp_row(scores, max)
+    }
+
+    /// The tile, from here or in f32.
+    fn operand<'a>(&'a self, f32s: &'a [f32], rows: usize, keys: usize) -> Operand<'a> {
+        if self.0.is_empty() { Operand::of(f32s, rows, keys) } else { Operand::of(&self.0, rows, keys) }
+    }
+}
+
+/// Scores of row `i` become probabilities, and `ds` their gradients.
+fn gradient<T: Real>(x: &Group<T>, row: usize, scale: f32, f32s: [&mut [f32]; 2], [p, ds]: [&mut Short; 2], at: usize) {
+    let (lse, delta) = (x.lse[row], x.delta[row]);
+    #[cfg(target_arch = "x86_64")]
+    if !p.0.is_empty() {
+        let range = at..at + f32s[0].len();
+        let [s, dp] = f32s;
+        return bf16_loops::softmax_backward([s, dp], [lse, delta, scale], [&mut p.0[range.clone()], &mut ds.0[range]]);
+    }
+    let (_, _, _) = (p, ds, at);
+    let [s, dp] = f32s;
+    gradient_row(s, dp, lse, delta, scale);
+}
+
 /// The output and log-sum-exp of `rows` queries, the first of which stands at `position` among the keys.
 fn forward_tile<T: Real>((q, k, v): (Head<T>, Head<T>, Head<T>), c: &Call, position: usize, rows: usize) -> (Vec<f32>, Vec<f32>) {
     let (d, bf) = (c.dim, T::DTYPE == DType::BF16);
     let (begin, end) = visible(position, rows, 0, c.window);
     let mut s = unwritten::<f32>(rows * TK.min(end));
+    let mut short = Short::new::<T>(rows * TK.min(end));
     let mut acc = vec![0f32; rows * d];
     let (mut max, mut sum) = (vec![f32::NEG_INFINITY; rows], vec![0f32; rows]);
     for k0 in (begin / TK * TK..end).step_by(TK) {
@@ -161,18 +216,20 @@ fn forward_tile<T: Real>((q, k, v): (Head<T>, Head<T>, Head<T>), c: &Call, posit
         product_within(q.rows(0, rows), k.rows(k0, nk), &mut s, nk, bf, c.scale, false, Reach::Result { shift });
         for (i, row) in s.chunks_mut(nk).take(rows).enumerate() {
             let used = tile.seen(i, row);
+            short.clear(i * nk + used..(i + 1) * nk);
             let row = &mut row[..used];
             let new_max = max[i].max(row_max(row));
             if new_max == f32::NEG_INFINITY {
                 row.fill(0.0);
+                short.clear(i * nk..i * nk + used);
                 continue;
             }
             let shrink = if max[i] == f32::NEG_INFINITY { 0.0 } else { exp(max[i] - new_max) };
-            sum[i] = sum[i] * shrink + exp_row(row, new_max);
+            sum[i] = sum[i] * shrink + short.softmax(row, new_max, i * nk);
             max[i] = new_max;
             scale(&mut acc[i * d..(i + 1) * d], shrink);
         }
-        product_within(Operand::of(&s, rows, nk), v.rows(k0, nk).t(), &mut acc, d, bf, 1.0, true, Reach::Left { shift });
+        product_within(short.operand(&s, rows, nk), v.rows(k0, nk).t(), &mut acc, d, bf, 1.0, true, Reach::Left { shift });
     }
     for i in 0..rows {
         scale(&mut acc[i * d..(i + 1) * d], 1.0 / sum[i]);
@@ -248,6 +305,7 @@ fn backward_kv_head<T: Real>(x: &Ins<T>, out: &Outs<T>, c: &Call, span: usize, k
     let mut delta = unwritten::<f32>(n);
     let (rows, keys) = (TQ.min(n), TK.min(n));
     let (mut p, mut ds) = (unwritten::<f32>(rows * keys), unwritten::<f32>(rows * keys));
+    let mut shorts = [Short::new::<T>(rows * keys), Short::new::<T>(rows * keys)];
     for head in kv * group..(kv + 1) * group {
         let query_head = |x| Head::<T>::new(x, first, head, c.heads, d);
         let (g, o) = (query_head(x.dout), query_head(x.o));
@@ -255,7 +313,7 @@ fn backward_kv_head<T: Real>(x: &Ins<T>, out: &Outs<T>, c: &Call, span: usize, k
         let lse = &x.lse[head * x.tokens + first..][..n];
         let all = Group { q: query_head(x.q), k: key_head(x.k), v: key_head(x.v), g, lse, delta: &delta, n };
         dq.fill(0.0);
-        backward_head(c, &all, &mut p, &mut ds, &mut dq, &mut dk, &mut dv);
+        backward_head(c, &all, [&mut p, &mut ds], &mut shorts, &mut dq, &mut dk, &mut dv);
         // SAFETY: each (token, head) belongs to exactly one task.
         unsafe { scatter(&out.dq, &dq, first, head, c.heads, d) };
     }
@@ -277,7 +335,15 @@ unsafe fn scatter<T: Real>(to: &SharedMut<T>, from: &[f32], first: usize, head: 
     }
 }
 
-fn backward_head<T: Real>(c: &Call, x: &Group<T>, p: &mut [f32], ds: &mut [f32], dq: &mut [f32], dk: &mut [f32], dv: &mut [f32]) {
+fn backward_head<T: Real>(
+    c: &Call,
+    x: &Group<T>,
+    [p, ds]: [&mut [f32]; 2],
+    shorts: &mut [Short; 2],
+    dq: &mut [f32],
+    dk: &mut [f32],
+    dv: &mut [f32],
+) {
     let (d, bf) = (c.dim, T::DTYPE == DType::BF16);
     for q0 in (0..x.n).step_by(TQ) {
         let rows = TQ.min(x.n - q0);
@@ -291,9 +357,13 @@ fn backward_head<T: Real>(c: &Call, x: &Group<T>, p: &mut [f32], ds: &mut [f32],
             for (i, (p, ds)) in p.chunks_mut(nk).zip(ds.chunks_mut(nk)).take(rows).enumerate() {
                 let used = tile.seen(i, p);
                 ds[used..].fill(0.0);
-                gradient_row(&mut p[..used], &mut ds[..used], x.lse[q0 + i], x.delta[q0 + i], c.scale);
+                let [short_p, short_ds] = &mut *shorts;
+                short_p.clear(i * nk + used..(i + 1) * nk);
+                short_ds.clear(i * nk + used..(i + 1) * nk);
+                gradient(x, q0 + i, c.scale, [&mut p[..used], &mut ds[..used]], [short_p, short_ds], i * nk);
             }
-            let (probabilities, scores) = (Operand::of(&*p, rows, nk), Operand::of(&*ds, rows, nk));
+            let probabilities = shorts[0].operand(p, rows, nk);
+            let scores = shorts[1].operand(ds, rows, nk);
             let (dk, dv) = (&mut dk[k0 * d..(k0 + nk) * d], &mut dv[k0 * d..(k0 + nk) * d]);
             product_within(probabilities.t(), x.g.rows(q0, rows).t(), dv, d, bf, 1.0, true, Reach::LeftDown { shift });
             product_within(scores.t(), x.q.rows(q0, rows).t(), dk, d, bf, 1.0, true, Reach::LeftDown { shift });

@@ -98,6 +98,22 @@ impl Finish {
         }
     }
 
+    /// Asks for the lines of a tile to be written to, while it is summed.
+    pub(super) fn ahead(&self) {
+        let (to, size) = match self.to {
+            Place::F32(to) => (to.cast::<u8>(), size_of::<f32>()),
+            Place::Bf16(to) => (to.cast(), size_of::<bf16>()),
+        };
+        let bytes = self.columns.min(NR) * size;
+        for row in 0..self.rows {
+            let at = to.wrapping_add(row * self.stride * size);
+            for byte in (0..bytes).step_by(64).chain([bytes - 1]) {
+                // SAFETY: a prefetch writes nothing and does not fault.
+                unsafe { asm!("prefetchw [{}]", in(reg) at.wrapping_add(byte), options(nostack, readonly, preserves_flags)) };
+            }
+        }
+    }
+
     /// Writes rows of sums that lie in memory, [`NR`] to a row and aligned to lines.
     ///
     /// # Safety

@@ -124,6 +124,8 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         (None, None) => (vec![request.seq; request.batch], request.policy),
     };
     let batch = random_batch(model.spec().vocab_size, &lengths);
+    // A model made at random has not come through the loader, which does this.
+    alloc::keep_freed_pages();
     alloc::prefer_small_pages();
     let mut optimizer = Optimizer::new(model.params(), OptimizerConfig::default())?;
     let mut grads = model.zero_grads()?;

@@ -90,10 +90,13 @@ pub(super) unsafe fn run<T: Real>(
                 // Sums wait only for another depth block.
                 let at = if parts > 1 { (i0 / MR * panels + p) * tiles::SUMS } else { 0 };
                 let sums = &mut floats(&mut buffers.sums)[at..at + tiles::SUMS];
+                let finish = last.then(|| sink.finish([row, rows], [n0 + c, nb - c]));
+                if let Some(finish) = &finish {
+                    finish.ahead();
+                }
                 // SAFETY: the panels hold whole chunks of so many rows and columns.
                 unsafe { unit.sum([rows, nb - c], main, short, sums.as_mut_ptr(), part > 0) };
-                if last {
-                    let finish = sink.finish([row, rows], [n0 + c, nb - c]);
+                if let Some(finish) = finish {
                     // SAFETY: the rows of the sink are this thread's; the processor has the
                     // instructions for bf16, see `super::block`.
                     unsafe { finish.from_memory(sums.as_ptr()) };
