@@ -140,15 +140,20 @@ impl<'a> Parts<'a> {
         let merges: Vec<Json> = merges.into_iter().map(|(_, _, _, a, b)| json!([a, b])).collect();
         let space = "\u{2581}";
         let mut normalizers = vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": space})];
+        let mut decoders = vec![
+            json!({"type": "Replace", "pattern": {"String": space}, "content": " "}),
+            json!({"type": "ByteFallback"}),
+            json!({"type": "Fuse"}),
+        ];
+        // The space that is put before a text is taken away again.
         if self.get("add_space_prefix") != Some(&Value::Bool(false)) {
             normalizers.insert(0, json!({"type": "Prepend", "prepend": space}));
+            decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
         }
         json!({
             "version": "1.0", "truncation": null, "padding": null, "post_processor": null, "pre_tokenizer": null,
             "normalizer": {"type": "Sequence", "normalizers": normalizers},
-            "decoder": {"type": "Sequence", "decoders": [
-                {"type": "Replace", "pattern": {"String": space}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
-                {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+            "decoder": {"type": "Sequence", "decoders": decoders},
             "model": {"type": "BPE", "dropout": null, "unk_token": self.named("unknown"), "continuing_subword_prefix": null,
                 "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
                 "vocab": self.vocabulary(), "merges": merges},
