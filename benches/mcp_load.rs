@@ -3,6 +3,9 @@
 //! `cargo bench --bench mcp_load [-- --seconds 60 --clients 50]`, on an otherwise idle machine; TALLOW_BIN names another
 //! program to measure.
 //!
+//! `cargo bench --bench mcp_load -- --crowd 20 --seconds 120`: no training; 20 clients poll while others open sessions and
+//! drop them, connections say nothing, and a hostile model folder is read without end. Latency, and the server's memory.
+//!
 //! ```text
 //!   alone (half)  │  with clients (whole)  │  alone (half)      tokens a second of each, from the run's own rows
 //! ```
@@ -85,7 +88,96 @@ fn poll(address: &str, run: &Value, number: u64, until: Instant) -> (Vec<f64>, V
     (seconds, errors)
 }
 
+/// Resident MiB of a process.
+fn resident(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// A client that makes cheap calls; seconds of each.
+fn steady(address: &str, until: Instant) -> Vec<f64> {
+    let mut client = HttpClient::greeted(address).expect("a session");
+    let mut seconds = Vec::new();
+    for tool in ["list_projects", "check_installation", "list_supported_models"].into_iter().cycle() {
+        if Instant::now() >= until {
+            return seconds;
+        }
+        let begun = Instant::now();
+        call(&mut client, tool, &json!({})).unwrap_or_else(|e| panic!("{tool}: {e}"));
+        seconds.push(begun.elapsed().as_secs_f64());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    seconds
+}
+
+/// Opens sessions and drops them.
+fn passing(address: &str, until: Instant) -> usize {
+    let mut count = 0;
+    while Instant::now() < until {
+        count += usize::from(HttpClient::greeted(address).is_ok());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    count
+}
+
+/// Asks for a model whose template never ends, over and over.
+fn hostile(address: &str, until: Instant) {
+    while Instant::now() < until {
+        let Ok(mut client) = HttpClient::greeted(address) else { continue };
+        let _ = call(&mut client, "validate_dataset", &json!({"dataset": "chat.jsonl", "model": "endless"}));
+    }
+}
+
+fn crowd(clients: u64, seconds: u64) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = dir.path();
+    let program = std::env::var("TALLOW_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tallow").to_owned());
+    let tallow = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.current_dir(root).args(args).env("NO_COLOR", "1").env("TALLOW_CACHE", root.join("cache"));
+        command
+    };
+    let made = tallow(&["bench", "random-model", "tiny", "--out", "endless", "--tokenizer", "embedded"]).output().expect("tallow");
+    assert!(made.status.success());
+    let template = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}";
+    std::fs::write(root.join("endless/chat_template.jinja"), template).expect("a template");
+    let row = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]});
+    std::fs::write(root.join("chat.jsonl"), format!("{row}\n")).expect("rows");
+    let server = HttpServer::start(&mut tallow(&["mcp", "--http", "127.0.0.1:0"]));
+    let (address, until) = (server.address.as_str(), Instant::now() + Duration::from_secs(seconds));
+    let (mut all, sessions, memory) = std::thread::scope(|scope| {
+        let steady: Vec<_> = (0..clients).map(|_| scope.spawn(move || steady(address, until))).collect();
+        let passing: Vec<_> = (0..4).map(|_| scope.spawn(move || passing(address, until))).collect();
+        (0..2).for_each(|_| drop(scope.spawn(move || hostile(address, until))));
+        let _silent: Vec<_> = (0..300).filter_map(|_| std::net::TcpStream::connect(address).ok()).collect();
+        let mut memory = Vec::new();
+        while Instant::now() < until {
+            memory.push(resident(server.pid()));
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        let join = |h: std::thread::ScopedJoinHandle<'_, Vec<f64>>| h.join().expect("a client");
+        let all: Vec<f64> = steady.into_iter().flat_map(join).collect();
+        (all, passing.into_iter().map(|h| h.join().expect("a client")).sum::<usize>(), memory)
+    });
+    all.sort_by(f64::total_cmp);
+    let at = |share: f64| 1e3 * all[((all.len() - 1) as f64 * share) as usize];
+    let tenth = (memory.len() / 10).max(1);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    println!("{clients} clients, {} cheap calls in {seconds} s beside 2 hostile clients and 300 silent connections", all.len());
+    println!("latency: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(0.5), at(0.99), at(1.0));
+    println!(
+        "{sessions} sessions were opened and dropped; server: {:.1} MiB after a tenth of the time, {:.1} MiB in the last tenth, {:.1} MiB at most",
+        mean(&memory[tenth..(2 * tenth).min(memory.len())]),
+        mean(&memory[memory.len() - tenth..]),
+        memory.iter().copied().fold(0.0, f64::max)
+    );
+}
+
 fn main() {
+    if std::env::args().any(|a| a == "--crowd") {
+        return crowd(argument("--crowd", 20), argument("--seconds", 120));
+    }
     let (seconds, clients) = (argument("--seconds", 60), argument("--clients", 50));
     let dir = tempfile::tempdir().expect("a folder");
     let root = dir.path();

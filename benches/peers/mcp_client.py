@@ -28,7 +28,7 @@ def rows(path, numbers):
 
 async def walk(binary, root, era):
     env = dict(os.environ, TALLOW_CACHE=str(root / "cache"))
-    server = StdioServerParameters(command=binary, args=["mcp", "--root", str(root)], cwd=str(root), env=env)
+    server = StdioServerParameters(command=binary, args=["mcp", "--root", str(root), "--toolsets", "all"], cwd=str(root), env=env)
     async with Client(server, mode=era) as client:
         print(f"connected: {client.server_info.name}, protocol {client.protocol_version}")
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -68,27 +68,38 @@ async def walk(binary, root, era):
         train, held = str(project / "data/raw/train.jsonl"), str(project / "data/raw/held.jsonl")
         rows(train, range(1, 41))
         rows(held, range(41, 46))
+        await call("list_projects")
+        await call("list_datasets", search_query="train")
+        await call("preview_dataset", path=train, rows=2)
         await call("validate_dataset", dataset=train, model="embedded", show=1)
         await call("dataset_stats", dataset=train, model="embedded")
         at = {"project_path": str(project)}
+        await call("describe_config", key="training.stage1", **at)
+        await call("set_config", **at, values={"training.save_steps": 10})
         await call("plan_training", **at)
         data = {"train_dataset": train, "test_dataset": held}
         run = {**at, "run_id": (await call("configure_training_run", **at, run_name="one", training_data=data))["run_id"]}
         await call("start_training", **run)
-        while (state := await call("monitor_training_progress", **run))["status"] in ("queued", "running"):
-            await asyncio.sleep(1)
+        while not (await call("wait", **run, seconds=30))["ended"]:
+            pass
+        state = await call("monitor_training_progress", **run)
         if state["status"] != "completed":
             sys.exit(f"the run ended {state['status']}: {state}")
         other = {**at, "run_id": (await call("configure_training_run", **at, run_name="two", training_data=data))["run_id"]}
         await call("start_training", **other, async_mode=False)
         third = {**at, "run_id": (await call("configure_training_run", **at, run_name="three", training_data=data))["run_id"]}
         await call("stop_training", **third, mode="cancel")
+        await call("delete_run", **third)
+        steps = [c["step"] for c in (await call("get_run", **run, points=20))["checkpoints"]]
+        await call("generate_text", **run, checkpoint_step=steps[0], prompt="add 7 and 7", max_new_tokens=8)
         await call("evaluate_model", **run, test_dataset=held)
         await call("compare_models", **at, first={"run_id": run["run_id"], "base": True}, second={"run_id": run["run_id"]}, test_dataset=held, samples=1)
         await call("export_model", **run, export_format="gguf", quantization="q8_0", export_path=str(root / "out.gguf"))
         await call("export_model", **run, export_format="safetensors", export_path=str(root / "out"))
         answer = await call("generate_text", model=str(root / "out"), messages=[{"role": "user", "content": "add 7 and 7"}], max_new_tokens=8)
         await call("list_runs", **at)
+        versions = (await call("list_model_versions", **at))["versions"]
+        await call("promote_model", **at, version=versions[0]["id"])
         print("answer of the exported model:", json.dumps(answer["text"] if "text" in answer else answer)[:200])
         for uri in [f"tallow://runs/{run['run_id']}/plot"]:
             print((await client.read_resource(uri)).contents[0].text)

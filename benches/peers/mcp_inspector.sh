@@ -17,7 +17,7 @@ failed=0
 ask() {
     local name=$1
     shift
-    if ! timeout 120 "$inspector" --cli "$binary" mcp --root "$root" "$@" >out.json 2>err.txt; then
+    if ! timeout 120 "$inspector" --cli "$binary" mcp --root "$root" --toolsets all "$@" >out.json 2>err.txt; then
         failed=1
         echo "FAILED  $name: $(head -c 300 err.txt)"
     elif [ -s err.txt ] || grep -q '"isError": true' out.json; then
@@ -51,12 +51,19 @@ call list_supported_models
 call get_model_info model_name=embedded
 call generate_fine_tuning_project project_name=p output_dir=. 'base_model={"type":"custom","model_id":"embedded"}' \
     'training={"stage1_iterations":10,"learning_rate":0.01,"batch_size":2}'
+call list_projects
+call list_datasets
+call preview_dataset path=rows.jsonl masked=true
+call describe_config key=training project_path=p
+call set_config project_path=p 'values={"training.seed":7}'
 call validate_dataset dataset=rows.jsonl
 call dataset_stats dataset=rows.jsonl
 call plan_training project_path=p
 call configure_training_run project_path=p run_name=x 'training_data={"train_dataset":"rows.jsonl"}'
 run=$(ls p/runs | head -1)
 call start_training project_path=p "run_id=$run" async_mode=false
+call wait project_path=p "run_id=$run"
+call get_run project_path=p "run_id=$run" points=5
 call monitor_training_progress project_path=p "run_id=$run"
 call list_runs project_path=p
 call evaluate_model project_path=p "run_id=$run" test_dataset=rows.jsonl
@@ -65,6 +72,9 @@ call export_model project_path=p "run_id=$run" export_format=gguf quantization=q
 call generate_text project_path=p "run_id=$run" 'prompt=add 3 and 3' max_new_tokens=8
 call configure_training_run project_path=p run_name=y 'training_data={"train_dataset":"rows.jsonl"}'
 call stop_training project_path=p "run_id=$(ls p/runs | grep '^y-')" mode=cancel
+call list_model_versions project_path=p
+call promote_model project_path=p "version=$run"
+call delete_run project_path=p "run_id=$(ls p/runs | grep '^y-')"
 for tool in $listed; do
     case " $called " in
     *" $tool "*) ;;

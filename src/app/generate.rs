@@ -66,7 +66,7 @@ pub struct GenerateReport {
     pub tokens: usize,
     /// New tokens a second, without the prompt.
     pub tokens_per_second: f64,
-    /// `stop_token`, `max_new_tokens` or `cancelled`.
+    /// `stop_token`, `max_new_tokens`, `context_full` or `cancelled`.
     pub stop_reason: &'static str,
     /// What a person should know about how the model's config was read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -112,8 +112,10 @@ fn generate_while(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<GenerateReport, Fault> {
     let ids = prompt_ids(&loaded.tokenizer, input)?;
+    let context = loaded.decoder.spec().max_positions;
+    let room = context.checked_sub(ids.len()).filter(|room| *room > 0).ok_or_else(|| prompt_too_long(ids.len(), context))?;
     let options = SamplingOptions {
-        max_new_tokens: sampling.max_new_tokens,
+        max_new_tokens: sampling.max_new_tokens.min(room),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         seed: sampling.seed,
@@ -134,9 +136,17 @@ fn generate_while(
         prompt_tokens: ids.len(),
         tokens: out.tokens.len(),
         tokens_per_second: out.tokens_per_second,
-        stop_reason: out.stop_reason,
+        stop_reason: match out.stop_reason {
+            "max_new_tokens" if room < sampling.max_new_tokens => "context_full",
+            reason => reason,
+        },
         remarks: loaded.decoder.spec().remarks.clone(),
     })
+}
+
+fn prompt_too_long(tokens: usize, context: usize) -> Fault {
+    Fault::new("prompt_too_long", format!("the prompt has {tokens} tokens, and the model's context holds {context} with the answer"))
+        .hint("shorten the prompt, or use a model with a longer context")
 }
 
 fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Fault> {

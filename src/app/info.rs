@@ -60,11 +60,7 @@ const ROW_TOKENS: usize = 512;
 /// # Errors
 /// When it is not there, or its config.json cannot be used.
 pub fn model(name: &str) -> Result<ModelInfo, Fault> {
-    let path = match models::is_hub_id(name) {
-        true => fetch_with(&HubOptions { offline: true, ..HubOptions::from_env() }, name, "main", &mut |_, _, _| {})
-            .map_err(|e| Fault::from(e).hint("training or generating with it downloads it into the Hugging Face cache first"))?,
-        false => models::resolve(name, None)?,
-    };
+    let path = folder_of(name)?;
     let spec = DecoderSpec::from_dir(&path)?;
     let tokenizer = super::load::tokenizer_at(&path)?;
     Ok(ModelInfo {
@@ -81,6 +77,33 @@ pub fn model(name: &str) -> Result<ModelInfo, Fault> {
         needs: needs(&spec),
         path,
     })
+}
+
+/// Tokens that a model's context holds, of a model that is on this machine.
+///
+/// # Errors
+/// As [`model`].
+pub fn context_of(name: &str) -> Result<usize, Fault> {
+    Ok(DecoderSpec::from_dir(&folder_of(name)?)?.max_positions)
+}
+
+fn not_cached(name: &str, is_offline: bool) -> Fault {
+    let fault =
+        Fault::new("model_not_cached", format!("{name} is not in the Hugging Face cache, and nothing is downloaded only to describe it"));
+    match is_offline {
+        true => fault.hint("the Hub is switched off (HF_HUB_OFFLINE): unset it, or use a model that is here"),
+        false => fault.hint("training, planning or generating with it downloads it first; list_supported_models knows what families need"),
+    }
+}
+
+/// The folder of a model, without downloading anything.
+fn folder_of(name: &str) -> Result<PathBuf, Fault> {
+    if !models::is_hub_id(name) {
+        return models::resolve(name, None);
+    }
+    let options = HubOptions::from_env();
+    let is_offline = options.offline;
+    fetch_with(&HubOptions { offline: true, ..options }, name, "main", &mut |_, _, _| {}).map_err(|_| not_cached(name, is_offline))
 }
 
 fn needs(spec: &DecoderSpec) -> Vec<Need> {

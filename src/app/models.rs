@@ -92,7 +92,7 @@ fn embedded_folder() -> Result<PathBuf, Fault> {
 }
 
 /// `$TALLOW_CACHE`, else the user's cache folder, else the temporary folder.
-pub(super) fn cache_root() -> PathBuf {
+pub fn cache_root() -> PathBuf {
     let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     var("TALLOW_CACHE")
         .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("tallow")))

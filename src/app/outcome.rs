@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::json;
 
 use super::eval::EvalReport;
@@ -57,7 +59,7 @@ pub fn of_run(run: &RunFolder, stage: Option<usize>) -> Result<Outcome, Fault> {
         None => (last, run.path().join("final-model")),
     };
     // The folder of a stage is there from the beginning; what it gave has a config in it.
-    if !["adapter_config.json", "config.json"].iter().any(|name| folder.join(name).is_file()) {
+    if !has_weights(&folder) {
         let what = stage.map_or_else(|| "no result".to_owned(), |n| format!("no result of stage {n}"));
         return Err(Fault::new("no_result", format!("{}: there is {what} yet", run.id()))
             .hint("the run must be completed first; start_training goes on with it"));
@@ -73,19 +75,49 @@ fn over(manifest: &Manifest, folder: PathBuf) -> ModelRequest {
     ModelRequest { adapter: Some(folder), ..base }
 }
 
-/// The adapter of a checkpoint.
+/// A checkpoint that holds weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Checkpoint {
+    /// 1 or 2.
+    pub stage: usize,
+    /// The step of the stage after which it was written.
+    pub step: u64,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+/// The checkpoints of a run that are kept, oldest first.
+pub fn checkpoints(run: &RunFolder) -> Vec<Checkpoint> {
+    let of_stage = |stage: usize| {
+        let folders = std::fs::read_dir(run.checkpoints(stage)).into_iter().flatten().flatten().map(|e| e.path());
+        let named = |path: PathBuf| {
+            let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+            has_weights(&path).then_some(Checkpoint { stage, step, path })
+        };
+        let mut all: Vec<Checkpoint> = folders.filter_map(named).collect();
+        all.sort_by_key(|c| c.step);
+        all
+    };
+    [1, 2].into_iter().flat_map(of_stage).collect()
+}
+
+fn has_weights(folder: &Path) -> bool {
+    ["adapter_config.json", "config.json"].iter().any(|name| folder.join(name).is_file())
+}
+
+/// The weights of a checkpoint; without a stage, of the last stage that has one of this step.
 ///
 /// # Errors
-/// When there is none of this step, or it is no adapter.
-pub fn of_checkpoint(run: &RunFolder, step: u64) -> Result<ModelRequest, Fault> {
+/// When there is none of this step.
+pub fn of_checkpoint(run: &RunFolder, stage: Option<usize>, step: u64) -> Result<Outcome, Fault> {
     let manifest = Manifest::read(&run.manifest_path())?;
-    let folders = [2, 1].map(|stage| run.checkpoints(stage).join(format!("step-{step:06}")));
-    let found = folders.into_iter().find(|f| f.join("adapter_config.json").is_file());
-    let folder = found.ok_or_else(|| {
-        Fault::new("no_checkpoint", format!("{}: there is no adapter of step {step}", run.id()))
+    let fits = |c: &Checkpoint| c.step == step && stage.is_none_or(|wanted| wanted == c.stage);
+    let found = checkpoints(run).into_iter().rev().find(fits).ok_or_else(|| {
+        let of = stage.map(|n| format!(" of stage {n}")).unwrap_or_default();
+        Fault::new("no_checkpoint", format!("{}: there is no checkpoint of step {step}{of}", run.id()))
             .hint("stage1/checkpoints in the run's folder has those that are kept")
     })?;
-    Ok(over(&manifest, folder))
+    Ok(Outcome { stage: found.stage, model: over(&manifest, found.path) })
 }
 
 /// How a run reads rows.
@@ -105,9 +137,10 @@ pub fn data_options(run: &RunFolder) -> Result<DataOptions, Fault> {
 pub fn write_evaluation(run: &RunFolder, stage: usize, report: &EvalReport) -> Result<PathBuf, Fault> {
     let stem = report.data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let folder = run.stage(stage).join("evaluation");
-    let data = json!(report.data);
+    let (data, adapter) = (json!(report.data), json!(report.adapter));
     let is_of_this = |path: &Path| match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice::<serde_json::Value>(&bytes).is_ok_and(|figures| figures["data"] == data),
+        Ok(bytes) => serde_json::from_slice::<serde_json::Value>(&bytes)
+            .is_ok_and(|figures| figures["data"] == data && figures["adapter"] == adapter),
         Err(e) => e.kind() == std::io::ErrorKind::NotFound,
     };
     let names = std::iter::once(format!("on-{stem}.json")).chain((2..).map(|n| format!("on-{stem}-{n}.json")));

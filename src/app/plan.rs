@@ -300,7 +300,7 @@ fn space(config: &RunConfig, room: Room) -> Result<Space, Fault> {
     }
 }
 
-/// Bytes of a size as people write it: `24GiB`, `24GB`, `512M`, `1000000`.
+/// Bytes of a size as people write it: `24GiB`, `24GB`, `512M`; without a unit from a mebibyte on.
 ///
 /// # Errors
 /// When it is no size.
@@ -322,6 +322,11 @@ pub fn parse_size(text: &str) -> Result<u64, Fault> {
     if !(number > 0.0 && number.is_finite()) {
         return Err(bad());
     }
+    // 24 means 24 GiB to a person and 24 bytes to nobody.
+    const LEAST_WITHOUT_UNIT: f64 = 1024.0 * 1024.0;
+    if unit.is_empty() && number < LEAST_WITHOUT_UNIT {
+        return Err(Fault::new("usage", format!("`{text}` has no unit")).hint(format!("for example {text}GiB or {text}GB")));
+    }
     Ok((number * factor) as u64)
 }
 
@@ -334,7 +339,8 @@ mod tests {
         assert_eq!(parse_size("24GiB").unwrap(), 24 << 30);
         assert_eq!(parse_size("1.5 GB").unwrap(), 1_500_000_000);
         assert_eq!(parse_size("512m").unwrap(), 512 << 20);
-        for bad in ["", "GiB", "-1", "3 apples"] {
+        assert_eq!(parse_size("16000000000").unwrap(), 16_000_000_000);
+        for bad in ["", "GiB", "-1", "3 apples", "24", "1000"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
     }

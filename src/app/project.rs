@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::base::atomic::{self, AtomicDir};
 use crate::base::error::Fault;
 use crate::config::{Sources, resolve};
+use crate::runs::is_name_letter;
 
 /// A description of a project: a name, where it goes, and settings by dotted key.
 #[derive(Debug, Clone)]
@@ -42,10 +43,12 @@ const DATA: &str = "data/raw/train.jsonl";
 /// # Errors
 /// When the name is none, a setting is wrong, or the folder exists or cannot be written.
 pub fn run(request: &ProjectRequest) -> Result<ProjectReport, Fault> {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let name = &request.name;
-    if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(safe) {
-        return Err(Fault::new("bad_name", format!("`{name}` is no name for a folder")).hint("use letters, digits, - and _"));
+    let usable = !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', '-']) && name.chars().all(is_name_letter);
+    if !usable {
+        let shown: String = name.chars().take(100).collect();
+        return Err(Fault::new("bad_name", format!("`{}` is no name for a folder", shown.escape_debug()))
+            .hint("use letters, digits, - and _, at most 100 bytes"));
     }
     let project = request.dir.join(name);
     let config = config_text(request);

@@ -79,6 +79,9 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         out: Option<PathBuf>,
     },
+    /// Do one call of a tool, as standard input says: what a server starts.
+    #[command(hide = true)]
+    McpCall,
     /// Work on one run: what a server starts.
     #[command(hide = true)]
     Worker {
@@ -111,6 +114,15 @@ pub struct McpArgs {
     /// Log calls to this file.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Tools to show, by set: core, data, all (comma-separated).
+    #[arg(long, value_name = "SETS", default_value = "core", value_delimiter = ',')]
+    pub toolsets: Vec<String>,
+    /// Show only tools that change nothing.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Most memory of one call, for example 8GiB; by default half or most of what is free, by the kind of call.
+    #[arg(long, value_name = "SIZE")]
+    pub call_memory: Option<String>,
 }
 
 /// `tallow demo`.
@@ -136,6 +148,9 @@ pub struct TrainArgs {
     /// Stop after this many optimiser steps in this session (the run stays resumable).
     #[arg(long, value_name = "STEPS")]
     pub stop_after: Option<u64>,
+    /// Train at once, whatever else uses the device.
+    #[arg(long)]
+    pub no_queue: bool,
 }
 
 /// Where the settings of a run come from.

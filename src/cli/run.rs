@@ -77,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
             Ok(0)
         }
         Command::Man { out } => manual(out.as_deref()),
+        Command::McpCall => crate::mcp::answer_one_call(),
         Command::Worker { run, stage, owned } => desk.worker(&jobs::Work { run, stage, owned }),
     }
 }
@@ -102,9 +103,10 @@ impl Desk {
 
     fn train(&self, a: TrainArgs) -> Result<u8, Fault> {
         let stop = stop_on_signals(true);
-        let TrainArgs { settings, resume, name, stop_after } = a;
+        let TrainArgs { settings, resume, name, stop_after, no_queue } = a;
         let (config, set, flags) = settings_of(settings, resume.is_some())?;
-        let request = train::TrainRequest { set, flags, resume, name, stop_after, stop, ..train::TrainRequest::new(config) };
+        let has_turn = no_queue;
+        let request = train::TrainRequest { set, flags, resume, name, stop_after, stop, has_turn, ..train::TrainRequest::new(config) };
         let mut watch = Watch::new(self.talk);
         let report = train::run(&request, &mut Looked(&mut watch))?;
         self.give(&report, || show::train(&report, self.paint))
@@ -409,7 +411,19 @@ impl Desk {
 fn mcp(a: McpArgs) -> Result<u8, Fault> {
     let token = std::env::var("TALLOW_MCP_TOKEN").ok().filter(|t| !t.is_empty());
     let (allowed_hosts, allowed_origins) = (a.allow_host, a.allow_origin);
-    let options = crate::mcp::Options { roots: a.root, http: a.http, token, allowed_hosts, allowed_origins, log: a.log };
+    let (toolsets, read_only) = (a.toolsets, a.read_only);
+    let call_memory = a.call_memory.as_deref().map(plan::parse_size).transpose()?;
+    let options = crate::mcp::Options {
+        roots: a.root,
+        http: a.http,
+        token,
+        allowed_hosts,
+        allowed_origins,
+        log: a.log,
+        toolsets,
+        read_only,
+        call_memory,
+    };
     crate::mcp::serve(&options, &mut |address| super::progress::line(&format!("serving on http://{address}/mcp")))?;
     Ok(0)
 }
@@ -442,7 +456,7 @@ fn model(a: ModelArgs, run: Option<&runs::RunFolder>) -> Result<load::ModelReque
         });
     };
     let mut found = match a.checkpoint {
-        Some(step) => outcome::of_checkpoint(run, step)?,
+        Some(step) => outcome::of_checkpoint(run, None, step)?.model,
         None => outcome::of_run(run, None)?.model,
     };
     found.quantization = quantization.unwrap_or(found.quantization);

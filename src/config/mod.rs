@@ -26,5 +26,6 @@ mod yaml;
 pub use problem::{ConfigError, Origin, Problem};
 pub use resolve::{Resolved, Said, Sources, resolve};
 pub use run_config::*;
-pub use schema::{KeyInfo, keys, reference_markdown};
+pub use schema::{KeyInfo, keys, reference_markdown, suggest as nearest_key};
 pub use words::*;
+pub use yaml::scalar as yaml_value;

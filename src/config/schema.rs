@@ -268,7 +268,7 @@ pub(super) fn is_section(path: &str) -> bool {
 const LONGEST_SLIP: usize = 100;
 
 /// What the user may have meant by a path that is no key.
-pub(super) fn suggest(path: &str) -> Option<String> {
+pub fn suggest(path: &str) -> Option<String> {
     if path.len() > LONGEST_SLIP {
         return None;
     }

@@ -164,7 +164,7 @@ fn number(x: f64) -> Value {
 }
 
 /// One value on its own, as it would stand behind a key. What is not YAML is text.
-pub(super) fn scalar(text: &str) -> Value {
+pub fn scalar(text: &str) -> Value {
     if within_limits(text).is_err() {
         return json!(text);
     }

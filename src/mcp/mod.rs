@@ -7,8 +7,17 @@
 //! ```
 //! It holds no logic: what a tool does is a use case of `app`, and what a run is stands in its folder. On stdio, standard
 //! output carries the protocol and nothing else.
+//!
+//! Calls are sorted into lanes by what they cost (`lanes`), and those that read what others wrote run in a process of
+//! their own (`isolate`), whose rights the system limits (`confine`).
 
+mod arguments;
+mod confine;
+mod hints;
 mod http;
+mod icon;
+mod isolate;
+mod lanes;
 mod log;
 mod notes;
 mod prompts;
@@ -17,6 +26,7 @@ mod roots;
 mod schema;
 mod secrets;
 mod server;
+mod sessions;
 mod stdio;
 mod tool;
 mod tools;
@@ -30,6 +40,8 @@ use std::sync::Arc;
 use rmcp::ServiceExt;
 
 use crate::base::error::Fault;
+
+pub use isolate::answer_one_call;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +58,12 @@ pub struct Options {
     pub allowed_origins: Vec<String>,
     /// A file that calls are logged to.
     pub log: Option<PathBuf>,
+    /// Names of the toolsets to show; empty: `core`.
+    pub toolsets: Vec<String>,
+    /// Show only tools that change nothing.
+    pub read_only: bool,
+    /// Most bytes of memory of a call that reads files of others; `None`: a share of what is free.
+    pub call_memory: Option<u64>,
 }
 
 /// Longest message of a client, in bytes.
@@ -57,28 +75,34 @@ const MOST_MESSAGE_BYTES: usize = 4 << 20;
 /// # Errors
 /// When a root does not exist, the log cannot be written, or the address cannot be used.
 pub fn serve(options: &Options, ready: &mut dyn FnMut(SocketAddr)) -> Result<(), Fault> {
-    let desk = Arc::new(tool::Desk::new(roots::Roots::new(&options.roots)?, log::Log::open(options.log.as_deref())?));
+    let choice = tools::Choice::new(&options.toolsets, options.read_only)?;
+    let shared = Arc::new(tool::Shared::new(
+        roots::Roots::new(&options.roots)?,
+        log::Log::open(options.log.as_deref())?,
+        choice,
+        options.call_memory,
+    ));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(128)
+        .max_blocking_threads(256)
         .enable_all()
         .build()
         .map_err(|e| Fault::new("io", format!("the server cannot start: {e}")))?;
     let result = match options.http {
-        Some(address) => runtime.block_on(http::serve(address, options, desk, ready)),
-        None => runtime.block_on(serve_stdio(desk)),
+        Some(address) => runtime.block_on(http::serve(address, options, shared, ready)),
+        None => runtime.block_on(serve_stdio(shared)),
     };
     // A thread may still sit in a read of stdin or in a call that nobody waits for.
     runtime.shutdown_background();
     result
 }
 
-async fn serve_stdio(desk: Arc<tool::Desk>) -> Result<(), Fault> {
+async fn serve_stdio(shared: Arc<tool::Shared>) -> Result<(), Fault> {
     let (read, write) = rmcp::transport::stdio();
     let transport = stdio::Pipes::new(read, write);
-    let log = desk.clone();
+    let log = shared.clone();
     log.log.line("serving on stdio");
-    match server::Server::new(desk).serve(transport).await {
+    match server::Server::new(shared).serve(transport).await {
         Ok(service) => {
             let _ = service.waiting().await;
         }

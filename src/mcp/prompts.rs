@@ -3,9 +3,10 @@
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::json;
 
+use super::icon;
 use super::resources::{devices, end_of, find_run, projects};
-use super::tool::Desk;
-use crate::app::{info, jobs};
+use super::tool::Shared;
+use crate::app::{formats, info, jobs};
 use crate::base::error::Fault;
 
 /// Name, description, and arguments: name, what it is, whether it must be given.
@@ -46,13 +47,16 @@ const ALL: [(&str, &str, &[(&str, &str, bool)]); 6] = [
 pub(super) fn list() -> Vec<Prompt> {
     let argument =
         |(name, about, required): &(&str, &str, bool)| PromptArgument::new(*name).with_description(*about).with_required(*required);
-    ALL.iter().map(|(name, about, arguments)| Prompt::new(*name, Some(*about), Some(arguments.iter().map(argument).collect()))).collect()
+    let prompt = |(name, about, arguments): &(&str, &str, &[(&str, &str, bool)])| {
+        Prompt::new(*name, Some(*about), Some(arguments.iter().map(argument).collect())).with_title(*about).with_icons(vec![icon::tallow()])
+    };
+    ALL.iter().map(prompt).collect()
 }
 
 /// Longest argument, in bytes.
 const MOST_ARGUMENT_BYTES: usize = 10_000;
 
-pub(super) fn get(desk: &Desk, name: &str, arguments: &JsonObject) -> Result<GetPromptResult, Fault> {
+pub(super) fn get(shared: &Shared, name: &str, arguments: &JsonObject) -> Result<GetPromptResult, Fault> {
     let Some((_, about, known)) = ALL.iter().find(|(n, ..)| *n == name) else {
         return Err(Fault::new("unknown_prompt", "there is no such prompt").hint("prompts/list shows them"));
     };
@@ -68,28 +72,28 @@ pub(super) fn get(desk: &Desk, name: &str, arguments: &JsonObject) -> Result<Get
     let said =
         |key: &str, otherwise: &str| arguments.get(key).and_then(|v| v.as_str()).filter(|v| !v.is_empty()).unwrap_or(otherwise).to_owned();
     let text = match name {
-        "fine_tune_wizard" => wizard(desk, &said("goal", ""), &said("dataset", "not named yet: ask for it, or help to write rows")),
+        "fine_tune_wizard" => wizard(shared, &said("goal", ""), &said("dataset", "not named yet: ask for it, or help to write rows")),
         "choose_base_model" => choose_model(&said("task", ""), &said("memory", "what is free here")),
         "choose_gpu" => choose_gpu(&said("task", ""), &said("model_size", ""), &said("batch_size", "4")),
-        "debug_training" => debug(desk, &said("run_id", ""))?,
+        "debug_training" => debug(shared, &said("run_id", ""))?,
         "prepare_data" => prepare(&said("dataset", ""), &said("task", "not said: ask")),
-        _ => export(desk, &said("run_id", ""), &said("target", "not said: ask"))?,
+        _ => export(shared, &said("run_id", ""), &said("target", "not said: ask"))?,
     };
-    Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, desk.secrets.hide(&text))]).with_description(*about))
+    Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, shared.secrets.hide(&text))]).with_description(*about))
 }
 
 fn machine() -> String {
     format!("This machine: {}", json!(devices()))
 }
 
-fn wizard(desk: &Desk, goal: &str, dataset: &str) -> String {
-    let projects: Vec<String> = projects(desk).iter().map(|p| p.display().to_string()).collect();
+fn wizard(shared: &Shared, goal: &str, dataset: &str) -> String {
+    let projects: Vec<String> = projects(shared).iter().map(|p| p.display().to_string()).collect();
     format!(
         "Help me to fine-tune a model with the tallow tools.\nGoal: {goal}\nDataset: {dataset}\n{}\nProjects that exist: {}\n\n\
          Go step by step and show me the result of each before the next:\n1. check_installation.\n2. Choose a base model that fits the memory \
          (get_model_info, list_supported_models).\n3. validate_dataset and dataset_stats; fix what they find.\n4. \
-         generate_fine_tuning_project, then configure_training_run: tell me its memory and time.\n5. After I agree, start_training and \
-         monitor_training_progress.\n6. evaluate_model and compare_models against the base; show answers of both.\n7. generate_text with my \
+         generate_fine_tuning_project, then configure_training_run: tell me its memory and time.\n5. After I agree, start_training, then wait \
+         and get_run.\n6. evaluate_model and compare_models against the base; show answers of both.\n7. generate_text with my \
          own examples, then export_model.",
         machine(),
         if projects.is_empty() { "none".to_owned() } else { projects.join(", ") },
@@ -122,16 +126,18 @@ fn prepare(dataset: &str, task: &str) -> String {
     )
 }
 
-fn export(desk: &Desk, run_id: &str, target: &str) -> Result<String, Fault> {
-    let run = find_run(desk, run_id)?;
+fn export(shared: &Shared, run_id: &str, target: &str) -> Result<String, Fault> {
+    let run = find_run(shared, run_id)?;
     let progress = jobs::progress(&run)?;
+    let formats: Vec<String> = formats::all().iter().map(|f| format!("- {}: {}", f.name, f.about)).collect();
     Ok(format!(
         "Take this run's result into use.\nRun: {} ({}), in {}\nTarget: {target}\n\nCheck with evaluate_model that it is better than its base. \
-         Then export_model: merged safetensors for transformers and vLLM, or the adapter alone for PEFT. This version writes these two. Try the \
-         exported folder with generate_text and show me three answers.",
+         Then export_model, in the format that the target reads:\n{}\nThe answer holds a comparison with the live model: show me its figures. Try \
+         what was exported with generate_text where Tallow reads it (safetensors, GGUF, PEFT), and show me three answers.",
         run.id(),
         progress.state.name(),
         run.path().display(),
+        formats.join("\n"),
     ))
 }
 
@@ -171,11 +177,11 @@ fn signs(metrics: &str, progress: &jobs::Progress, learning_rate: f64) -> Vec<St
     found
 }
 
-fn debug(desk: &Desk, run_id: &str) -> Result<String, Fault> {
-    let run = find_run(desk, run_id)?;
+fn debug(shared: &Shared, run_id: &str) -> Result<String, Fault> {
+    let run = find_run(shared, run_id)?;
     let (progress, manifest) = (jobs::progress(&run)?, run.manifest()?);
-    let metrics = end_of(&run.path().join("metrics.jsonl"));
-    let log = end_of(&run.path().join("training.log"));
+    let metrics = end_of(shared, &run, "metrics.jsonl");
+    let log = end_of(shared, &run, "training.log");
     let last = |text: &str, n: usize| {
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(n)..].join("\n")

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
-use super::tool::Desk;
-use crate::app::{data, doctor, info, jobs, models};
+use super::icon;
+use super::tool::Shared;
+use crate::app::{doctor, info, jobs, models};
 use crate::base::error::Fault;
-use crate::data::DataOptions;
 use crate::runs::RunFolder;
 
 /// Longest text of a resource, in bytes: its end is what matters.
@@ -18,12 +18,13 @@ const MOST_TEXT_BYTES: usize = 64 << 10;
 const MOST_FOLDERS: usize = 500;
 
 const JSON: &str = "application/json";
+const DATASETS: &str = "tallow://datasets/{path}";
 
 /// The projects at or directly below the roots.
-pub(super) fn projects(desk: &Desk) -> Vec<PathBuf> {
+pub(super) fn projects(shared: &Shared) -> Vec<PathBuf> {
     let is_project = |p: &Path| p.join("config/fine_tuning_config.yaml").is_file();
     let mut all = Vec::new();
-    for root in desk.roots.all() {
+    for root in shared.roots.all() {
         if is_project(root) {
             all.push(root.to_path_buf());
         }
@@ -32,13 +33,13 @@ pub(super) fn projects(desk: &Desk) -> Vec<PathBuf> {
     }
     all.sort();
     all.dedup();
-    all.retain(|p| desk.roots.allow(p).is_ok());
+    all.retain(|p| shared.roots.allow(p).is_ok());
     all
 }
 
 /// The folders of all runs: only their names are read.
-pub(super) fn run_names(desk: &Desk) -> Vec<String> {
-    let folders = projects(desk).into_iter().map(|p| p.join("runs"));
+pub(super) fn run_names(shared: &Shared) -> Vec<String> {
+    let folders = projects(shared).into_iter().map(|p| p.join("runs"));
     let mut all: Vec<String> = folders
         .flat_map(|f| std::fs::read_dir(f).into_iter().flatten().flatten())
         .filter(|e| e.path().join("run-manifest.json").is_file())
@@ -49,42 +50,46 @@ pub(super) fn run_names(desk: &Desk) -> Vec<String> {
 }
 
 /// Every run with its state.
-pub(super) fn run_marks(desk: &Desk) -> Vec<String> {
-    runs(desk).into_iter().map(|(_, p)| format!("{} {} {}", p.run_id, p.state.name(), p.done)).collect()
+pub(super) fn run_marks(shared: &Shared) -> Vec<String> {
+    runs(shared).into_iter().map(|(_, p)| format!("{} {} {}", p.run_id, p.state.name(), p.done)).collect()
 }
 
-fn runs(desk: &Desk) -> Vec<(PathBuf, jobs::Progress)> {
+fn runs(shared: &Shared) -> Vec<(PathBuf, jobs::Progress)> {
     let of = |project: PathBuf| {
         let found = jobs::list(&project).map(|(runs, _)| runs).unwrap_or_default();
         found.into_iter().map(move |run| (project.clone(), run))
     };
-    projects(desk).into_iter().flat_map(of).collect()
+    projects(shared).into_iter().flat_map(of).collect()
 }
 
 /// A run anywhere below the roots by its name; `latest` is the newest of all.
-pub(super) fn find_run(desk: &Desk, id: &str) -> Result<RunFolder, Fault> {
-    let mut all = runs(desk);
+pub(super) fn find_run(shared: &Shared, id: &str) -> Result<RunFolder, Fault> {
+    let mut all = runs(shared);
     all.sort_by(|a, b| b.1.created_at.cmp(&a.1.created_at));
     let found = all.into_iter().find(|(_, run)| id == "latest" || run.run_id == id);
     let (_, run) =
         found.ok_or_else(|| Fault::new("run_not_found", format!("no run `{id}` below the roots")).hint("tallow://runs lists them"))?;
-    RunFolder::open(&desk.roots.allow(run.path)?)
+    RunFolder::open(&shared.roots.allow(run.path)?)
 }
 
-pub(super) fn list(desk: &Desk) -> Vec<Resource> {
+pub(super) fn list(shared: &Shared) -> Vec<Resource> {
     let fixed = [
-        ("tallow://devices", "devices", "Devices that can train, with memory"),
-        ("gpus://available", "gpus", "GPUs that can train"),
-        ("tallow://models", "models", "Model families and ids to begin with"),
-        ("tallow://runs", "runs", "Every run below the roots"),
+        ("tallow://devices", "devices", "Devices", "Devices that can train, with memory", icon::device()),
+        ("gpus://available", "gpus", "GPUs", "GPUs that can train", icon::device()),
+        ("tallow://models", "models", "Models", "Model families and ids to begin with", icon::model()),
+        ("tallow://runs", "runs", "All runs", "Every run below the roots", icon::run()),
     ];
-    let fixed = fixed.map(|(uri, name, about)| Resource::new(uri, name).with_description(about).with_mime_type(JSON));
+    let fixed = fixed.map(|(uri, name, title, about, icon)| {
+        Resource::new(uri, name).with_title(title).with_description(about).with_mime_type(JSON).with_icons(vec![icon])
+    });
     let run = |(_, p): (PathBuf, jobs::Progress)| {
         Resource::new(format!("tallow://runs/{}", p.run_id), p.run_id.clone())
+            .with_title(format!("Run {} ({})", p.run_id, p.state.name()))
             .with_description(format!("run, {}", p.state.name()))
             .with_mime_type(JSON)
+            .with_icons(vec![icon::run()])
     };
-    fixed.into_iter().chain(runs(desk).into_iter().map(run)).collect()
+    fixed.into_iter().chain(runs(shared).into_iter().map(run)).collect()
 }
 
 pub(super) fn templates() -> Vec<ResourceTemplate> {
@@ -93,14 +98,27 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
         ("tallow://runs/{run_id}/metrics", "run metrics", "The newest rows of metrics.jsonl", "application/jsonl"),
         ("tallow://runs/{run_id}/log", "run log", "The end of training.log and worker.log", "text/plain"),
         ("tallow://runs/{run_id}/plot", "run plot", "Loss by step, drawn with characters", "text/plain"),
-        ("tallow://datasets/{path}", "dataset", "Rows, tokens and problems of a dataset file", JSON),
+        (DATASETS, "dataset", "Rows, tokens and problems of a dataset file", JSON),
     ];
-    let template =
-        |(uri, name, about, mime): (&str, &str, &str, &str)| ResourceTemplate::new(uri, name).with_description(about).with_mime_type(mime);
+    let template = |(uri, name, about, mime): (&str, &str, &str, &str)| {
+        let icon = if uri == DATASETS { icon::dataset() } else { icon::run() };
+        ResourceTemplate::new(uri, name).with_title(about).with_description(about).with_mime_type(mime).with_icons(vec![icon])
+    };
     all.map(template).into()
 }
 
-pub(super) fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, Fault> {
+/// The file that an address of a dataset names; `None` for every other address.
+pub(super) fn dataset_path(uri: &str) -> Option<String> {
+    unescape(uri.strip_prefix("tallow://datasets/")?)
+}
+
+/// An answer of a tool as a resource.
+pub(super) fn of_json(shared: &Shared, uri: &str, value: &Value) -> ReadResourceResult {
+    let text = shared.secrets.hide(&pretty(value));
+    ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(JSON)])
+}
+
+pub(super) fn read(shared: &Shared, uri: &str) -> Result<ReadResourceResult, Fault> {
     let unknown =
         || Fault::new("unknown_resource", "there is no such resource").hint("resources/list and resources/templates/list show them");
     let (text, mime) = match uri {
@@ -108,28 +126,24 @@ pub(super) fn read(desk: &Desk, uri: &str) -> Result<ReadResourceResult, Fault> 
         "gpus://available" => (pretty(&json!({ "gpus": crate::app::device::available().unwrap_or_default() })), JSON),
         "tallow://models" => (pretty(&json!({ "families": info::FAMILIES, "embedded": models::EMBEDDED })), JSON),
         "tallow://runs" => {
-            let all: Vec<Value> = runs(desk).iter().map(|(project, run)| json!({ "project_path": project, "run": run })).collect();
+            let all: Vec<Value> = runs(shared).iter().map(|(project, run)| json!({ "project_path": project, "run": run })).collect();
             (pretty(&json!({ "runs": all })), JSON)
         }
-        _ => match (uri.strip_prefix("tallow://runs/"), uri.strip_prefix("tallow://datasets/")) {
-            (Some(rest), _) => of_run(desk, rest)?.ok_or_else(unknown)?,
-            (_, Some(path)) => (dataset(desk, &unescape(path).ok_or_else(unknown)?)?, JSON),
-            _ => return Err(unknown()),
-        },
+        _ => of_run(shared, uri.strip_prefix("tallow://runs/").ok_or_else(unknown)?)?.ok_or_else(unknown)?,
     };
-    let text = desk.secrets.hide(&text);
+    let text = shared.secrets.hide(&text);
     Ok(ReadResourceResult::new(vec![ResourceContents::text(text, uri).with_mime_type(mime)]))
 }
 
-fn of_run(desk: &Desk, rest: &str) -> Result<Option<(String, &'static str)>, Fault> {
+fn of_run(shared: &Shared, rest: &str) -> Result<Option<(String, &'static str)>, Fault> {
     let (id, part) = rest.split_once('/').map_or((rest, None), |(id, part)| (id, Some(part)));
     let id = unescape(id).unwrap_or_default();
-    let run = find_run(desk, &id)?;
+    let run = find_run(shared, &id)?;
     Ok(Some(match part {
         None => (pretty(&json!(jobs::progress(&run)?)), JSON),
-        Some("metrics") => (end_of(&run.path().join("metrics.jsonl")), "application/jsonl"),
-        Some("log") => (format!("{}\n{}", end_of(&run.path().join("training.log")), end_of(&run.path().join("worker.log"))), "text/plain"),
-        Some("plot") => (plot(&end_of(&run.path().join("metrics.jsonl"))), "text/plain"),
+        Some("metrics") => (end_of(shared, &run, "metrics.jsonl"), "application/jsonl"),
+        Some("log") => (format!("{}\n{}", end_of(shared, &run, "training.log"), end_of(shared, &run, "worker.log")), "text/plain"),
+        Some("plot") => (plot(&end_of(shared, &run, "metrics.jsonl")), "text/plain"),
         Some(_) => return Ok(None),
     }))
 }
@@ -147,25 +161,10 @@ pub(super) fn devices() -> Vec<Value> {
     std::iter::once(cpu).chain(gpus.iter().map(|g| json!(g))).collect()
 }
 
-fn dataset(desk: &Desk, path: &str) -> Result<String, Fault> {
-    let file = desk.roots.allow(path)?;
-    let report = data::run(&data::DataRequest { file, model: models::EMBEDDED.into(), options: DataOptions::default(), show: 0 })?;
-    let mut value = json!(report);
-    if let Some(problems) = value["problems"].as_array_mut() {
-        problems.truncate(50);
-    }
-    Ok(pretty(&value))
-}
-
-/// The whole lines at the end of a text file; nothing where there is none.
-pub(super) fn end_of(path: &Path) -> String {
-    let Ok(bytes) = std::fs::read(path) else { return String::new() };
-    let mut tail = &bytes[bytes.len().saturating_sub(MOST_TEXT_BYTES)..];
-    if tail.len() < bytes.len() {
-        let cut = tail.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1);
-        tail = &tail[cut..];
-    }
-    String::from_utf8_lossy(tail).into_owned()
+/// The whole lines at the end of a run's text file; nothing where there is none.
+pub(super) fn end_of(shared: &Shared, run: &RunFolder, name: &str) -> String {
+    let bytes = shared.roots.tail(&run.path().join(name), MOST_TEXT_BYTES as u64);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Columns and lines of a plot.
@@ -211,15 +210,15 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 /// What an argument of a prompt or of a template may be completed to.
-pub(super) fn complete(desk: &Desk, name: &str, begun: &str, given: &HashMap<String, String>, of_prompt: bool) -> Vec<String> {
+pub(super) fn complete(shared: &Shared, name: &str, begun: &str, given: &HashMap<String, String>, of_prompt: bool) -> Vec<String> {
     let fitting = |all: Vec<String>| all.into_iter().filter(|v| v.starts_with(begun)).collect();
     match name {
         "run_id" => {
-            let project = given.get("project_path").and_then(|p| desk.roots.allow(p).ok());
-            let runs = runs(desk).into_iter().filter(|(p, _)| project.as_ref().is_none_or(|wanted| wanted == p));
+            let project = given.get("project_path").and_then(|p| shared.roots.allow(p).ok());
+            let runs = runs(shared).into_iter().filter(|(p, _)| project.as_ref().is_none_or(|wanted| wanted == p));
             fitting(runs.map(|(_, run)| run.run_id).chain(["latest".to_owned()]).collect())
         }
-        "project_path" => fitting(projects(desk).iter().map(|p| p.display().to_string()).collect()),
+        "project_path" => fitting(projects(shared).iter().map(|p| p.display().to_string()).collect()),
         "base_model" | "model" if of_prompt => {
             let known = info::FAMILIES.iter().flat_map(|f| f.examples.iter().map(|e| (*e).to_owned()));
             fitting(known.collect())
@@ -227,7 +226,7 @@ pub(super) fn complete(desk: &Desk, name: &str, begun: &str, given: &HashMap<Str
         "task" => fitting(["chat", "tool calling", "classification", "extraction", "summarisation", "code"].map(str::to_owned).into()),
         "framework" => fitting(vec!["tallow".into()]),
         "path" | "dataset" => {
-            let folders = projects(desk).into_iter().map(|p| p.join("data/raw"));
+            let folders = projects(shared).into_iter().map(|p| p.join("data/raw"));
             let files = folders.flat_map(|f| std::fs::read_dir(f).into_iter().flatten().flatten().map(|e| e.path()));
             fitting(files.filter(|p| p.extension().is_some()).map(|p| p.display().to_string()).collect())
         }

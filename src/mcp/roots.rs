@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::app::models;
 use crate::base::error::Fault;
 use crate::config::RunConfig;
-use crate::runs::{self, Project, RunFolder};
+use crate::runs::{self, Project, RunFolder, not_plain, only_plain};
 
 /// The folders, with all links resolved.
 #[derive(Debug, Clone)]
@@ -22,6 +22,11 @@ impl Roots {
             if path.is_dir() { Ok(path) } else { Err(Fault::new("not_a_folder", format!("{}: not a folder", path.display()))) }
         };
         named.iter().map(open).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The folders as another process of this program knows them: their links are resolved already.
+    pub(super) fn known(resolved: Vec<PathBuf>) -> Self {
+        Self(resolved)
     }
 
     /// The folder that relative paths start from.
@@ -47,13 +52,42 @@ impl Roots {
         if (text.contains(&b'$') || text[0] == b'~') && !real.exists() {
             return Err(Fault::new("bad_path", format!("{}: variables and ~ are not filled in", path.display())).hint("write the path out"));
         }
-        if self.0.iter().any(|root| real.starts_with(root)) { Ok(real) } else { Err(self.refuse(path)) }
+        if !self.0.iter().any(|root| real.starts_with(root)) {
+            return Err(self.refuse(path));
+        }
+        // Looked at without opening it: opening a pipe would wait for somebody at its other end.
+        match std::fs::metadata(&real) {
+            Ok(data) if !data.is_file() && !data.is_dir() => Err(not_plain(path)),
+            _ => Ok(real),
+        }
+    }
+
+    /// The end of a text file below a root, opened so that no link on the way leads outside; empty where there is none.
+    pub(super) fn tail(&self, path: &Path, most_bytes: u64) -> Vec<u8> {
+        self.open_beneath(path).and_then(|mut file| read_tail(&mut file, most_bytes)).unwrap_or_default()
+    }
+
+    fn open_beneath(&self, path: &Path) -> std::io::Result<std::fs::File> {
+        use std::io::{Error, ErrorKind};
+        let below = |root: &PathBuf| Some((root.clone(), path.strip_prefix(root).ok()?.to_path_buf()));
+        let (root, relative) = self.0.iter().find_map(below).ok_or(ErrorKind::PermissionDenied)?;
+        let folder = cap_std::fs::Dir::open_ambient_dir(root, cap_std::ambient_authority())?;
+        let mut options = cap_std::fs::OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use cap_std::fs::OpenOptionsExt;
+            // A pipe is opened without waiting for its other end, and refused below.
+            options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+        }
+        let file = folder.open_with(relative, &options)?;
+        if file.metadata()?.is_file() { Ok(file.into_std()) } else { Err(Error::from(ErrorKind::InvalidInput)) }
     }
 
     fn refuse(&self, path: &Path) -> Fault {
         let roots: Vec<String> = self.0.iter().map(|r| r.display().to_string()).collect();
         Fault::new("path_outside_roots", format!("{}: outside of the folders that this server may use", path.display()))
-            .hint(format!("use a path below {}, or start the server with another --root", roots.join(" or ")))
+            .hint(format!("use a path below {}, or start the server with another root", roots.join(" or ")))
     }
 
     /// A model as a client names it: `embedded`, a folder, or a Hub id.
@@ -69,7 +103,9 @@ impl Roots {
             }
             return Ok(name.to_owned());
         }
-        Ok(self.allow(name)?.display().to_string())
+        let real = self.allow(name)?;
+        only_plain(&real)?;
+        Ok(real.display().to_string())
     }
 
     /// A project, or a configuration file.
@@ -111,6 +147,20 @@ impl Roots {
         }
         Ok(())
     }
+}
+
+fn read_tail(file: &mut std::fs::File, most_bytes: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most_bytes)))?;
+    let mut bytes = Vec::new();
+    file.take(most_bytes).read_to_end(&mut bytes)?;
+    if length > most_bytes {
+        // The first line is a part of one.
+        let cut = bytes.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1);
+        bytes.drain(..cut);
+    }
+    Ok(bytes)
 }
 
 /// The path with its links resolved as far as it exists; what does not exist may hold no `..`.
@@ -177,6 +227,18 @@ mod tests {
             symlink(&base, base.join("root/up")).unwrap();
             for bad in ["link", "dangling", "dangling/x", "up/secret", "up/new"] {
                 assert!(roots.allow(bad).is_err(), "{bad}");
+                assert!(roots.tail(&base.join("root").join(bad), 100).is_empty(), "{bad}");
+            }
+            // Opening a pipe or a device would wait, or never end.
+            let pipe = base.join("root/pipe");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            symlink("/dev/zero", base.join("root/zero")).unwrap();
+            assert_eq!(roots.allow("pipe").unwrap_err().code, "not_a_file");
+            assert!(roots.allow("zero").is_err() && roots.tail(&pipe, 100).is_empty());
+            std::fs::write(base.join("root/log"), "one\ntwo\nthree\n").unwrap();
+            symlink("log", base.join("root/inside")).unwrap();
+            for (name, most, wanted) in [("log", 100, "one\ntwo\nthree\n"), ("log", 8, "three\n"), ("inside", 100, "one\ntwo\nthree\n")] {
+                assert_eq!(roots.tail(&base.join("root").join(name), most), wanted.as_bytes(), "{name} {most}");
             }
         }
         for (name, ok) in [("embedded", true), ("org/model", true), ("../x", false), ("/etc", false), ("a b/c", false), ("org/..", false)] {

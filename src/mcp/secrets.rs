@@ -28,7 +28,9 @@ impl Secrets {
     }
 
     pub(super) fn from_env() -> Self {
-        Self::of(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        // The Hub's token may also lie in a file.
+        Self::of(variables.chain(crate::model::hub::access_token().map(|token| ("HF_TOKEN".to_owned(), token))))
     }
 
     pub(super) fn hide(&self, text: &str) -> String {

@@ -1,4 +1,4 @@
-//! The protocol's requests, each handed to the room that answers it.
+//! The protocol's requests, each handed to the module that answers it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,52 +11,75 @@ use rmcp::model::{
     SubscriptionFilter, UnsubscribeRequestParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::notes::Level;
-use super::tool::{Call, Desk, Row, Tick, fault_json};
+use super::tool::{Call, Ended, Shared, Tick, fault_json};
 use super::watch::{self, MOST_WATCHED, Seen, Watched};
-use super::{prompts, resources, tools};
+use super::{icon, prompts, resources, tools};
 use crate::base::error::Fault;
 use crate::train::StopFlag;
 
 /// What an assistant is told about this server.
 const INSTRUCTIONS: &str = "Tallow fine-tunes language models on this machine (LoRA, QLoRA, full). The usual way: \
-generate_fine_tuning_project -> validate_dataset -> configure_training_run (checks everything, predicts memory and time) -> start_training \
-(returns at once; the run goes on in its own process even if this server ends) -> monitor_training_progress -> evaluate_model or \
-compare_models -> generate_text -> export_model. A model is a folder, a Hugging Face id, or `embedded`. Runs are named by run_id under their \
-project_path. Every error has a stable code and a hint. Paths must lie below the server's roots; relative ones start from the first root.";
+list_projects or generate_fine_tuning_project -> preview_dataset, validate_dataset -> configure_training_run (checks everything, \
+predicts memory and time) -> start_training (returns at once; the run goes on in its own process even if this server ends) -> \
+wait, get_run -> evaluate_model or compare_models -> generate_text -> export_model. A model is a folder, a Hugging Face id, or \
+`embedded`. Runs are named by run_id under their project_path; describe_config explains settings, set_config changes them. Every \
+error has a stable code and a hint. Paths must lie below the server's roots; relative ones start from the first root.";
 
 /// A server for one client.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
-    desk: Arc<Desk>,
-    tools: Arc<Vec<Row>>,
+    shared: Arc<Shared>,
     watched: Watched,
     level: Level,
 }
 
 impl Server {
-    pub(super) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, tools: Arc::new(tools::all()), watched: Watched::default(), level: Level::default() }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, watched: Watched::default(), level: Level::default() }
+    }
+}
+
+impl Server {
+    /// A dataset as a resource is what validate_dataset says of it.
+    async fn dataset(&self, path: &str, context: RequestContext<RoleServer>) -> Result<Value, Fault> {
+        let missing = || Fault::new("unknown_resource", "there is no such resource");
+        let row = tools::find("validate_dataset").ok_or_else(missing)?;
+        let call = Call { cancelled: StopFlag::default(), ticks: Arc::new(|_| ()) };
+        let (cancelled, asked_to_end) = (call.cancelled.clone(), context.ct.clone());
+        let watcher = tokio::spawn(async move {
+            asked_to_end.cancelled().await;
+            cancelled.request();
+        });
+        let arguments = json!({ "dataset": path }).as_object().cloned();
+        let ended = row.run(self.shared.clone(), arguments, call).await;
+        watcher.abort();
+        ended.result
     }
 }
 
 /// What a call of a tool gives, as the protocol says it. An error is text for the model and an object for programs.
-fn answer(result: Result<Value, Fault>) -> CallToolResult {
-    match result {
+fn answer(ended: Ended) -> CallToolResult {
+    let mut meta = serde_json::Map::new();
+    if let Some(waited) = &ended.waited {
+        meta.insert("tallow/waited".to_owned(), json!({"seconds": waited.time.as_secs_f64(), "reason": waited.reason}));
+    }
+    let answer = match ended.result {
         Ok(value) => CallToolResult::structured(value),
         Err(fault) => {
             let json = fault_json(&fault);
-            let meta = MetaObject([("tallow/error".to_owned(), json["error"].clone())].into_iter().collect());
-            CallToolResult::error(vec![ContentBlock::text(json.to_string())]).with_meta(Some(meta))
+            meta.insert("tallow/error".to_owned(), json["error"].clone());
+            CallToolResult::error(vec![ContentBlock::text(json.to_string())])
         }
-    }
+    };
+    answer.with_meta((!meta.is_empty()).then(|| MetaObject(meta.into_iter().collect())))
 }
 
-fn not_found(desk: &Desk, fault: Fault) -> ErrorData {
-    let fault = desk.secrets.hide_in_fault(fault);
+fn not_found(shared: &Shared, fault: Fault) -> ErrorData {
+    let fault = shared.secrets.hide_in_fault(fault);
     ErrorData::resource_not_found(fault.message.clone(), Some(fault_json(&fault)))
 }
 
@@ -89,24 +112,31 @@ impl ServerHandler for Server {
             .build();
         let me = Implementation::new("tallow", env!("CARGO_PKG_VERSION"))
             .with_title("Tallow")
-            .with_description("Fine-tune language models on this machine");
+            .with_description("Fine-tune language models on this machine")
+            .with_icons(vec![icon::tallow()]);
         ServerConfig::new(capabilities).with_server_info(me).with_instructions(INSTRUCTIONS)
     }
 
     fn get_tool(&self, name: &str) -> Option<rmcp::model::Tool> {
-        self.tools.iter().find(|r| r.tool.name == name).map(|r| r.tool.clone())
+        Some(self.shared.choice.find(name)?.ok()?.description())
     }
 
     async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.iter().map(|r| r.tool.clone()).collect()))
+        Ok(ListToolsResult::with_all_items(self.shared.choice.tools().map(|row| row.description()).collect()))
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let Some(row) = self.tools.iter().find(|r| r.tool.name == request.name).cloned() else {
-            let name: String = request.name.chars().take(100).collect();
-            return Err(ErrorData::invalid_params(format!("there is no tool `{name}`"), None));
+        let row = match self.shared.choice.find(&request.name) {
+            Some(Ok(row)) => row,
+            Some(Err(fault)) => return Ok(CallToolResponse::Complete(answer(Ended { result: Err(fault), waited: None }))),
+            None => {
+                let name: String = request.name.chars().take(100).collect();
+                return Err(ErrorData::invalid_params(format!("there is no tool `{name}`"), None));
+            }
         };
-        let (ticks, received) = mpsc::unbounded_channel();
+        let (sender, received) = mpsc::unbounded_channel();
+        // Nobody may be listening.
+        let ticks = Arc::new(move |tick| drop(sender.send(tick)));
         let call = Call { cancelled: StopFlag::default(), ticks };
         let (cancelled, asked_to_end) = (call.cancelled.clone(), context.ct.clone());
         let started = std::time::Instant::now();
@@ -117,15 +147,15 @@ impl ServerHandler for Server {
             asked_to_end.cancelled().await;
             cancelled.request();
         });
-        let result = row.run(self.desk.clone(), request.arguments, call).await;
+        let ended = row.run(self.shared.clone(), request.arguments, call).await;
         watcher.abort();
         // The last notification goes out before the answer.
         let _ = reporter.await;
-        let outcome = result.as_ref().map_or_else(|f| f.code, |_| "ok");
+        let outcome = ended.result.as_ref().map_or_else(|f| f.code, |_| "ok");
         let took = started.elapsed().as_millis() as u64;
-        self.desk.log.line(&format!("{} {outcome} {took} ms", row.tool.name));
-        teller.ended(&row.tool.name, outcome, took).await;
-        Ok(CallToolResponse::Complete(answer(result)))
+        self.shared.log.line(&format!("{} {outcome} {took} ms", row.name));
+        teller.ended(row.name, outcome, took).await;
+        Ok(CallToolResponse::Complete(answer(ended)))
     }
 
     #[allow(deprecated, reason = "clients of the older era call it")]
@@ -139,8 +169,8 @@ impl ServerHandler for Server {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let desk = self.desk.clone();
-        let all = blocking(move || Ok(resources::list(&desk))).await?;
+        let shared = self.shared.clone();
+        let all = blocking(move || Ok(resources::list(&shared))).await?;
         Ok(ListResourcesResult::with_all_items(all))
     }
 
@@ -155,20 +185,24 @@ impl ServerHandler for Server {
     async fn read_resource(
         &self,
         request: ReadResourceRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let desk = self.desk.clone();
-        let read = move || resources::read(&desk, &request.uri).map_err(|f| not_found(&desk, f));
+        let shared = self.shared.clone();
+        if let Some(path) = resources::dataset_path(&request.uri) {
+            let read = self.dataset(&path, context).await.map_err(|f| not_found(&shared, f))?;
+            return Ok(ReadResourceResponse::Complete(resources::of_json(&shared, &request.uri, &read)));
+        }
+        let read = move || resources::read(&shared, &request.uri).map_err(|f| not_found(&shared, f));
         Ok(ReadResourceResponse::Complete(blocking(read).await?))
     }
 
     /// Sessions of the older era are told of new runs, and of those that they watch.
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let (desk, watched, peer) = (self.desk.clone(), self.watched.clone(), context.peer);
+        let (shared, watched, peer) = (self.shared.clone(), self.watched.clone(), context.peer);
         tokio::spawn(async move {
             let mut seen = Seen::default();
             while !peer.is_transport_closed() {
-                let (looked, news) = watch::next(&desk, seen, true, &watched).await;
+                let (looked, news) = watch::next(&shared, seen, true, &watched).await;
                 seen = looked;
                 let mut sent = if news.list { peer.notify_resource_list_changed().await.is_ok() } else { true };
                 for uri in news.updated {
@@ -182,10 +216,12 @@ impl ServerHandler for Server {
     }
 
     async fn subscribe(&self, request: SubscribeRequestParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
-        let (desk, uri) = (self.desk.clone(), request.uri.clone());
-        // Only what can be read can be watched.
-        let read = move || resources::read(&desk, &uri).map_err(|f| not_found(&desk, f));
-        blocking(read).await?;
+        let (shared, uri) = (self.shared.clone(), request.uri.clone());
+        // Only what can be read can be watched; datasets do not tell of changes.
+        if resources::dataset_path(&uri).is_none() {
+            let read = move || resources::read(&shared, &uri).map_err(|f| not_found(&shared, f));
+            blocking(read).await?;
+        }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if watched.len() >= MOST_WATCHED {
             return Err(ErrorData::invalid_params("too many resources are watched", None));
@@ -217,7 +253,7 @@ impl ServerHandler for Server {
         loop {
             let (looked, news) = tokio::select! {
                 () = context.cancelled() => return Ok(()),
-                next = watch::next(&self.desk, std::mem::take(&mut seen), with_list, &watched) => next,
+                next = watch::next(&self.shared, std::mem::take(&mut seen), with_list, &watched) => next,
             };
             seen = looked;
             let sink = context.sink();
@@ -236,11 +272,11 @@ impl ServerHandler for Server {
     }
 
     async fn get_prompt(&self, request: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
-        let desk = self.desk.clone();
+        let shared = self.shared.clone();
         let arguments = request.arguments.unwrap_or_default();
         let get = move || {
-            prompts::get(&desk, &request.name, &arguments).map_err(|f| {
-                let fault = desk.secrets.hide_in_fault(f);
+            prompts::get(&shared, &request.name, &arguments).map_err(|f| {
+                let fault = shared.secrets.hide_in_fault(f);
                 ErrorData::invalid_params(fault.message.clone(), Some(fault_json(&fault)))
             })
         };
@@ -248,11 +284,11 @@ impl ServerHandler for Server {
     }
 
     async fn complete(&self, request: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
-        let desk = self.desk.clone();
+        let shared = self.shared.clone();
         let given = request.context.and_then(|c| c.arguments).unwrap_or_default();
         let of_prompt = matches!(&request.r#ref, Reference::Prompt(_));
         let argument = request.argument;
-        let mut values = blocking(move || Ok(resources::complete(&desk, &argument.name, &argument.value, &given, of_prompt))).await?;
+        let mut values = blocking(move || Ok(resources::complete(&shared, &argument.name, &argument.value, &given, of_prompt))).await?;
         values.truncate(CompletionInfo::MAX_VALUES);
         let info = CompletionInfo::with_all_values(values).map_err(|e| ErrorData::internal_error(e, None))?;
         Ok(CompleteResult::new(info))

@@ -1,33 +1,36 @@
 //! What a tool is, and how a call of it runs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rmcp::model::{JsonObject, ToolAnnotations};
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
 
+use super::lanes::{Lane, Lanes, Waited};
 use super::log::Log;
 use super::roots::Roots;
-use super::schema;
 use super::secrets::Secrets;
-use crate::base::cancel;
+use super::tools::Choice;
+use super::{arguments, hints, isolate, schema};
 use crate::base::error::Fault;
+use crate::base::{cancel, panics};
 use crate::train::StopFlag;
 
 /// What all calls share.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Shared {
     pub(super) roots: Roots,
     pub(super) log: Log,
     pub(super) secrets: Secrets,
-    looks: Semaphore,
-    works: Semaphore,
-    waits: Semaphore,
+    /// Which tools there are for clients.
+    pub(super) choice: Choice,
+    /// Most memory of a call that runs in a process of its own; `None`: as its lane says.
+    pub(super) call_memory: Option<u64>,
+    lanes: Lanes,
     open: AtomicUsize,
     names: Mutex<Option<(Instant, Arc<Vec<String>>)>>,
 }
@@ -35,17 +38,17 @@ pub(super) struct Desk {
 /// Calls that may be under way or waiting for their turn.
 const MOST_OPEN_CALLS: usize = 512;
 
-impl Desk {
-    pub(super) fn new(roots: Roots, log: Log) -> Self {
-        let [looks, works, waits] = [32, 2, 32].map(Semaphore::new);
-        Self { roots, log, secrets: Secrets::from_env(), looks, works, waits, open: AtomicUsize::new(0), names: Mutex::default() }
+impl Shared {
+    pub(super) fn new(roots: Roots, log: Log, choice: Choice, call_memory: Option<u64>) -> Self {
+        let (lanes, secrets) = (Lanes::new(), Secrets::from_env());
+        Self { roots, log, secrets, choice, call_memory, lanes, open: AtomicUsize::new(0), names: Mutex::default() }
     }
 }
 
 /// How long the names of all runs are taken for true: every client that is connected asks after them.
 const NAMES_AGE: Duration = Duration::from_millis(450);
 
-impl Desk {
+impl Shared {
     /// The names of all runs, looked up by `look` where the last look is too old.
     pub(super) fn names(&self, look: impl FnOnce() -> Vec<String>) -> Arc<Vec<String>> {
         let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,17 +59,6 @@ impl Desk {
         *known = Some((Instant::now(), names.clone()));
         names
     }
-}
-
-/// How much a call takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Weight {
-    /// Reads a few files.
-    Look,
-    /// Loads a model or reads data: few at a time.
-    Work,
-    /// May wait for a run.
-    Wait,
 }
 
 /// What a client should know before it calls.
@@ -89,7 +81,7 @@ impl Hints {
 }
 
 /// How far a call is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tick {
     pub(super) done: f64,
     pub(super) total: Option<f64>,
@@ -97,18 +89,24 @@ pub(super) struct Tick {
 }
 
 /// One call: where it tells how far it is, and learns that nobody waits for it any more.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Call {
     pub(super) cancelled: StopFlag,
-    pub(super) ticks: mpsc::UnboundedSender<Tick>,
+    pub(super) ticks: Arc<dyn Fn(Tick) + Send + Sync>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Call {{ cancelled: {} }}", self.cancelled.is_requested())
+    }
 }
 
 impl Call {
     pub(super) fn tell(&self, done: f64, total: Option<f64>, message: String) {
-        // Nobody may be listening.
-        let _ = self.ticks.send(Tick { done, total, message });
+        (self.ticks)(Tick { done, total, message });
     }
 
+    /// False once the call is cancelled.
     pub(super) fn go_on(&self) -> bool {
         !self.cancelled.is_requested()
     }
@@ -126,80 +124,110 @@ pub(super) trait Tool: 'static {
     const TITLE: &'static str;
     const ABOUT: &'static str;
     const HINTS: Hints;
-    const WEIGHT: Weight;
+    const LANE: Lane;
     type In: DeserializeOwned + JsonSchema;
     type Out: Serialize + JsonSchema;
-    /// Does the work, on a thread that may block.
-    fn call(input: Self::In, desk: &Desk, call: &Call) -> Result<Self::Out, Fault>;
+    /// Does the work, on a thread that may block; in a process of its own where the lane says so.
+    fn call(input: Self::In, shared: &Shared, call: &Call) -> Result<Self::Out, Fault>;
 }
 
 /// A tool, its types forgotten.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Row {
-    pub(super) tool: rmcp::model::Tool,
-    weight: Weight,
-    call: fn(Value, &Desk, &Call) -> Result<Value, Fault>,
+    pub(super) name: &'static str,
+    pub(super) read_only: bool,
+    lane: Lane,
+    describe: fn() -> rmcp::model::Tool,
+    call: fn(Value, &Shared, &Call) -> Result<Value, Fault>,
 }
 
 /// The row of a tool.
-pub(super) fn row<T: Tool>() -> Row {
+pub(super) const fn row<T: Tool>() -> Row {
+    Row { name: T::NAME, read_only: T::HINTS.read_only, lane: T::LANE, describe: describe::<T>, call: call::<T> }
+}
+
+fn describe<T: Tool>() -> rmcp::model::Tool {
     let h = T::HINTS;
-    let annotations = ToolAnnotations::with_title(T::TITLE)
-        .read_only(h.read_only)
-        .destructive(h.destructive)
-        .idempotent(h.idempotent)
-        .open_world(h.open_world);
-    let tool = rmcp::model::Tool::new(T::NAME, T::ABOUT, schema::of::<T::In>())
+    let annotations =
+        ToolAnnotations::new().read_only(h.read_only).destructive(h.destructive).idempotent(h.idempotent).open_world(h.open_world);
+    rmcp::model::Tool::new(T::NAME, T::ABOUT, schema::input::<T::In>())
         .with_title(T::TITLE)
-        .with_raw_output_schema(schema::of::<T::Out>())
-        .with_annotations(annotations);
-    let call = |arguments: Value, desk: &Desk, call: &Call| {
-        let input: T::In = serde_json::from_value(arguments).map_err(|e| {
-            Fault::new("invalid_arguments", e.to_string()).hint(format!("the input schema of {} says what it takes", T::NAME))
-        })?;
-        let output = T::call(input, desk, call)?;
-        let mut answer = serde_json::to_value(output).map_err(|e| Fault::new("io", format!("the answer cannot be written: {e}")))?;
-        schema::drop_nulls(&mut answer);
-        Ok(answer)
-    };
-    Row { tool, weight: T::WEIGHT, call }
+        .with_raw_output_schema(schema::output::<T::Out>())
+        .with_annotations(annotations)
+}
+
+fn call<T: Tool>(arguments: Value, shared: &Shared, call: &Call) -> Result<Value, Fault> {
+    let input: T::In = serde_json::from_value(arguments).map_err(|e| {
+        // The schema has passed it already; what is left is for instance a number that is too large for any use.
+        Fault::new("invalid_arguments", e.to_string()).hint(format!("see the input schema of {}", T::NAME))
+    })?;
+    let output = T::call(input, shared, call)?;
+    let mut answer = serde_json::to_value(output).map_err(|e| Fault::new("io", format!("the answer cannot be written: {e}")))?;
+    schema::tidy_answer(&mut answer);
+    Ok(answer)
+}
+
+/// Descriptions are made once, not for each client.
+static DESCRIPTIONS: LazyLock<Vec<rmcp::model::Tool>> =
+    LazyLock::new(|| super::tools::ALL.iter().map(|(row, _)| (row.describe)()).collect());
+
+/// How a call ended, and what it waited for before it began.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) result: Result<Value, Fault>,
+    pub(super) waited: Option<Waited>,
 }
 
 impl Row {
-    /// Runs a call on a blocking thread. Secrets are hidden in what it gives.
-    pub(super) async fn run(&self, desk: Arc<Desk>, arguments: Option<JsonObject>, call: Call) -> Result<Value, Fault> {
-        if desk.open.fetch_add(1, Ordering::SeqCst) >= MOST_OPEN_CALLS {
-            desk.open.fetch_sub(1, Ordering::SeqCst);
-            return Err(Fault::new("too_many_calls", "too many calls are under way").hint("wait for some of them"));
-        }
-        let result = self.run_in_turn(&desk, arguments, call).await;
-        desk.open.fetch_sub(1, Ordering::SeqCst);
-        let secrets = &desk.secrets;
-        result
-            .map(|mut value| {
-                secrets.hide_in(&mut value);
-                value
-            })
-            .map_err(|f| secrets.hide_in_fault(f))
+    /// As clients see it.
+    pub(super) fn description(&self) -> rmcp::model::Tool {
+        DESCRIPTIONS.iter().find(|t| t.name == self.name).cloned().unwrap_or_else(self.describe)
     }
 
-    async fn run_in_turn(&self, desk: &Arc<Desk>, arguments: Option<JsonObject>, call: Call) -> Result<Value, Fault> {
-        let turns = match self.weight {
-            Weight::Look => &desk.looks,
-            Weight::Work => &desk.works,
-            Weight::Wait => &desk.waits,
+    /// Checks the arguments, waits for a turn, does the work. Secrets are hidden in what it gives.
+    pub(super) async fn run(&self, shared: Arc<Shared>, arguments: Option<JsonObject>, call: Call) -> Ended {
+        let mut waited = None;
+        let result = if shared.open.fetch_add(1, Ordering::SeqCst) < MOST_OPEN_CALLS {
+            self.run_in_turn(&shared, arguments, call, &mut waited).await
+        } else {
+            Err(Fault::new("too_many_calls", "too many calls are under way").hint("wait for some of them"))
         };
-        let _turn = turns.acquire().await.map_err(|_| Fault::new("closing", "the server is closing"))?;
+        shared.open.fetch_sub(1, Ordering::SeqCst);
+        let secrets = &shared.secrets;
+        let hidden = |mut value: Value| {
+            secrets.hide_in(&mut value);
+            value
+        };
+        Ended { result: result.map(hidden).map_err(|f| hints::for_tools(secrets.hide_in_fault(f))), waited }
+    }
+
+    async fn run_in_turn(
+        &self,
+        shared: &Arc<Shared>,
+        arguments: Option<JsonObject>,
+        call: Call,
+        waited: &mut Option<Waited>,
+    ) -> Result<Value, Fault> {
+        let arguments = arguments::checked(self.name, &self.description().input_schema, arguments.unwrap_or_default())?;
+        let turn = shared.lanes.turn(self.lane, self.name, &call).await?;
+        *waited = turn.waited.clone();
         if !call.go_on() {
             return Err(Fault::new("cancelled", "the call was cancelled"));
         }
-        let (function, desk) = (self.call, desk.clone());
-        let arguments = Value::Object(arguments.unwrap_or_default());
-        let asked = call.cancelled.clone();
-        let work = tokio::task::spawn_blocking(move || cancel::within(move || asked.is_requested(), || function(arguments, &desk, &call)));
+        let (row, shared) = (*self, shared.clone());
+        let work = tokio::task::spawn_blocking(move || match row.lane.limits() {
+            Some(limits) => isolate::run(row.name, arguments, &shared, &limits, &call),
+            None => row.run_here(arguments, &shared, &call),
+        });
         work.await.unwrap_or_else(|e| {
             Err(Fault::new("internal", format!("the tool broke down: {e}")).hint("this is a bug of tallow; the server goes on"))
         })
+    }
+
+    /// Does the work on this thread.
+    pub(super) fn run_here(&self, arguments: Value, shared: &Shared, call: &Call) -> Result<Value, Fault> {
+        let asked = call.cancelled.clone();
+        cancel::within(move || asked.is_requested(), || panics::caught(|| (self.call)(arguments, shared, call)))
     }
 }
 

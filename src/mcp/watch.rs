@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::resources;
-use super::tool::Desk;
+use super::tool::Shared;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(500);
@@ -31,31 +31,31 @@ pub(super) struct Seen {
 }
 
 /// Names, sizes and times of what an address is made from.
-fn mark(desk: &Desk, uri: &str) -> String {
+fn mark(shared: &Shared, uri: &str) -> String {
     let of = |path: &Path| {
         let data = std::fs::metadata(path);
         data.map(|d| format!("{} {:?};", d.len(), d.modified().ok())).unwrap_or_default()
     };
     let Some(rest) = uri.strip_prefix("tallow://runs/") else {
-        return if uri == "tallow://runs" { resources::run_marks(desk).join("\n") } else { String::new() };
+        return if uri == "tallow://runs" { resources::run_marks(shared).join("\n") } else { String::new() };
     };
     let id = rest.split('/').next().unwrap_or_default();
-    let Ok(run) = resources::find_run(desk, id) else { return String::new() };
+    let Ok(run) = resources::find_run(shared, id) else { return String::new() };
     ["run-manifest.json", "job.json", "metrics.jsonl", "training.log"].map(|name| of(&run.path().join(name))).concat()
 }
 
 impl Seen {
     /// Looks, and says what is new. The first look of an address is no news.
-    fn look(&mut self, desk: &Desk, with_list: bool, uris: &BTreeSet<String>) -> News {
+    fn look(&mut self, shared: &Shared, with_list: bool, uris: &BTreeSet<String>) -> News {
         let mut news = News::default();
         if with_list {
-            let now = desk.names(|| resources::run_names(desk));
+            let now = shared.names(|| resources::run_names(shared));
             news.list = self.list.as_ref().is_some_and(|before| *before != now);
             self.list = Some(now);
         }
         self.marks.retain(|uri, _| uris.contains(uri));
         for uri in uris {
-            let now = mark(desk, uri);
+            let now = mark(shared, uri);
             let before = self.marks.insert(uri.clone(), now.clone());
             if before.is_some_and(|before| before != now) {
                 news.updated.push(uri.clone());
@@ -66,12 +66,12 @@ impl Seen {
 }
 
 /// Waits a while and looks, off the threads that serve.
-pub(super) async fn next(desk: &Arc<Desk>, mut seen: Seen, with_list: bool, watched: &Watched) -> (Seen, News) {
+pub(super) async fn next(shared: &Arc<Shared>, mut seen: Seen, with_list: bool, watched: &Watched) -> (Seen, News) {
     tokio::time::sleep(LOOK).await;
-    let desk = desk.clone();
+    let shared = shared.clone();
     let uris = watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let look = tokio::task::spawn_blocking(move || {
-        let news = seen.look(&desk, with_list, &uris);
+        let news = seen.look(&shared, with_list, &uris);
         (seen, news)
     });
     look.await.unwrap_or_default()

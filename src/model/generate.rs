@@ -1,4 +1,4 @@
-//! Generating: the prompt in one pass, then token by token with a KV cache.
+//! Generating: the prompt in chunks, then token by token with a KV cache.
 
 use std::time::Instant;
 
@@ -40,6 +40,9 @@ pub struct Generation {
     pub tokens_per_second: f64,
 }
 
+/// Tokens of a prompt that go through the model at once.
+const PROMPT_CHUNK: usize = 512;
+
 /// Generates from one model.
 #[derive(Debug, Clone, Copy)]
 pub struct Generator<'a> {
@@ -63,7 +66,12 @@ impl<'a> Generator<'a> {
         let mut sampler = Sampler::new(options)?;
         let started = Instant::now();
         let mut cache = self.decoder.new_cache(prompt.len() + options.max_new_tokens)?;
-        let mut logits = self.decoder.next_logits(prompt, &mut cache)?;
+        let mut logits = Vec::new();
+        // Chunk by chunk: a long prompt can be cancelled, and its activations stay small.
+        for chunk in prompt.chunks(PROMPT_CHUNK) {
+            crate::base::cancel::checkpoint();
+            logits = self.decoder.next_logits(chunk, &mut cache)?;
+        }
         let prompt_seconds = started.elapsed().as_secs_f64();
         let decoding = Instant::now();
         let mut tokens = Vec::new();

@@ -48,6 +48,17 @@ impl HubOptions {
     }
 }
 
+/// The folder of the cache, as the environment says.
+pub fn cache_folder() -> PathBuf {
+    HubOptions::from_env().cache().path().clone()
+}
+
+/// The access token that is used: of the environment, or of the file beside the cache.
+pub fn access_token() -> Option<String> {
+    let options = HubOptions::from_env();
+    options.token.clone().or_else(|| options.cache().token())
+}
+
 /// Brings a model into the cache, as the environment says (see [`HubOptions::from_env`]), and returns its folder.
 ///
 /// # Errors

@@ -66,6 +66,7 @@ impl RunFolder {
             return Err(Fault::new("run_not_found", format!("{}: no run here (run-manifest.json is missing)", path.display()))
                 .hint("`tallow runs list` shows the runs of a project"));
         }
+        only_plain(path)?;
         Ok(folder)
     }
 
@@ -165,10 +166,67 @@ impl RunFolder {
     }
 }
 
+/// Files of a folder that are looked at.
+const MOST_ENTRIES: usize = 1000;
+
+/// Refuses a folder in which a file is a pipe, a socket or a device: opening one could wait for ever.
+///
+/// # Errors
+/// When there is one.
+pub fn only_plain(folder: &Path) -> Result<(), Fault> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().take(MOST_ENTRIES) {
+        // A link is judged by what it leads to.
+        let is_plain = entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir());
+        if !is_plain && std::fs::metadata(entry.path()).is_ok_and(|data| !data.is_file() && !data.is_dir()) {
+            return Err(not_plain(&entry.path()));
+        }
+    }
+    Ok(())
+}
+
+/// The refusal of what is neither a file nor a folder.
+pub fn not_plain(path: &Path) -> Fault {
+    Fault::new("not_a_file", format!("{}: neither a file nor a folder (a pipe, a socket or a device)", path.display()))
+        .hint("name a regular file")
+}
+
+/// Letters and digits of any script, and a few signs: nothing that a shell, a file system or a terminal takes for more.
+pub fn is_name_letter(c: char) -> bool {
+    let unseen = ['\u{200b}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2060}'..='\u{206f}', '\u{feff}'..='\u{feff}'];
+    let foreign = !c.is_ascii() && !c.is_whitespace() && !c.is_control() && !unseen.iter().any(|r| r.contains(&c));
+    c.is_ascii_alphanumeric() || "-_.".contains(c) || foreign
+}
+
 /// A name that is safe as a folder's.
 fn folder_name(name: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = name.chars().map(safe).collect();
+    // Room is left for the time, a number, and the endings of temporary files.
+    const MOST_BYTES: usize = 150;
+    let safe = |c: char| if is_name_letter(c) { c } else { '-' };
+    let mut left = MOST_BYTES;
+    let fits = |c: &char| left.checked_sub(c.len_utf8()).map(|rest| left = rest).is_some();
+    let name: String = name.chars().map(safe).take_while(fits).collect();
     let name = name.trim_matches(['.', '-']).to_owned();
     if name.is_empty() { "run".into() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_letters() {
+        for (name, want) in [
+            ("first try", "first-try"),
+            ("Läuferstraße", "Läuferstraße"),
+            ("試験 1", "試験-1"),
+            ("हिन्दी", "हिन्दी"),
+            ("../x", "x"),
+            ("a/b\\c:d\u{202e}e", "a-b-c-d-e"),
+            ("", "run"),
+        ] {
+            assert_eq!(folder_name(name), want, "{name}");
+        }
+        let long = folder_name(&"試".repeat(200));
+        assert!(long.len() <= 150 && long.chars().all(|c| c == '試'), "{long}");
+    }
 }

@@ -21,7 +21,7 @@ mod project;
 mod versions;
 
 pub use crate::data::{DataFile, DatasetRecord, PartRecord, StageTwoRecord};
-pub use folder::{RunFolder, RunLock};
+pub use folder::{RunFolder, RunLock, is_name_letter, not_plain, only_plain};
 pub use journal::Journal;
 pub use list::{RunSummary, find, list};
 pub use machine::Machine;

@@ -28,7 +28,12 @@ pub struct Client {
 impl Client {
     /// A server in the desk's folder, past its handshake.
     pub fn start(desk: &Desk, args: &[&str]) -> Self {
-        let mut client = Self::bare(desk, args);
+        Self::start_with(desk, args, &[])
+    }
+
+    /// The same with more of an environment.
+    pub fn start_with(desk: &Desk, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut client = Self::spawn(desk, args, variables);
         let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
         let answer = client.request("initialize", hello);
         assert_eq!(answer["result"]["serverInfo"]["name"], "tallow", "{answer}");
@@ -38,8 +43,13 @@ impl Client {
 
     /// A server that has not been greeted.
     pub fn bare(desk: &Desk, args: &[&str]) -> Self {
+        Self::spawn(desk, args, &[])
+    }
+
+    fn spawn(desk: &Desk, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = desk.command(&[["mcp"].as_slice(), args].concat());
         command.env("TALLOW_CACHE", desk.path().join("cache")).env("TEST_API_KEY", "sk-very-secret-value");
+        command.envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let (out, stdin) = (child.stdout.take().unwrap(), child.stdin.take());
         let (sender, lines) = channel();

@@ -100,7 +100,12 @@ fn hostile_calls(tools: &[Value]) -> Vec<(String, Value)> {
     for tool in tools {
         let name = tool["name"].as_str().unwrap();
         let properties: Vec<&String> = tool["inputSchema"]["properties"].as_object().unwrap().keys().collect();
+        let needs_nothing = tool["inputSchema"]["required"].as_array().is_none_or(Vec::is_empty);
         for value in nasty() {
+            // What is null is left out.
+            if needs_nothing && value.is_null() {
+                continue;
+            }
             // Every argument the same nasty thing, and one that does not exist.
             let all: serde_json::Map<String, Value> = properties.iter().map(|p| ((*p).clone(), value.clone())).collect();
             if !properties.is_empty() {

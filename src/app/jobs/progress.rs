@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::estimate::{Pace, Work, pace, seconds_left};
-use super::queue::{queue_dir, tickets};
+use super::queue::{holder, queue_dir, tickets};
 use super::record::{Reason, State, status};
 use super::rows::{Step, manifest, rows};
 use crate::app::device::Chosen;
@@ -40,6 +40,8 @@ pub struct Progress {
     pub reason: Option<Reason>,
     /// Workers before it, where it is queued.
     pub queue_position: Option<usize>,
+    /// Who they are: the folder of each run and its process.
+    pub queued_behind: Vec<String>,
     /// 1 or 2.
     pub stage: usize,
     /// Steps made in this stage.
@@ -85,13 +87,18 @@ pub fn progress(run: &RunFolder) -> Result<Progress, Fault> {
     let left = if state == State::Completed { None } else { seconds_left(&steps, &work) };
     // Where the device has gone meanwhile, nobody waits for it.
     let queue = Chosen::of(&manifest.config).map_or_else(|_| "cpu".into(), Chosen::name);
-    let ahead = |ticket: &str| tickets(&queue_dir(&queue)).iter().filter(|(_, p)| p.file_name().is_some_and(|n| *n < *ticket)).count();
+    let ahead = |ticket: &str| -> Vec<String> {
+        let before = tickets(&queue_dir(&queue)).into_iter().filter(|(_, p)| p.file_name().is_some_and(|n| *n < *ticket));
+        before.map(|(_, path)| holder(&path)).collect()
+    };
     let ticket = job.as_ref().and_then(|j| j.ticket.as_deref()).filter(|_| state == State::Queued);
+    let behind = ticket.map(ahead);
     Ok(Progress {
         run_id: run.id(),
         path: run.path().to_path_buf(),
         state,
-        queue_position: ticket.map(ahead),
+        queue_position: behind.as_ref().map(Vec::len),
+        queued_behind: behind.unwrap_or_default(),
         reason: job
             .and_then(|j| j.reason)
             .or_else(|| manifest.error.as_ref().map(|e| Reason { code: e.code.clone(), message: e.message.clone(), hint: e.hint.clone() })),

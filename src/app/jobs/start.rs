@@ -26,7 +26,7 @@ pub struct Started {
     pub child: Child,
 }
 
-fn refuse(run: &RunFolder, state: State) -> Fault {
+pub(super) fn refuse(run: &RunFolder, state: State) -> Fault {
     let id = run.id();
     match state {
         State::Completed => Fault::new("run_finished", format!("{id}: all steps are done"))
@@ -47,7 +47,10 @@ pub fn start(run: &RunFolder, stage: Option<usize>) -> Result<Started, Fault> {
     let manifest = run.manifest()?;
     let stages = manifest.config.training.num_stages;
     if let Some(wanted) = stage.filter(|s| !(1..=stages).contains(s)) {
-        return Err(Fault::new("no_such_stage", format!("{}: there is no stage {wanted}", run.id())).hint(format!("it has {stages}")));
+        return Err(Fault::new("no_such_stage", format!("{}: there is no stage {wanted}", run.id())).hint(match stages {
+            1 => "it has one stage: leave `stage` out".to_owned(),
+            n => format!("it has {n} stages; leave `stage` out to train all that are left"),
+        }));
     }
     let done = |n: usize| manifest.stages.get(n - 1).is_some_and(|s| s.adapters.is_some());
     if stage == Some(2) && !done(1) {
@@ -101,7 +104,10 @@ fn wait_for(run: &RunFolder, child: &mut Child) -> Result<(), Fault> {
 }
 
 /// This program, also after its file was replaced or removed while it ran.
-fn this_program() -> Result<PathBuf, Fault> {
+///
+/// # Errors
+/// When the system does not tell.
+pub fn this_program() -> Result<PathBuf, Fault> {
     let named = std::env::current_exe().map_err(|e| Fault::io("find", Path::new("this program"), &e))?;
     let running = Path::new("/proc/self/exe");
     Ok(if named.exists() || !running.exists() { named } else { running.to_path_buf() })
@@ -140,7 +146,8 @@ pub fn stop(run: &RunFolder, how: Stop) -> Result<State, Fault> {
     match (state, how) {
         (State::Completed, _) => return nothing("there is nothing left to stop"),
         (State::Cancelled, Stop::Cancel) | (State::Paused, Stop::Pause) => return Ok(state),
-        (State::Cancelled | State::NotStarted | State::Failed, Stop::Pause) => return nothing("start_training starts it"),
+        (State::Cancelled, Stop::Pause) => return nothing("it cannot go on; configure_training_run makes a new run"),
+        (State::NotStarted | State::Failed, Stop::Pause) => return nothing("there is nothing to pause; start_training starts it"),
         (State::Running, _) if job.as_ref().is_none_or(|j| !j.state.is_active()) => {
             return nothing("it was started with `tallow train`, outside of this server: press Ctrl-C there");
         }

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::queue::{Ticket, queue_dir};
+use super::queue::{Claim, Ticket};
 use super::record::{JobRecord, Reason, State, own, wish};
 use super::start::Stop;
 use crate::app::device::Chosen;
 use crate::app::train::{TrainReport, TrainRequest, run as train};
+use crate::app::{plan, prepare};
 use crate::base::error::Fault;
 use crate::base::panics;
+use crate::config::RunConfig;
 use crate::runs::{RunFolder, Status};
 use crate::train::{Observer, StopFlag};
 
@@ -66,7 +68,7 @@ pub fn work(work: &Work, stop: &StopFlag, observer: &mut dyn Observer) -> Result
 
 fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, observer: &mut dyn Observer) -> Result<State, Fault> {
     let manifest = run.manifest()?;
-    let ticket = Ticket::take(&queue_dir(&Chosen::of(&manifest.config)?.name()))?;
+    let ticket = Ticket::of(&Chosen::of(&manifest.config)?.name(), &claim(run, &manifest.config))?;
     job.ticket = Some(ticket.name());
     job.write(run)?;
     if !ticket.wait(stop, &mut |_| {})? {
@@ -75,6 +77,18 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, observe
     job.turn(run, State::Running, None)?;
     let report: TrainReport = train(&TrainRequest { until_stage: job.stage, ..request(run, stop) }, observer)?;
     Ok(if report.status == Status::Finished { State::Completed } else { stopped(run) })
+}
+
+/// What a run says to those who wait behind it.
+pub fn claim(run: &RunFolder, config: &RunConfig) -> Claim {
+    // A GPU is not shared, and it is not opened before it is free. What keeps a run from being planned, training says.
+    let is_cpu = matches!(Chosen::of(config), Ok(Chosen::Cpu));
+    let plan = || {
+        let (_, _, spec) = prepare::base_model(config, false).ok()?;
+        plan::for_run(config, &spec, config.training.max_seq_length.min(spec.max_positions), plan::Room::Here).ok()
+    };
+    let memory_bytes = is_cpu.then(plan).flatten().map(|p| p.peak_bytes);
+    Claim { who: run.path().display().to_string(), memory_bytes }
 }
 
 fn request(run: &RunFolder, stop: &StopFlag) -> TrainRequest {

@@ -87,7 +87,7 @@ pub(super) fn train(
     let mut record = Record::new(journal, manifest, folder, observer);
     record.event(&Event::Run { path: folder.path().to_path_buf() });
     let chosen = Chosen::of(config)?;
-    let ticket = turn(&chosen, request, &mut record)?;
+    let ticket = turn(&chosen, config, request, folder, &mut record)?;
     let mut session = Session { request, config, folder, materials, device: Device::Cpu, record };
     if ticket.is_none() && !request.has_turn {
         return session.stopped(None);
@@ -110,13 +110,20 @@ pub(super) fn train(
     result
 }
 
-/// One run at a time uses the device: the others wait, in the order in which they came.
-fn turn(device: &Chosen, request: &TrainRequest, record: &mut Record) -> Result<Option<jobs::Ticket>, Fault> {
+/// Waits for a turn at the device, in the order in which runs came (see `jobs::queue`).
+fn turn(
+    device: &Chosen,
+    config: &RunConfig,
+    request: &TrainRequest,
+    folder: &RunFolder,
+    record: &mut Record,
+) -> Result<Option<jobs::Ticket>, Fault> {
     if request.has_turn {
         return Ok(None);
     }
-    jobs::turn(&device.name(), &request.stop, &mut |before| {
-        record.event(&Event::doing(format!("waiting for the device: {before} before this run")));
+    jobs::turn(&device.name(), &jobs::claim(folder, config), &request.stop, &mut |before| {
+        let text = format!("waiting for the device: {} before this run: {}", before.len(), before.join(", "));
+        record.event(&Event::doing(text));
     })
 }
 

@@ -3,34 +3,33 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoints::weights;
 use crate::app::{compare, load, outcome};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight, within};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 use crate::runs::RunFolder;
 
-/// One side of a comparison: a model, a run's result, or a checkpoint of a run.
+// One side of a comparison: a model, a run's result, or a checkpoint of a run.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SideIn {
-    /// A base model: folder, Hub id or `embedded`. Not with run_id.
+    /// Folder, Hub id or `embedded`. Not with run_id.
     model: Option<String>,
-    /// A run of the project: its final result.
+    /// The result of a run.
     run_id: Option<String>,
-    /// With run_id: this checkpoint instead, by its step.
+    /// With run_id: this checkpoint.
     checkpoint_step: Option<u64>,
-    /// With run_id: true for the base that the run started from.
-    #[serde(default)]
-    base: bool,
+    /// With run_id: the base it started from.
+    base: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CompareIn {
-    /// The project folder; needed where a run is named.
+    /// Needed where a run is named.
     project_path: Option<String>,
-    /// The first.
     first: SideIn,
-    /// The second.
     second: SideIn,
     /// The rows to compare on.
     test_dataset: String,
@@ -73,9 +72,7 @@ pub(super) struct SampleOut {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CompareOut {
-    /// What the first is.
     first: String,
-    /// What the second is.
     second: String,
     rows: u64,
     metrics: Vec<MetricOut>,
@@ -85,18 +82,18 @@ pub(super) struct CompareOut {
 /// compare_models
 pub(super) struct Compare;
 
-fn side(desk: &Desk, project: Option<&String>, side: &SideIn) -> Result<(String, load::ModelRequest, Option<RunFolder>), Fault> {
+fn side(shared: &Shared, project: Option<&String>, side: &SideIn) -> Result<(String, load::ModelRequest, Option<RunFolder>), Fault> {
     let bad = |m: &str| {
         Fault::new("invalid_arguments", m).hint("each side is {model}, {run_id}, {run_id, checkpoint_step} or {run_id, base: true}")
     };
     match (&side.model, &side.run_id) {
-        (Some(name), None) => Ok((name.clone(), load::ModelRequest::named(&desk.roots.model(name)?), None)),
+        (Some(name), None) => Ok((name.clone(), load::ModelRequest::named(&shared.roots.model(name)?), None)),
         (None, Some(id)) => {
-            let run = desk.roots.run(project.ok_or_else(|| bad("project_path is missing"))?, id)?;
-            let (label, model) = match (side.base, side.checkpoint_step) {
+            let run = shared.roots.run(project.ok_or_else(|| bad("project_path is missing"))?, id)?;
+            let (label, model) = match (side.base == Some(true), side.checkpoint_step) {
                 (true, _) => (format!("base of {}", run.id()), outcome::base_of_run(&run)?),
-                (_, Some(step)) => (format!("{} at step {step}", run.id()), outcome::of_checkpoint(&run, step)?),
-                _ => (run.id(), outcome::of_run(&run, None)?.model),
+                (_, Some(step)) => (format!("{} at step {step}", run.id()), weights(&run, None, Some(step))?.model),
+                _ => (run.id(), weights(&run, None, None)?.model),
             };
             Ok((label, model, Some(run)))
         }
@@ -110,12 +107,12 @@ impl Tool for Compare {
     const ABOUT: &'static str = "Two of run, checkpoint and base on the same rows: loss, perplexity and accuracy with 95 % confidence \
         intervals (rows resampled together), and answers side by side.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Model;
     type In = CompareIn;
     type Out = CompareOut;
 
-    fn call(input: CompareIn, desk: &Desk, call: &Call) -> Result<CompareOut, Fault> {
-        let sides = [&input.first, &input.second].map(|s| side(desk, input.project_path.as_ref(), s));
+    fn call(input: CompareIn, shared: &Shared, call: &Call) -> Result<CompareOut, Fault> {
+        let sides = [&input.first, &input.second].map(|s| side(shared, input.project_path.as_ref(), s));
         let [first, second] = sides;
         let (first, second) = (first?, second?);
         let options = match first.2.as_ref().or(second.2.as_ref()) {
@@ -125,7 +122,7 @@ impl Tool for Compare {
         let labels = [first.0.clone(), second.0.clone()];
         let request = compare::CompareRequest {
             models: [(first.0, first.1), (second.0, second.1)],
-            data: desk.roots.allow(&input.test_dataset)?,
+            data: shared.roots.allow(&input.test_dataset)?,
             options,
             max_rows: Some(within("max_rows", input.max_rows.unwrap_or(200), 1, 10_000)? as usize),
             samples: within("samples", input.samples.unwrap_or(3), 0, 20)? as usize,

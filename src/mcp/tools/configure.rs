@@ -8,7 +8,8 @@ use super::overrides::checked_overrides;
 use super::plan::PlanOut;
 use crate::app::configure;
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight, within};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 
 /// The rows of a run.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -25,7 +26,6 @@ pub(super) struct TrainingDataIn {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConfigureIn {
-    /// The project folder.
     project_path: String,
     /// Name of the run; the time is added.
     run_name: String,
@@ -78,15 +78,15 @@ impl Tool for Configure {
         its manifest. Nothing is trained yet. What is wrong is reported all at once, and then there is no folder. A model from the Hub is \
         downloaded here.";
     const HINTS: Hints = Hints::MAKE.reaching_out();
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Model;
     type In = ConfigureIn;
     type Out = ConfigureOut;
 
-    fn call(input: ConfigureIn, desk: &Desk, _: &Call) -> Result<ConfigureOut, Fault> {
-        let project = desk.roots.project(&input.project_path)?;
+    fn call(input: ConfigureIn, shared: &Shared, _: &Call) -> Result<ConfigureOut, Fault> {
+        let project = shared.roots.project(&input.project_path)?;
         within("run_name (its length)", input.run_name.len(), 1, 100)?;
         let data = &input.training_data;
-        let path = |p: &String| desk.roots.allow(p).map(|p| json!(p));
+        let path = |p: &String| shared.roots.allow(p).map(|p| json!(p));
         let mut set = Vec::new();
         let split = data.validation_dataset.is_none() && data.test_dataset.is_none();
         let (key, other) = if split { ("dataset.path", "dataset.train_path") } else { ("dataset.train_path", "dataset.path") };
@@ -96,9 +96,9 @@ impl Tool for Configure {
             let value = file.as_ref().map(path).transpose()?.unwrap_or(Value::Null);
             set.push(format!("{key}={value}"));
         }
-        set.extend(checked_overrides(desk, input.override_params.as_ref())?);
+        set.extend(checked_overrides(shared, input.override_params.as_ref())?);
         let request = configure::ConfigureRequest { config: project.config, set, name: input.run_name };
-        let report = configure::run(&request, &|config| desk.roots.settings(config))?;
+        let report = configure::run(&request, &|config| shared.roots.settings(config))?;
         Ok(ConfigureOut {
             success: true,
             run_directory: report.run.display().to_string(),

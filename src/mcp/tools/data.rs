@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::app::data;
+use crate::app::info::context_of;
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Fields, Layout};
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight, within};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 
-/// How a row is laid out; auto looks at the fields.
+// How a row is laid out; auto looks at the fields.
 #[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LayoutName {
@@ -40,9 +42,9 @@ impl LayoutName {
 pub(super) struct DatasetIn {
     /// The file: JSONL, CSV or Parquet.
     dataset: String,
-    /// Folder, Hub id or `embedded`: its tokenizer and chat template are used. Default embedded.
+    /// Whose tokenizer and chat template are used. Default embedded.
     model: Option<String>,
-    /// How a row is laid out. Default auto.
+    /// Default auto.
     #[serde(default)]
     layout: LayoutName,
     /// Field of the instruction or prompt.
@@ -50,14 +52,22 @@ pub(super) struct DatasetIn {
     /// Field of the answer.
     output_field: Option<String>,
     /// Rows are cut at this many tokens. Default 2048.
-    #[schemars(range(min = 2))]
+    #[schemars(range(min = 2, max = 16_777_216))]
     max_seq_length: Option<u64>,
-    /// Show this many examples, with the trained parts marked. Default 0, at most 20.
+    /// Examples to show with their trained parts. Default 0.
     #[schemars(range(min = 0, max = 20))]
     show: Option<u64>,
 }
 
-fn look(input: &DatasetIn, desk: &Desk) -> Result<data::DataReport, Fault> {
+impl DatasetIn {
+    /// A look at the first examples of a file.
+    pub(super) fn showing(dataset: String, model: Option<String>, show: u64) -> Self {
+        let (instruction_field, output_field, max_seq_length) = (None, None, None);
+        Self { dataset, model, layout: LayoutName::Auto, instruction_field, output_field, max_seq_length, show: Some(show) }
+    }
+}
+
+pub(super) fn look(input: &DatasetIn, shared: &Shared) -> Result<data::DataReport, Fault> {
     let mut fields = Fields::default();
     if let Some(name) = &input.instruction_field {
         (fields.instruction, fields.prompt) = (name.clone(), name.clone());
@@ -67,8 +77,8 @@ fn look(input: &DatasetIn, desk: &Desk) -> Result<data::DataReport, Fault> {
     }
     let max_seq_length = within("max_seq_length", input.max_seq_length.unwrap_or(2048), 2, 1 << 24)? as usize;
     data::run(&data::DataRequest {
-        file: desk.roots.allow(&input.dataset)?,
-        model: desk.roots.model(input.model.as_deref().unwrap_or("embedded"))?,
+        file: shared.roots.allow(&input.dataset)?,
+        model: shared.roots.model(input.model.as_deref().unwrap_or("embedded"))?,
         options: DataOptions { layout: input.layout.layout(), fields, max_seq_length, ..DataOptions::default() },
         show: within("show", input.show.unwrap_or(0), 0, 20)? as usize,
     })
@@ -82,7 +92,7 @@ pub(super) struct ProblemOut {
     /// Stable name.
     code: String,
     message: String,
-    /// True: left out with a word. False: an error, training refuses the file.
+    /// True: skipped and reported. False: an error, training refuses the file.
     skipped: bool,
 }
 
@@ -106,7 +116,7 @@ pub(super) struct ExampleOut {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ValidateOut {
-    /// True when no row is an error and some are usable: training takes the file.
+    /// Whether training takes the file.
     valid: bool,
     rows: u64,
     usable_rows: u64,
@@ -116,15 +126,14 @@ pub(super) struct ValidateOut {
     layout: Option<String>,
     /// The first 50 problems.
     problems: Vec<ProblemOut>,
-    /// Problems beyond those.
     more_problems: u64,
-    /// Examples asked for with `show`.
+    warnings: Vec<String>,
     examples: Vec<ExampleOut>,
 }
 
 const MOST_PROBLEMS: usize = 50;
 
-fn examples(report: &data::DataReport) -> Vec<ExampleOut> {
+pub(super) fn examples(report: &data::DataReport) -> Vec<ExampleOut> {
     let example = |s: &data::Shown| ExampleOut {
         at: s.at.clone(),
         tokens: s.tokens as u64,
@@ -132,6 +141,17 @@ fn examples(report: &data::DataReport) -> Vec<ExampleOut> {
         segments: s.segments.iter().map(|p| SegmentOut { text: p.text.clone(), trained: p.trained }).collect(),
     };
     report.shown.iter().map(example).collect()
+}
+
+/// A length that the model was not made for.
+fn beyond_context(input: &DatasetIn, shared: &Shared) -> Vec<String> {
+    let Some(length) = input.max_seq_length else { return Vec::new() };
+    let name = shared.roots.model(input.model.as_deref().unwrap_or("embedded"));
+    let context = name.and_then(|name| context_of(&name)).unwrap_or(usize::MAX) as u64;
+    if length <= context {
+        return Vec::new();
+    }
+    vec![format!("max_seq_length {length} is beyond the model's context of {context} tokens: it has never seen such positions")]
 }
 
 fn layout(report: &data::DataReport) -> Option<String> {
@@ -147,12 +167,12 @@ impl Tool for Validate {
     const ABOUT: &'static str = "Read every row of a file as training would, and report each bad one with file and line. With `show`, show \
         how examples are rendered and which parts are trained.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Data;
     type In = DatasetIn;
     type Out = ValidateOut;
 
-    fn call(input: DatasetIn, desk: &Desk, _: &Call) -> Result<ValidateOut, Fault> {
-        let report = look(&input, desk)?;
+    fn call(input: DatasetIn, shared: &Shared, _: &Call) -> Result<ValidateOut, Fault> {
+        let report = look(&input, shared)?;
         let c = &report.check;
         let problems = c.problems.iter().take(MOST_PROBLEMS).map(|p| ProblemOut {
             at: p.at.to_string(),
@@ -168,6 +188,7 @@ impl Tool for Validate {
             skipped_rows: c.skipped_rows as u64,
             layout: layout(&report),
             problems: problems.collect(),
+            warnings: beyond_context(&input, shared),
             more_problems: c.problems.len().saturating_sub(MOST_PROBLEMS) as u64,
             examples: examples(&report),
         })
@@ -199,7 +220,6 @@ pub(super) struct StatsOut {
     counts: Map<String, Value>,
     /// Signs of poor quality that occur; none of them removes a row.
     signs: Vec<SignOut>,
-    /// Examples asked for with `show`.
     examples: Vec<ExampleOut>,
 }
 
@@ -211,12 +231,12 @@ impl Tool for Stats {
     const TITLE: &'static str = "Describe a dataset";
     const ABOUT: &'static str = "Rows, token counts and lengths, duplicates, conflicting answers and other signs of poor quality.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Data;
     type In = DatasetIn;
     type Out = StatsOut;
 
-    fn call(input: DatasetIn, desk: &Desk, _: &Call) -> Result<StatsOut, Fault> {
-        let report = look(&input, desk)?;
+    fn call(input: DatasetIn, shared: &Shared, _: &Call) -> Result<StatsOut, Fault> {
+        let report = look(&input, shared)?;
         let c = &report.check;
         let object = |v: Value| v.as_object().cloned().unwrap_or_default();
         let signs = object(json!(c.signs)).into_iter().filter(|(_, sign)| sign["rows"].as_u64() > Some(0));

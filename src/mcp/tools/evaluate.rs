@@ -4,22 +4,25 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::checkpoints::weights;
 use crate::app::{eval, outcome};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EvaluateIn {
-    /// The project folder.
     project_path: String,
     /// The run; its result is evaluated, and the base beside it.
     run_id: String,
     /// The rows to evaluate on.
     test_dataset: String,
-    /// Evaluate what this stage gave; left out: the final result.
+    /// What this stage gave; left out: the final result.
     #[schemars(range(min = 1, max = 2))]
     stage: Option<u64>,
+    /// This checkpoint instead (get_run lists them).
+    checkpoint_step: Option<u64>,
 }
 
 /// Figures on the test rows.
@@ -51,14 +54,14 @@ impl Tool for Evaluate {
     const ABOUT: &'static str = "Loss, perplexity and token accuracy of a run's result on a file of rows, beside those of the base model. \
         The figures are also written into the run's folder.";
     const HINTS: Hints = Hints { idempotent: true, ..Hints::MAKE };
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Model;
     type In = EvaluateIn;
     type Out = EvaluateOut;
 
-    fn call(input: EvaluateIn, desk: &Desk, call: &Call) -> Result<EvaluateOut, Fault> {
-        let run = desk.roots.run(&input.project_path, &input.run_id)?;
-        let data = desk.roots.allow(&input.test_dataset)?;
-        let found = outcome::of_run(&run, input.stage.map(|s| s as usize))?;
+    fn call(input: EvaluateIn, shared: &Shared, call: &Call) -> Result<EvaluateOut, Fault> {
+        let run = shared.roots.run(&input.project_path, &input.run_id)?;
+        let data = shared.roots.allow(&input.test_dataset)?;
+        let found = weights(&run, input.stage, input.checkpoint_step)?;
         let options = outcome::data_options(&run)?;
         let request = eval::EvalRequest { model: found.model, data, options, max_rows: None, with_base: true };
         call.tell(0.0, None, "evaluating".into());

@@ -6,11 +6,14 @@ use std::path::Path;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::app::export::{ExportRequest, Extras, run_with as export};
-use crate::app::{formats, outcome};
+use super::checkpoints::weights;
+use crate::app::export::{ExportRequest, Extras, publish, run_with as export};
+use crate::app::formats;
+use crate::app::upload::{self, Target};
 use crate::base::cancel;
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 
 /// Another name of the safetensors layout.
 const HUGGINGFACE: &str = "huggingface";
@@ -32,8 +35,7 @@ impl JsonSchema for FormName {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let all = formats::all();
         let names: Vec<&str> = all.iter().map(|f| f.name).chain([HUGGINGFACE]).collect();
-        let lines: Vec<String> = all.iter().map(|f| format!("{}: {}", f.name, f.about)).collect();
-        json_schema!({"type": "string", "enum": names, "description": format!("{}; huggingface: the same as safetensors", lines.join("; "))})
+        json_schema!({"type": "string", "enum": names, "description": "huggingface: as safetensors. peft and *-adapter: the adapter alone."})
     }
 }
 
@@ -52,28 +54,44 @@ impl JsonSchema for TypeName {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let said = |f: &formats::Form| format!("{}: {} (default {})", f.name, f.types.join(" "), f.usual.unwrap_or("the base's own"));
-        let lines: Vec<String> = formats::all().iter().filter(|f| f.types.len() > 1).map(said).collect();
-        json_schema!({"type": "string", "description": format!("Type of the weights. {}", lines.join("; "))})
+        json_schema!({"type": "string", "description": types()})
     }
+}
+
+/// Which types each format takes; formats with the same types stand together.
+fn types() -> String {
+    let mut groups: Vec<(Vec<&'static str>, Vec<String>)> = Vec::new();
+    for form in formats::all().into_iter().filter(|f| f.types.len() > 1) {
+        let name = format!("{} (default {})", form.name, form.usual.unwrap_or("as the base"));
+        match groups.iter_mut().find(|(types, _)| *types == form.types) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((form.types, vec![name])),
+        }
+    }
+    let said = |(types, names): &(Vec<&str>, Vec<String>)| format!("{}: {}", names.join(", "), types.join(" "));
+    groups.iter().map(said).collect::<Vec<_>>().join("; ")
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExportIn {
-    /// The project folder.
     project_path: String,
-    /// The run.
     run_id: String,
-    /// What this stage gave; left out: the final result.
+    /// What this stage gave.
     #[schemars(range(min = 1, max = 2))]
     stage: Option<u64>,
+    /// This checkpoint instead (get_run lists them).
+    checkpoint_step: Option<u64>,
     export_format: FormName,
     quantization: Option<TypeName>,
-    /// File (gguf, gguf-adapter) or folder to make; must not exist.
+    /// File (gguf*) or folder to make; must not exist.
     export_path: String,
-    /// true (default): adapter and base as one model. false: the adapter alone, in the form that the same reader takes.
+    /// Default true. false: the adapter alone, for the same reader.
     merge_adapters: Option<bool>,
+    /// Then upload it, into a private repository. Needs HF_TOKEN. Default false.
+    upload_to_huggingface: Option<bool>,
+    /// With upload_to_huggingface: owner/name.
+    hf_repo_id: Option<String>,
 }
 
 /// What was written, read back, against the live model, on prompts that nothing was trained on.
@@ -95,7 +113,7 @@ pub(super) struct CheckOut {
 pub(super) struct ExportOut {
     success: bool,
     export_path: String,
-    export_format: FormName,
+    export_format: String,
     /// Type of the weights.
     quantization: String,
     /// Whether adapter and base were merged.
@@ -104,6 +122,8 @@ pub(super) struct ExportOut {
     logit_check: CheckOut,
     /// Where the reading program differs from what the model's config says.
     notes: Vec<String>,
+    /// The page, where it was uploaded.
+    huggingface_url: Option<String>,
     usage_instructions: String,
 }
 
@@ -113,18 +133,18 @@ pub(super) struct Export;
 impl Tool for Export {
     const NAME: &'static str = "export_model";
     const TITLE: &'static str = "Export a run's result";
-    const ABOUT: &'static str = "Write a run's result for other programs: a merged model (safetensors, GGUF, Ollama, MLX) or the adapter \
-        alone. What was written is read back and its logits are compared with the live model's; when they are too far apart there is no \
-        export. Uploading is not in this version.";
-    const HINTS: Hints = Hints::MAKE;
-    const WEIGHT: Weight = Weight::Work;
+    const ABOUT: &'static str = "Write a run's result for other programs, merged or the adapter alone. It is read back and its logits are \
+        compared with the live model's; when they are too far apart there is no export. Can upload to the Hugging Face Hub.";
+    const HINTS: Hints = Hints::MAKE.reaching_out();
+    const LANE: Lane = Lane::Model;
     type In = ExportIn;
     type Out = ExportOut;
 
-    fn call(input: ExportIn, desk: &Desk, call: &Call) -> Result<ExportOut, Fault> {
-        let run = desk.roots.run(&input.project_path, &input.run_id)?;
-        let out = desk.roots.allow(&input.export_path)?;
-        let found = outcome::of_run(&run, input.stage.map(|s| s as usize))?;
+    fn call(input: ExportIn, shared: &Shared, call: &Call) -> Result<ExportOut, Fault> {
+        let run = shared.roots.run(&input.project_path, &input.run_id)?;
+        let out = shared.roots.allow(&input.export_path)?;
+        let target = target(&input)?;
+        let found = weights(&run, input.stage, input.checkpoint_step)?;
         let name = form(&input.export_format.0, input.merge_adapters)?;
         let kind = input.quantization.as_ref().map(|t| t.0.as_str());
         let format = formats::parse(name, kind).map_err(|f| Fault { code: "invalid_arguments", ..f })?;
@@ -140,7 +160,7 @@ impl Tool for Export {
         };
         let mut told = 0;
         let extras = Extras { calibration: None, run: Some(run) };
-        let report = export(&request, &extras, &mut |done, total| {
+        let mut report = export(&request, &extras, &mut |done, total| {
             cancel::checkpoint();
             // A thousand notifications say enough.
             if done == total || (done - told) * 1000 >= total {
@@ -148,12 +168,18 @@ impl Tool for Export {
                 call.tell(done as f64, Some(total as f64), "weights written".into());
             }
         })?;
+        if let Some(target) = &target {
+            publish(&mut report, target, &mut |done, total, file| {
+                cancel::checkpoint();
+                call.tell((told + 1) as f64 + done as f64, None, format!("uploading {file}, {done} of {total} bytes"));
+            })?;
+        }
         let p = &report.proof;
         Ok(ExportOut {
             success: true,
             usage_instructions: usage(name, &request.model, &out),
             export_path: out.display().to_string(),
-            export_format: FormName(report.format.to_owned()),
+            export_format: report.format.to_owned(),
             quantization: report.kind,
             merged,
             model_size_mb: report.bytes as f64 / 1e6,
@@ -164,8 +190,23 @@ impl Tool for Export {
                 same_top: p.same_top,
                 positions: p.tokens as u64,
             },
+            huggingface_url: report.uploaded.map(|u| u.url),
             notes: report.notes,
         })
+    }
+}
+
+/// Where to upload to. What cannot be uploaded is refused before anything is made.
+fn target(input: &ExportIn) -> Result<Option<Target>, Fault> {
+    match (input.upload_to_huggingface == Some(true), &input.hf_repo_id) {
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Fault::new("invalid_arguments", "`hf_repo_id` is given, and nothing shall be uploaded")
+            .hint("set upload_to_huggingface to true, or leave hf_repo_id out")),
+        (true, None) => Err(Fault::new("invalid_arguments", "`hf_repo_id` is missing").hint("owner/name of the repository")),
+        (true, Some(repo)) => {
+            let target = Target { repo: repo.clone(), public: false, message: None };
+            upload::check(&target).map(|()| Some(target))
+        }
     }
 }
 

@@ -4,9 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::{generate, load, outcome};
+use super::checkpoints::weights;
+use crate::app::{generate, load};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight, within};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 
 /// A chat message.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +30,11 @@ pub(super) struct GenerateIn {
     project_path: Option<String>,
     /// A run: its final result.
     run_id: Option<String>,
+    /// With run_id: what this stage gave.
+    #[schemars(range(min = 1, max = 2))]
+    stage: Option<u64>,
+    /// With run_id: this checkpoint (get_run lists them).
+    checkpoint_step: Option<u64>,
     /// The prompt. With a chat template it becomes a user message. This, or messages.
     prompt: Option<String>,
     /// Chat messages.
@@ -35,10 +42,11 @@ pub(super) struct GenerateIn {
     /// Default 256.
     #[schemars(range(min = 1, max = 8192))]
     max_new_tokens: Option<u64>,
-    /// 0 takes the likeliest token each time. Default 0.7.
-    #[schemars(range(min = 0))]
+    /// 0: the likeliest token. Default 0.7.
+    #[schemars(range(min = 0, max = 100))]
     temperature: Option<f64>,
-    /// Sample from the smallest set of tokens with this much probability. Default 0.9.
+    /// Default 0.9.
+    #[schemars(extend("exclusiveMinimum" = 0), range(max = 1))]
     top_p: Option<f64>,
     /// Seed of the sampling. Default 42.
     seed: Option<u64>,
@@ -50,7 +58,7 @@ pub(super) struct GenerateOut {
     prompt_tokens: u64,
     tokens: u64,
     tokens_per_second: f64,
-    /// stop_token or max_new_tokens.
+    /// stop_token, max_new_tokens or context_full.
     stop_reason: String,
 }
 
@@ -71,7 +79,7 @@ fn prompt(input: &GenerateIn) -> Result<generate::Input, Fault> {
             within("messages (their length)", messages.iter().map(|m| m.content.len()).sum(), 0, MOST_PROMPT_BYTES)?;
             Ok(generate::Input::Messages { messages: json!(messages), tools: Value::Null })
         }
-        _ => Err(Fault::new("invalid_arguments", "give either `prompt` or `messages`")),
+        _ => Err(Fault::new("invalid_arguments", "neither or both of `prompt` and `messages` are given").hint("give one of them")),
     }
 }
 
@@ -80,24 +88,29 @@ impl Tool for Generate {
     const TITLE: &'static str = "Generate text";
     const ABOUT: &'static str = "Let a model, or a run's result, answer a prompt or chat messages.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Model;
     type In = GenerateIn;
     type Out = GenerateOut;
 
-    fn call(input: GenerateIn, desk: &Desk, call: &Call) -> Result<GenerateOut, Fault> {
+    fn call(input: GenerateIn, shared: &Shared, call: &Call) -> Result<GenerateOut, Fault> {
         let text = prompt(&input)?;
         let model = match (&input.model, &input.run_id, &input.project_path) {
             (Some(name), None, None) => {
-                let adapter = input.adapter.as_ref().map(|a| desk.roots.allow(a)).transpose()?;
-                load::ModelRequest { adapter, ..load::ModelRequest::named(&desk.roots.model(name)?) }
+                let adapter = input.adapter.as_ref().map(|a| shared.roots.allow(a)).transpose()?;
+                load::ModelRequest { adapter, ..load::ModelRequest::named(&shared.roots.model(name)?) }
             }
-            (None, Some(run), Some(project)) if input.adapter.is_none() => outcome::of_run(&desk.roots.run(project, run)?, None)?.model,
-            _ => return Err(Fault::new("invalid_arguments", "give either `model`, or `project_path` and `run_id`")),
+            (None, Some(run), Some(project)) if input.adapter.is_none() => {
+                weights(&shared.roots.run(project, run)?, input.stage, input.checkpoint_step)?.model
+            }
+            _ => {
+                return Err(Fault::new("invalid_arguments", "the model is not named, or named twice")
+                    .hint("give either `model` (with `adapter` where there is one), or `project_path` and `run_id`"));
+            }
         };
         let sampling = generate::Sampling {
-            max_new_tokens: within("max_new_tokens", input.max_new_tokens.unwrap_or(256), 1, 8192)? as usize,
-            temperature: within("temperature", input.temperature.unwrap_or(0.7), 0.0, 100.0)?,
-            top_p: within("top_p", input.top_p.unwrap_or(0.9), f64::MIN_POSITIVE, 1.0)?,
+            max_new_tokens: input.max_new_tokens.unwrap_or(256) as usize,
+            temperature: input.temperature.unwrap_or(0.7),
+            top_p: input.top_p.unwrap_or(0.9),
             seed: input.seed.unwrap_or(42),
         };
         let most = sampling.max_new_tokens as f64;

@@ -1,38 +1,157 @@
-//! The tools, by what they are about.
+//! The tools, by what they are about, and which of them a server shows.
 
+mod checkpoints;
 mod compare;
 mod configure;
 mod data;
+mod delete;
 mod evaluate;
 mod export;
+mod find;
 mod generate;
 mod model;
 mod overrides;
+mod overview;
 mod plan;
+mod preview;
 mod project;
 mod run;
+mod settings;
 mod start;
+mod versions;
+mod wait;
 
 use super::tool::{Row, row};
+use crate::base::error::Fault;
+
+/// Tools that belong together, so that a client loads only what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Set {
+    /// The way from an idea to an exported model.
+    Core,
+    /// Datasets, and keeping house among runs and models.
+    Data,
+}
+
+const SETS: [(&str, Set); 2] = [("core", Set::Core), ("data", Set::Data)];
 
 /// All of them, in the order of use.
-pub(super) fn all() -> Vec<Row> {
-    vec![
-        row::<project::Generate>(),
-        row::<data::Validate>(),
-        row::<data::Stats>(),
-        row::<plan::Plan>(),
-        row::<configure::Configure>(),
-        row::<start::Start>(),
-        row::<run::Monitor>(),
-        row::<run::Stop>(),
-        row::<run::List>(),
-        row::<evaluate::Evaluate>(),
-        row::<compare::Compare>(),
-        row::<export::Export>(),
-        row::<generate::Generate>(),
-        row::<model::Check>(),
-        row::<model::Families>(),
-        row::<model::Info>(),
-    ]
+pub(super) static ALL: [(Row, Set); 26] = [
+    (row::<model::Check>(), Set::Core),
+    (row::<model::Families>(), Set::Core),
+    (row::<model::Info>(), Set::Core),
+    (row::<find::Projects>(), Set::Core),
+    (row::<project::Generate>(), Set::Core),
+    (row::<preview::Preview>(), Set::Core),
+    (row::<data::Validate>(), Set::Core),
+    (row::<settings::Describe>(), Set::Core),
+    (row::<settings::Change>(), Set::Core),
+    (row::<plan::Plan>(), Set::Core),
+    (row::<configure::Configure>(), Set::Core),
+    (row::<start::Start>(), Set::Core),
+    (row::<run::Monitor>(), Set::Core),
+    (row::<wait::Wait>(), Set::Core),
+    (row::<overview::Overview>(), Set::Core),
+    (row::<run::Stop>(), Set::Core),
+    (row::<run::List>(), Set::Core),
+    (row::<evaluate::Evaluate>(), Set::Core),
+    (row::<compare::Compare>(), Set::Core),
+    (row::<export::Export>(), Set::Core),
+    (row::<generate::Generate>(), Set::Core),
+    (row::<data::Stats>(), Set::Data),
+    (row::<find::Datasets>(), Set::Data),
+    (row::<versions::Versions>(), Set::Data),
+    (row::<versions::Promote>(), Set::Data),
+    (row::<delete::Delete>(), Set::Data),
+];
+
+/// A tool by its name, whether it is shown or not.
+pub(super) fn find(name: &str) -> Option<Row> {
+    ALL.iter().map(|(row, _)| *row).find(|row| row.name == name)
+}
+
+/// Which tools a server shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    sets: Vec<Set>,
+    read_only: bool,
+}
+
+impl Choice {
+    /// By the names of toolsets; none is `core`.
+    pub(super) fn new(names: &[String], read_only: bool) -> Result<Self, Fault> {
+        let mut sets = Vec::new();
+        for name in names.iter().flat_map(|n| n.split(',')).map(str::trim).filter(|n| !n.is_empty()) {
+            match SETS.iter().find(|(known, _)| *known == name) {
+                Some((_, set)) => sets.push(*set),
+                None if name == "all" => sets.extend(SETS.map(|(_, set)| set)),
+                None => {
+                    let known: Vec<&str> = SETS.iter().map(|(known, _)| *known).collect();
+                    return Err(Fault::new("usage", format!("there is no toolset `{name}`"))
+                        .hint(format!("choose among {}, all", known.join(", "))));
+                }
+            }
+        }
+        if sets.is_empty() {
+            sets.push(Set::Core);
+        }
+        Ok(Self { sets, read_only })
+    }
+
+    /// All tools.
+    pub(super) fn everything() -> Self {
+        Self { sets: SETS.map(|(_, set)| set).into(), read_only: false }
+    }
+
+    /// The tools that are shown.
+    pub(super) fn tools(&self) -> impl Iterator<Item = Row> + '_ {
+        ALL.iter().filter(|(row, set)| self.refusal(row, *set).is_none()).map(|(row, _)| *row)
+    }
+
+    /// A tool that may be called, or why not; `None` for a name that is no tool's.
+    pub(super) fn find(&self, name: &str) -> Option<Result<Row, Fault>> {
+        let (row, set) = ALL.iter().find(|(row, _)| row.name == name)?;
+        Some(self.refusal(row, *set).map_or(Ok(*row), Err))
+    }
+
+    fn refusal(&self, row: &Row, set: Set) -> Option<Fault> {
+        if !self.sets.contains(&set) {
+            let name = SETS.iter().find(|(_, s)| *s == set).map_or("all", |(name, _)| name);
+            return Some(
+                Fault::new("tool_not_served", format!("{} belongs to toolset `{name}`, which this server does not show", row.name))
+                    .hint("whoever runs the server can add the toolset"),
+            );
+        }
+        (self.read_only && !row.read_only).then(|| {
+            Fault::new("read_only", format!("{} changes something, and this server only reads", row.name))
+                .hint("whoever runs the server can start it without read-only")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn toolsets_and_read_only() {
+        let names = |sets: &[&str], read_only| {
+            let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+            Choice::new(&sets, read_only).map(|c| c.tools().map(|row| row.name).collect::<Vec<_>>())
+        };
+        let (core, all) = (names(&[], false).unwrap(), names(&["all"], false).unwrap());
+        assert!(core.contains(&"start_training") && !core.contains(&"delete_run"));
+        assert_eq!((names(&["core,data"], false).unwrap(), all.len()), (all.clone(), ALL.len()));
+        assert_eq!(names(&["data"], false).unwrap().len(), all.len() - core.len());
+        let reading = names(&["all"], true).unwrap();
+        assert!(reading.contains(&"list_runs"));
+        for writes in ["start_training", "delete_run", "set_config", "export_model", "evaluate_model", "promote_model"] {
+            assert!(all.contains(&writes) && !reading.contains(&writes), "{writes}");
+        }
+        assert_eq!(names(&["cloud"], false).unwrap_err().code, "usage");
+        let core = Choice::new(&[], true).unwrap();
+        assert_eq!(core.find("delete_run").unwrap().unwrap_err().code, "tool_not_served");
+        assert_eq!(core.find("start_training").unwrap().unwrap_err().code, "read_only");
+        assert!(core.find("nothing").is_none() && core.find("list_runs").unwrap().is_ok());
+    }
 }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{doctor, info};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 
 /// Nothing to say.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -63,11 +64,11 @@ impl Tool for Check {
     const TITLE: &'static str = "Check the installation";
     const ABOUT: &'static str = "Version, devices with memory, processor features, embedded model, Hub settings, and what to fix.";
     const HINTS: Hints = Hints::LOOK;
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Cheap;
     type In = Nothing;
     type Out = CheckOut;
 
-    fn call(_: Nothing, desk: &Desk, _: &Call) -> Result<CheckOut, Fault> {
+    fn call(_: Nothing, shared: &Shared, _: &Call) -> Result<CheckOut, Fault> {
         let report = doctor::run();
         let m = &report.machine;
         let cpu = DeviceOut {
@@ -88,7 +89,7 @@ impl Tool for Check {
             devices: std::iter::once(cpu).chain(gpus()).collect(),
             ok: report.findings.iter().all(|f| f.state != "problem"),
             findings: report.findings.iter().map(finding).collect(),
-            roots: desk.roots.all().map(|r| r.display().to_string()).collect(),
+            roots: shared.roots.all().map(|r| r.display().to_string()).collect(),
         })
     }
 }
@@ -121,11 +122,11 @@ impl Tool for Families {
     const TITLE: &'static str = "List supported models";
     const ABOUT: &'static str = "Model families that can be tuned, with ids to begin with. get_model_info says what one of them needs.";
     const HINTS: Hints = Hints::LOOK;
-    const WEIGHT: Weight = Weight::Look;
+    const LANE: Lane = Lane::Cheap;
     type In = Nothing;
     type Out = FamiliesOut;
 
-    fn call(_: Nothing, _: &Desk, _: &Call) -> Result<FamiliesOut, Fault> {
+    fn call(_: Nothing, _: &Shared, _: &Call) -> Result<FamiliesOut, Fault> {
         let family = |f: &info::FamilyInfo| FamilyOut {
             family: f.family.into(),
             models: f.models.into(),
@@ -181,12 +182,12 @@ impl Tool for Info {
     const ABOUT: &'static str = "Architecture, size, context, licence, chat template, and the memory that each way of training it takes. \
         Reads config.json; loads and downloads nothing.";
     const HINTS: Hints = Hints::LOOK;
-    const WEIGHT: Weight = Weight::Look;
+    const LANE: Lane = Lane::Inspect;
     type In = InfoIn;
     type Out = InfoOut;
 
-    fn call(input: InfoIn, desk: &Desk, _: &Call) -> Result<InfoOut, Fault> {
-        let i = info::model(&desk.roots.model(&input.model_name)?)?;
+    fn call(input: InfoIn, shared: &Shared, _: &Call) -> Result<InfoOut, Fault> {
+        let i = info::model(&shared.roots.model(&input.model_name)?)?;
         let need = |n: &info::Need| NeedOut { method: n.method.into(), quantization: n.quantization.into(), train_bytes: n.train_bytes };
         Ok(InfoOut {
             path: i.path.display().to_string(),

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::overrides::checked_overrides;
 use crate::app::{configure, plan};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 use crate::train::MemoryPlan;
 
 /// Memory as it will be used.
@@ -51,13 +52,13 @@ impl From<&MemoryPlan> for PlanOut {
 pub(super) struct PlanIn {
     /// The project folder, or a configuration file.
     project_path: String,
-    /// Plan this run of the project, with the settings it was configured with.
+    /// Plan this run, with its own settings.
     run_id: Option<String>,
     /// Settings that differ from the project's, as in configure_training_run. Not with run_id.
     override_params: Option<Map<String, Value>>,
     /// Plan for this much memory instead of what is free, for example 24GiB.
     memory: Option<String>,
-    /// Plan for a GPU with this much memory in all, for example 24GiB. It need not be here. Not with memory.
+    /// Plan for a GPU with this much memory, which need not be here.
     gpu_memory: Option<String>,
 }
 
@@ -70,7 +71,7 @@ pub(super) struct PlanTrainingOut {
     window_tokens: u64,
     /// Memory as it will be used.
     memory: PlanOut,
-    /// From measured steps of this project with the same model and step size; left out where there are none.
+    /// From measured steps of runs like it, where there are any.
     tokens_per_second: Option<f64>,
     /// From the same steps, or from this machine's speed; left out where the rows are not there.
     predicted_minutes: Option<f64>,
@@ -87,18 +88,18 @@ impl Tool for Plan {
     const ABOUT: &'static str = "Predict peak memory by part, steps, epochs and time as training would run, and choose the fastest plan that \
         fits. Of a Hub model no weights are downloaded. A plan that cannot fit is an error that names settings which would.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
-    const WEIGHT: Weight = Weight::Work;
+    const LANE: Lane = Lane::Inspect;
     type In = PlanIn;
     type Out = PlanTrainingOut;
 
-    fn call(input: PlanIn, desk: &Desk, _: &Call) -> Result<PlanTrainingOut, Fault> {
+    fn call(input: PlanIn, shared: &Shared, _: &Call) -> Result<PlanTrainingOut, Fault> {
         let room = match (&input.memory, &input.gpu_memory) {
             (None, None) => plan::Room::Here,
             (Some(size), None) => plan::Room::Bytes(plan::parse_size(size)?),
             (None, Some(size)) => plan::Room::Gpu(plan::parse_size(size)?),
             (Some(_), Some(_)) => {
                 return Err(
-                    Fault::new("invalid_arguments", "memory and gpu_memory name two rooms for one run").hint("leave out one of them")
+                    Fault::new("invalid_arguments", "`memory` and `gpu_memory` are mutually exclusive").hint("leave out one of them")
                 );
             }
         };
@@ -108,15 +109,15 @@ impl Tool for Plan {
                     Fault::new("invalid_arguments", "a run's settings cannot be overridden").hint("leave out run_id or override_params")
                 );
             }
-            let manifest = desk.roots.run(&input.project_path, run_id)?.manifest()?;
+            let manifest = shared.roots.run(&input.project_path, run_id)?.manifest()?;
             let config = &manifest.config;
-            desk.roots.settings(config)?;
-            let root = desk.roots.project(&input.project_path)?.root;
+            shared.roots.settings(config)?;
+            let root = shared.roots.project(&input.project_path)?.root;
             (plan::of_config(config, &root, room)?, configure::rate(&root, config, &manifest.dataset))
         } else {
-            let project = desk.roots.project(&input.project_path)?;
-            let set = checked_overrides(desk, input.override_params.as_ref())?;
-            let resolved = configure::settings(&project.config, &set, &|c| desk.roots.settings(c))?;
+            let project = shared.roots.project(&input.project_path)?;
+            let set = checked_overrides(shared, input.override_params.as_ref())?;
+            let resolved = configure::settings(&project.config, &set, &|c| shared.roots.settings(c))?;
             let report = plan::of_resolved(&resolved, &project.root, room)?;
             let data = report.data.clone().unwrap_or_default();
             let rate = configure::rate(&project.root, &resolved.config, &data);

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::jobs::{self, State};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 
 /// How a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,15 +57,17 @@ pub(super) struct MetricsOut {
     peak_memory_mb: Option<f64>,
 }
 
-/// How far a run is.
+/// As monitor_training_progress gives it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct ProgressOut {
     run_id: String,
     status: StatusName,
     /// Why it failed, where it did.
     reason: Option<ReasonOut>,
-    /// Runs before it in the device's queue, while it is queued.
+    /// Runs before it, while it is queued.
     queue_position: Option<u64>,
+    /// Their folders and processes.
+    queued_behind: Option<Vec<String>>,
     current_stage: u64,
     /// Steps made in this stage.
     current_iteration: u64,
@@ -73,9 +76,9 @@ pub(super) struct ProgressOut {
     /// Of all stages.
     progress_percentage: f64,
     metrics: MetricsOut,
-    /// Not measured in this version: never there.
+    /// Not measured in this version.
     carbon_emissions_kg: Option<f64>,
-    /// UTC; left out until two steps have been timed.
+    /// UTC; from the third step on.
     estimated_completion_time: Option<String>,
     estimated_seconds_left: Option<f64>,
     last_checkpoint: Option<String>,
@@ -89,6 +92,7 @@ impl From<jobs::Progress> for ProgressOut {
             status: p.state.into(),
             reason: p.reason.filter(|_| p.state == State::Failed).map(|r| ReasonOut { code: r.code, message: r.message, hint: r.hint }),
             queue_position: p.queue_position.map(|n| n as u64),
+            queued_behind: Some(p.queued_behind).filter(|all| !all.is_empty()),
             current_stage: p.stage as u64,
             current_iteration: p.iteration,
             total_iterations: p.stage_iterations,
@@ -112,7 +116,6 @@ impl From<jobs::Progress> for ProgressOut {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MonitorIn {
-    /// The project folder.
     project_path: String,
     /// The run; `latest` is the newest.
     run_id: String,
@@ -127,12 +130,12 @@ impl Tool for Monitor {
     const ABOUT: &'static str = "How a run stands: status, step, losses, speed, time left. Read from the run's folder in milliseconds, so it \
         may be asked often.";
     const HINTS: Hints = Hints::LOOK;
-    const WEIGHT: Weight = Weight::Look;
+    const LANE: Lane = Lane::Cheap;
     type In = MonitorIn;
     type Out = ProgressOut;
 
-    fn call(input: MonitorIn, desk: &Desk, _: &Call) -> Result<ProgressOut, Fault> {
-        Ok(jobs::progress(&desk.roots.run(&input.project_path, &input.run_id)?)?.into())
+    fn call(input: MonitorIn, shared: &Shared, _: &Call) -> Result<ProgressOut, Fault> {
+        Ok(jobs::progress(&shared.roots.run(&input.project_path, &input.run_id)?)?.into())
     }
 }
 
@@ -147,18 +150,16 @@ pub(super) enum ModeName {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StopIn {
-    /// The project folder.
     project_path: String,
-    /// The run.
     run_id: String,
-    /// pause: it can go on with start_training. cancel: it is given up; its checkpoints stay on disk.
+    /// cancel keeps the checkpoints on disk.
     mode: ModeName,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StopOut {
     run_id: String,
-    /// As it stands now; a worker that is still at its step goes on to paused or cancelled by itself.
+    /// As it stands now; a worker at its step still goes on to paused or cancelled.
     status: StatusName,
     /// Whether the run has ended.
     stopped: bool,
@@ -177,12 +178,12 @@ impl Tool for Stop {
     const ABOUT: &'static str = "Stop a run after the step at hand; it writes a checkpoint first. `pause` can be taken up again with \
         start_training and gives the same result as if it had never stopped; `cancel` cannot.";
     const HINTS: Hints = Hints::DESTROY;
-    const WEIGHT: Weight = Weight::Wait;
+    const LANE: Lane = Lane::Control;
     type In = StopIn;
     type Out = StopOut;
 
-    fn call(input: StopIn, desk: &Desk, call: &Call) -> Result<StopOut, Fault> {
-        let run = desk.roots.run(&input.project_path, &input.run_id)?;
+    fn call(input: StopIn, shared: &Shared, call: &Call) -> Result<StopOut, Fault> {
+        let run = shared.roots.run(&input.project_path, &input.run_id)?;
         let how = match input.mode {
             ModeName::Pause => jobs::Stop::Pause,
             ModeName::Cancel => jobs::Stop::Cancel,
@@ -205,7 +206,6 @@ impl Tool for Stop {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListIn {
-    /// The project folder.
     project_path: String,
     /// Only runs with this status.
     filter: Option<StatusName>,
@@ -239,12 +239,12 @@ impl Tool for List {
     const TITLE: &'static str = "List runs";
     const ABOUT: &'static str = "The runs of a project, newest first, with status and losses.";
     const HINTS: Hints = Hints::LOOK;
-    const WEIGHT: Weight = Weight::Look;
+    const LANE: Lane = Lane::Cheap;
     type In = ListIn;
     type Out = ListOut;
 
-    fn call(input: ListIn, desk: &Desk, _: &Call) -> Result<ListOut, Fault> {
-        let (all, faults) = jobs::list(&desk.roots.project(&input.project_path)?.root)?;
+    fn call(input: ListIn, shared: &Shared, _: &Call) -> Result<ListOut, Fault> {
+        let (all, faults) = jobs::list(&shared.roots.project(&input.project_path)?.root)?;
         let run = |p: jobs::Progress| {
             let created_at = p.created_at.clone();
             let p = ProgressOut::from(p);

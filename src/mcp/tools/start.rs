@@ -8,21 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::run::{ProgressOut, StatusName};
 use crate::app::jobs::{self, Progress, State};
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 use crate::runs::RunFolder;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StartIn {
-    /// The project folder.
     project_path: String,
-    /// The run that configure_training_run made.
+    /// From configure_training_run.
     run_id: String,
-    /// Train only this stage; null or left out: all that are left.
+    /// Only this stage; left out: all that are left.
     #[schemars(range(min = 1, max = 2))]
     stage: Option<u64>,
-    /// true (default): return once the run is under way. false: wait until it ends, with progress notifications; cancelling
-    /// the call then pauses the run.
+    /// Default true: return once it is under way. false: wait for its end; cancelling the call pauses the run.
     async_mode: Option<bool>,
 }
 
@@ -33,12 +32,12 @@ pub(super) struct StartOut {
     /// Whether its worker trains already; false while it is queued.
     training_started: bool,
     status: StatusName,
-    /// From measured steps; left out until two have been timed (ask monitor_training_progress later).
+    /// From measured steps, once there are two.
     estimated_duration_minutes: Option<f64>,
     log_file: String,
     /// The same from a shell.
     monitor_command: String,
-    /// How it stands.
+    /// As monitor_training_progress gives it.
     progress: ProgressOut,
 }
 
@@ -46,6 +45,8 @@ pub(super) struct StartOut {
 const FIRST_STEPS_WAIT: Duration = Duration::from_secs(8);
 /// Steps that the first estimate is made from.
 const FIRST_STEPS: u64 = 3;
+/// How long a queued run is watched before it is said to wait.
+const QUEUE_LOOK: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// start_training
@@ -55,17 +56,16 @@ impl Tool for Start {
     const NAME: &'static str = "start_training";
     const TITLE: &'static str = "Start or continue a run";
     const ABOUT: &'static str = "Start a configured run, or go on with one that was paused or failed, from its newest checkpoint. It trains \
-        in a process of its own that outlives this server; one run at a time uses the device, the others wait in a queue. Takes up to 8 \
-        seconds to measure the first steps.";
+        in a process that outlives this server; runs wait in a queue for the device. Takes up to 8 seconds to measure the first steps.";
     const HINTS: Hints = Hints::MAKE;
-    const WEIGHT: Weight = Weight::Wait;
+    const LANE: Lane = Lane::Wait;
     type In = StartIn;
     type Out = StartOut;
 
-    fn call(input: StartIn, desk: &Desk, call: &Call) -> Result<StartOut, Fault> {
-        let run = desk.roots.run(&input.project_path, &input.run_id)?;
+    fn call(input: StartIn, shared: &Shared, call: &Call) -> Result<StartOut, Fault> {
+        let run = shared.roots.run(&input.project_path, &input.run_id)?;
         // What was configured inside of the roots may have been changed by hand since.
-        desk.roots.settings(&run.manifest()?.config)?;
+        shared.roots.settings(&run.manifest()?.config)?;
         let before = jobs::progress(&run)?.done;
         let started = jobs::start(&run, input.stage.map(|s| s as usize))?;
         watch_over(run.clone(), started);
@@ -106,7 +106,8 @@ fn until_measured(run: &RunFolder, before: u64, call: &Call) -> Result<Progress,
     loop {
         let progress = jobs::progress(run)?;
         let measured = progress.done >= before + FIRST_STEPS && progress.seconds_left.is_some();
-        let queued_behind = progress.queue_position.is_some_and(|n| n > 0);
+        // A small run may begin beside those before it: a moment shows.
+        let queued_behind = progress.queue_position.is_some_and(|n| n > 0) && begun.elapsed() > QUEUE_LOOK;
         if measured || queued_behind || !progress.state.is_active() || begun.elapsed() > FIRST_STEPS_WAIT || !call.pause(LOOK) {
             return Ok(progress);
         }
@@ -132,9 +133,10 @@ fn until_end(run: &RunFolder, call: &Call) -> Result<Progress, Fault> {
     }
 }
 
-fn in_words(p: &Progress) -> String {
+pub(super) fn in_words(p: &Progress) -> String {
     if p.state == State::Queued {
-        return format!("queued, {} before it", p.queue_position.unwrap_or(0));
+        let before = p.queued_behind.join(", ");
+        return format!("queued, {} before it{}{before}", p.queue_position.unwrap_or(0), if before.is_empty() { "" } else { ": " });
     }
     let mut text = format!("step {}/{}", p.done, p.total);
     if let Some(loss) = p.metrics.train_loss {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::app::project;
 use crate::base::error::Fault;
-use crate::mcp::tool::{Call, Desk, Hints, Tool, Weight};
+use crate::mcp::lanes::Lane;
+use crate::mcp::tool::{Call, Hints, Shared, Tool};
 use form::GenerateIn;
 
 /// Commands of a shell.
@@ -44,13 +45,13 @@ impl Tool for Generate {
         folders for data and runs. It never overwrites. The rows go into data/raw/train.jsonl (split 80/10/10), or are named later in \
         configure_training_run.";
     const HINTS: Hints = Hints::MAKE;
-    const WEIGHT: Weight = Weight::Look;
+    const LANE: Lane = Lane::Inspect;
     type In = GenerateIn;
     type Out = GenerateOut;
 
-    fn call(input: GenerateIn, desk: &Desk, _: &Call) -> Result<GenerateOut, Fault> {
-        let dir = desk.roots.allow(&input.output_dir)?;
-        let (settings, mut warnings) = settings(&input, desk)?;
+    fn call(input: GenerateIn, shared: &Shared, _: &Call) -> Result<GenerateOut, Fault> {
+        let dir = shared.roots.allow(&input.output_dir)?;
+        let (settings, mut warnings) = settings(&input, shared)?;
         let about = about_defaults(&input);
         let request = project::ProjectRequest { name: input.project_name, dir, settings };
         // The folder itself must lie below a root too; its name is checked with it.
@@ -108,7 +109,7 @@ fn about_defaults(input: &GenerateIn) -> Option<String> {
 }
 
 /// The form's answers as keys of the configuration, and what of them will have no effect.
-fn settings(input: &GenerateIn, desk: &Desk) -> Result<(Vec<(String, Value)>, Vec<String>), Fault> {
+fn settings(input: &GenerateIn, shared: &Shared) -> Result<(Vec<(String, Value)>, Vec<String>), Fault> {
     let mut all: Vec<(String, Value)> = Vec::new();
     let mut warnings = Vec::new();
     let mut say = |key: &str, value: Value| {
@@ -119,8 +120,8 @@ fn settings(input: &GenerateIn, desk: &Desk) -> Result<(Vec<(String, Value)>, Ve
     let (base, t, l, d, f) = (&input.base_model, &input.training, &input.lora, &input.dataset, &input.features);
     say("base_model.type", json!(format!("{:?}", base.family).to_lowercase()));
     match &base.local_path {
-        Some(path) => say("base_model.local_path", json!(desk.roots.allow(path)?)),
-        None => say("base_model.model_id", json!(desk.roots.model(&base.model_id)?)),
+        Some(path) => say("base_model.local_path", json!(shared.roots.allow(path)?)),
+        None => say("base_model.model_id", json!(shared.roots.model(&base.model_id)?)),
     }
     say("base_model.quantization", json!(base.quantization.map(|q| format!("{q:?}").to_lowercase())));
     say("training.num_stages", json!(t.num_stages));
@@ -155,7 +156,7 @@ fn settings(input: &GenerateIn, desk: &Desk) -> Result<(Vec<(String, Value)>, Ve
         }
     }
     if f.enable_huggingface_upload == Some(true) {
-        warnings.push("enable_huggingface_upload: uploading is not in this version; the setting is left off".into());
+        warnings.push("enable_huggingface_upload: nothing is uploaded after training; export_model uploads where it is asked to".into());
     }
     if input.integrations.mlflow_tracking_uri.is_some() {
         say("mlflow.tracking_uri", json!(input.integrations.mlflow_tracking_uri));

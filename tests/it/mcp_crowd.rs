@@ -1,0 +1,87 @@
+//! Many clients over HTTP: sessions that nobody uses, connections that say nothing.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::mcp_client::outcome;
+use crate::mcp_http::{HttpClient, HttpServer};
+use crate::program::Desk;
+
+/// Resident kilobytes of a process.
+fn resident(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn look(client: &mut HttpClient) -> Value {
+    let answer = client.request("tools/call", &json!({"name": "list_supported_models", "arguments": {}})).unwrap();
+    outcome(&answer).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sessions_that_come_and_go_hold_no_memory() {
+    let desk = Desk::new();
+    let mut server = HttpServer::start(&mut desk.command(&["mcp", "--http", "127.0.0.1:0"]));
+    let mut steady = HttpClient::greeted(&server.address).unwrap();
+    look(&mut steady);
+    let open = |count: usize| {
+        for _ in 0..count {
+            drop(HttpClient::greeted(&server.address).unwrap());
+        }
+    };
+    open(300);
+    let before = resident(server.pid());
+    open(1500);
+    let after = resident(server.pid());
+    assert!(after < before + (32 << 10), "{before} KiB after 300 sessions, {after} KiB after 1800");
+    // One that is used stays.
+    look(&mut steady);
+    assert!(server.is_alive());
+}
+
+#[test]
+fn silent_connections_keep_nobody_waiting() {
+    let desk = Desk::new();
+    let mut server = HttpServer::start(&mut desk.command(&["mcp", "--http", "127.0.0.1:0"]));
+    let mut before = HttpClient::greeted(&server.address).unwrap();
+    let silent: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(&server.address).unwrap()).collect();
+    let begun = Instant::now();
+    look(&mut HttpClient::greeted(&server.address).unwrap());
+    look(&mut before);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    drop(silent);
+    assert!(server.is_alive());
+}
+
+#[test]
+fn origins_of_this_machine_and_any_spelling_of_bearer() {
+    let desk = Desk::new();
+    let server = HttpServer::start(&mut desk.command(&["mcp", "--http", "127.0.0.1:0"]));
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}})
+    .to_string();
+    let ask = |header: (&str, &str)| {
+        let headers = [header, ("Connection", "close")];
+        HttpClient::connect(&server.address).unwrap().post_to("/mcp", &headers, hello.as_bytes()).unwrap().status
+    };
+    for (name, value, wanted) in [
+        ("Origin", "http://localhost:6274", 200),
+        ("Origin", "https://127.0.0.1:1", 200),
+        ("Origin", "http://[::1]:5173", 200),
+        ("Origin", "http://localhost.evil.example:6274", 403),
+        ("Origin", "null", 403),
+        ("Authorization", "bearer a-token-of-some-length", 200),
+        ("Authorization", "BEARER a-token-of-some-length", 200),
+        ("Authorization", "Basic a-token-of-some-length", 401),
+    ] {
+        assert_eq!(ask((name, value)), wanted, "{name}: {value}");
+    }
+    for (address, token, code) in [("0.0.0.0:0", "short", 2), ("127.0.0.1:99999", "short", 2)] {
+        let out = desk.command(&["mcp", "--http", address]).env("TALLOW_MCP_TOKEN", token).output().unwrap();
+        assert_eq!(out.status.code(), Some(code), "{address} {token}");
+    }
+}
