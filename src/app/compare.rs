@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::generate::{Input, Sampling, generate_with};
 use super::load::{LoadedModel, ModelRequest, load};
 use crate::base::error::Fault;
-use crate::data::{DataOptions, Dataset, Example, Rng, TextTokenizer, read, segments};
+use crate::data::{DataOptions, Dataset, Example, Rng, TextTokenizer, read, segments, settle_template};
 use crate::train::{Sft, evaluate, evaluation_passes};
 
 /// A request to compare.
@@ -95,8 +95,8 @@ pub fn run(request: &CompareRequest, go_on: &dyn Fn() -> bool) -> Result<Compare
     let mut answers = Vec::new();
     let mut prompts = None;
     for (label, model) in &request.models {
-        let loaded = load(model)?;
-        let dataset = encode(request, &loaded.tokenizer)?;
+        let mut loaded = load(model)?;
+        let dataset = encode(request, &mut loaded.tokenizer)?;
         rows.push(measure(&loaded, &dataset, go_on)?);
         let asked = prompts.get_or_insert_with(|| asked(&dataset, &loaded.tokenizer, request.samples));
         if rows[0].len() != rows[rows.len() - 1].len() {
@@ -118,11 +118,12 @@ pub fn run(request: &CompareRequest, go_on: &dyn Fn() -> bool) -> Result<Compare
     })
 }
 
-fn encode(request: &CompareRequest, tokenizer: &TextTokenizer) -> Result<Dataset, Fault> {
+fn encode(request: &CompareRequest, tokenizer: &mut TextTokenizer) -> Result<Dataset, Fault> {
     let mut set = read(&[&request.data], &request.options)?;
     if let Some(most) = request.max_rows {
         set.records.truncate(most);
     }
+    settle_template(tokenizer, None, &request.options.template_variables, &[&set])?;
     Ok(Dataset::encode(&set, tokenizer, &request.options)?)
 }
 

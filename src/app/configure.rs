@@ -60,6 +60,7 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
     let mut manifest = Manifest::read(&folder.manifest_path())?;
     manifest.dataset = data.record.clone();
     manifest.tokenizer_hash = Some(tokenizer.sha256().to_owned());
+    manifest.chat_template = Some(data.template.clone());
     folder.write_manifest(&manifest)?;
     warnings.extend(ready.warnings);
     Ok(ConfigureReport {

@@ -1,12 +1,13 @@
-//! Checking and describing a dataset.
+//! Checking and describing a dataset: a file, or what a project trains on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::models;
+use super::{models, prepare};
 use crate::base::error::Fault;
-use crate::data::{CheckReport, DataOptions, Segment, check, segments};
+use crate::config::RunConfig;
+use crate::data::{CheckReport, DataOptions, Dataset, Segment, TemplateReport, TextTokenizer, check_sets, read, segments, settle_template};
 
 /// A request to check a file.
 #[derive(Debug, Clone)]
@@ -17,6 +18,19 @@ pub struct DataRequest {
     pub model: String,
     /// How rows are read.
     pub options: DataOptions,
+    /// The chat template: as `dataset.chat_template`; `None` is `auto`.
+    pub chat_template: Option<String>,
+    /// Examples to show.
+    pub show: usize,
+}
+
+/// A request to check what a project trains on.
+#[derive(Debug, Clone)]
+pub struct ProjectDataRequest {
+    /// A configuration file or a project folder.
+    pub config: PathBuf,
+    /// `key=value` overrides.
+    pub set: Vec<String>,
     /// Examples to show.
     pub show: usize,
 }
@@ -37,9 +51,19 @@ pub struct Shown {
 /// What a check found.
 #[derive(Debug, Clone, Serialize)]
 pub struct DataReport {
+    /// The model whose tokenizer and chat template are used.
+    pub model: String,
+    /// Longest sequence in tokens.
+    pub max_seq_length: usize,
     /// The findings.
     #[serde(flatten)]
     pub check: CheckReport,
+    /// The chat template, `own` for the model's.
+    pub template: String,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// Whether rows that are errors stop a training run.
+    pub bad_rows_stop: bool,
     /// The examples asked for.
     pub shown: Vec<Shown>,
 }
@@ -49,14 +73,74 @@ pub struct DataReport {
 /// # Errors
 /// When the file as a whole or the tokenizer cannot be read; bad rows stand in the report.
 pub fn run(request: &DataRequest) -> Result<DataReport, Fault> {
-    let tokenizer = super::load::tokenizer_at(&models::resolve(&request.model, None)?)?;
-    let (check, dataset) = check(&[&request.file], &request.options, Some(&tokenizer))?;
-    let examples = dataset.iter().flat_map(|d| d.examples.iter()).take(request.show);
-    let shown = examples.map(|e| Shown {
-        at: e.source.to_string(),
-        tokens: e.input_ids.len(),
-        trained_tokens: e.labels.iter().filter(|l| **l >= 0).count(),
-        segments: segments(e, &tokenizer),
-    });
-    Ok(DataReport { check, shown: shown.collect() })
+    let folder = models::resolve(&request.model, None)?;
+    let mut tokenizer = super::load::tokenizer_at(&folder)?;
+    let set = read(&[&request.file], &request.options)?;
+    let variables = &request.options.template_variables;
+    let template = settle_template(&mut tokenizer, request.chat_template.as_deref(), variables, &[&set])?;
+    let sets = [("data", &set)];
+    let (check, datasets) = check_sets(&sets, &request.options, Some(&tokenizer))?;
+    let about = About { model: request.model.clone(), folder: &folder, options: &request.options, template };
+    Ok(about.report(check, &datasets, &tokenizer, request.show))
+}
+
+/// Checks what a project trains on, as training will read it: its model, length, fields, chat template, parts, quality.
+///
+/// # Errors
+/// As [`run`]; also when the configuration or the model cannot be used.
+pub fn of_project(request: &ProjectDataRequest) -> Result<DataReport, Fault> {
+    let (_, resolved) = super::train::configuration(&request.config, &request.set)?;
+    of_config(&resolved.config, request.show)
+}
+
+/// The same for settings that are resolved already.
+///
+/// # Errors
+/// As [`of_project`].
+pub fn of_config(config: &RunConfig, show: usize) -> Result<DataReport, Fault> {
+    let (model, folder, spec) = prepare::base_model(config, false)?;
+    // Training takes no more than the model's context.
+    let most = config.training.max_seq_length.min(spec.max_positions);
+    let mut tokenizer = super::load::tokenizer_at(&folder)?;
+    let t = &config.training;
+    let options = prepare::data_options(&config.dataset, most, t.quality_weight_multiplier);
+    let sets = prepare::Sets::read(config, &options)?;
+    let mut template = prepare::settle(config, &mut tokenizer, &sets)?;
+    template.notes.extend(sets.leaks());
+    let (check, datasets) = check_sets(&sets.parts(), &options, Some(&tokenizer))?;
+    let about = About { model, folder: &folder, options: &options, template };
+    Ok(about.report(check, &datasets, &tokenizer, show))
+}
+
+/// What a report says beside the findings.
+struct About<'a> {
+    model: String,
+    folder: &'a Path,
+    options: &'a DataOptions,
+    template: TemplateReport,
+}
+
+impl About<'_> {
+    fn report(self, check: CheckReport, datasets: &[Dataset], tokenizer: &TextTokenizer, show: usize) -> DataReport {
+        let mut notes: Vec<String> = check.files.iter().flat_map(|f| f.notes.clone()).collect();
+        notes.extend(tokenizer.notes().iter().cloned());
+        notes.extend(self.template.notes);
+        notes.extend(super::load::turn_end_note(tokenizer, self.folder));
+        let examples = datasets.iter().flat_map(|d| d.examples.iter()).take(show);
+        let shown = examples.map(|e| Shown {
+            at: e.source.to_string(),
+            tokens: e.input_ids.len(),
+            trained_tokens: e.labels.iter().filter(|l| **l >= 0).count(),
+            segments: segments(e, tokenizer),
+        });
+        DataReport {
+            model: self.model,
+            max_seq_length: self.options.max_seq_length,
+            check,
+            template: self.template.name,
+            notes,
+            bad_rows_stop: self.options.on_bad_row == crate::data::OnBadRow::Error,
+            shown: shown.collect(),
+        }
+    }
 }

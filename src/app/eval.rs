@@ -8,7 +8,7 @@ use super::load::{ModelRequest, check_vocabulary};
 use super::models;
 use crate::base::error::Fault;
 use crate::base::progress;
-use crate::data::{DataOptions, Dataset, read};
+use crate::data::{DataOptions, Dataset, read, settle_template};
 use crate::model::Decoder;
 use crate::train::{Evaluation, Sft, evaluate, evaluation_passes};
 
@@ -65,11 +65,12 @@ pub fn run(request: &EvalRequest) -> Result<EvalReport, Fault> {
 pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<EvalReport, Fault> {
     let m = &request.model;
     let folder = models::resolve(&m.model, m.revision.as_deref())?;
-    let tokenizer = super::load::tokenizer_at(&folder)?;
+    let mut tokenizer = super::load::tokenizer_for(&folder, m.adapter.as_deref())?;
     let mut set = read(&[&request.data], &request.options)?;
     if let Some(most) = request.max_rows {
         set.records.truncate(most);
     }
+    settle_template(&mut tokenizer, None, &request.options.template_variables, &[&set])?;
     let dataset = Dataset::encode(&set, &tokenizer, &request.options)?;
     let mut decoder = Decoder::load(&folder, &m.options())?;
     check_vocabulary(&tokenizer, &decoder)?;

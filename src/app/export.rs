@@ -185,7 +185,7 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
     refuse_inside_sources(request, extras)?;
     let swept = atomic::sweep_abandoned(&request.out);
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
-    let tokenizer = super::load::tokenizer_at(&folder)?;
+    let tokenizer = super::load::tokenizer_for(&folder, request.adapter.as_deref())?;
     let mut merged = Merged::open_as(&folder, request.adapter.as_deref(), request.unknown)?;
     check_ids(&tokenizer, merged.spec().vocab_size)?;
     if let Some(run) = &extras.run {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::load::{LoadedModel, ModelRequest, load, stop_ids};
 use crate::base::error::Fault;
-use crate::data::TextTokenizer;
+use crate::data::{TextTokenizer, prompt_of};
 use crate::model::generate::{Generator, SamplingOptions};
 
 /// What to continue.
@@ -167,14 +167,13 @@ fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Faul
             }
         }
     };
-    let template = tokenizer.chat_template().ok_or_else(|| {
-        Fault::new("no_chat_template", format!("{}: the tokenizer has no chat template", tokenizer.origin().display()))
-            .hint("use --prompt with --raw, or add chat_template.jinja beside tokenizer.json")
-    })?;
-    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
-    let refused = |m: String| Fault::new("chat_template_refused", format!("the chat template refuses the messages: {m}"));
-    let text = template.render(&list(&messages), &list(&tools), true).map_err(refused)?;
-    Ok(tokenizer.encode(&text, false)?)
+    if tokenizer.chat_template().is_none() {
+        return Err(Fault::new("no_chat_template", format!("{}: the tokenizer has no chat template", tokenizer.origin().display()))
+            .hint("use --prompt with --raw, or add chat_template.jinja beside tokenizer.json"));
+    }
+    let refused = |m: String| Fault::new("chat_template_refused", format!("the messages cannot be made a prompt: {m}"));
+    let list = messages.as_array().ok_or_else(|| refused("they are not a list".into()))?;
+    Ok(prompt_of(tokenizer, list, &tools, &serde_json::Map::new()).map_err(refused)?.ids)
 }
 
 /// Pieces of text from ids: a piece is given out once its characters are complete.

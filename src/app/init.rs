@@ -53,7 +53,7 @@ pub fn run(request: &InitRequest) -> Result<InitReport, Fault> {
     let at = project.display();
     let next = vec![
         format!("put rows such as {{\"instruction\": \"...\", \"output\": \"...\"}} into {at}/data/raw/train.jsonl"),
-        format!("tallow data check {at}/data/raw/train.jsonl --show 1"),
+        format!("tallow data check {at} --show 1"),
         format!("tallow plan {at}"),
         format!("tallow train {at}"),
     ];

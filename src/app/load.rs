@@ -62,7 +62,7 @@ pub struct LoadedModel {
 /// When a file is missing or does not fit; the fault names it.
 pub fn load(request: &ModelRequest) -> Result<LoadedModel, Fault> {
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
-    let tokenizer = tokenizer_at(&folder)?;
+    let tokenizer = tokenizer_for(&folder, request.adapter.as_deref())?;
     let mut decoder = Decoder::load(&folder, &request.options())?;
     check_vocabulary(&tokenizer, &decoder)?;
     if let Some(adapter) = &request.adapter {
@@ -78,6 +78,26 @@ pub(super) fn tokenizer_at(folder: &Path) -> Result<TextTokenizer, Fault> {
     }
     Ok(TextTokenizer::load(folder)?)
 }
+
+/// The tokenizer of a model as it is served: with the chat template that its adapter was trained with, which stands
+/// beside the adapter. Generation, evaluation and every export take it from here.
+///
+/// # Errors
+/// When a file is missing or broken.
+pub(super) fn tokenizer_for(folder: &Path, adapter: Option<&Path>) -> Result<TextTokenizer, Fault> {
+    let mut tokenizer = tokenizer_at(folder)?;
+    let Some(adapter) = adapter else { return Ok(tokenizer) };
+    if !tokenizer.take_templates(adapter)?
+        && let Some(run) = adapter.ancestors().skip(1).take(4).find(|f| f.join("run-manifest.json").is_file())
+    {
+        // A checkpoint of a run that is not done: the run's folder has what it is trained with.
+        tokenizer.take_templates(&run.join(RUN_TOKENIZER))?;
+    }
+    Ok(tokenizer)
+}
+
+/// The folder of a run's tokenizer in its own.
+pub(super) const RUN_TOKENIZER: &str = "tokenizer";
 
 /// How a model is held on the CPU.
 pub(super) fn load_options(quantization: Quantization, compute_dtype: Option<DType>) -> LoadOptions {
@@ -100,8 +120,35 @@ pub(super) fn check_ids(tokenizer: &TextTokenizer, rows: usize) -> Result<(), Fa
     Ok(())
 }
 
-/// Ids that end an answer: the tokenizer's end of text, and `eos_token_id` of generation_config.json and config.json.
+/// Ids that end an answer: the token that the chat template writes after one, the tokenizer's end of text, and
+/// `eos_token_id` of generation_config.json and config.json.
 pub(super) fn stop_ids(tokenizer: &TextTokenizer, folder: &Path) -> Vec<u32> {
+    let mut ids = declared_ends(tokenizer, folder);
+    ids.extend(tokenizer.turn_end());
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// What to know when answers end by a token that the model's own files do not name as an end.
+pub(super) fn turn_end_note(tokenizer: &TextTokenizer, folder: &Path) -> Option<String> {
+    let end = tokenizer.turn_end()?;
+    let declared = declared_ends(tokenizer, folder);
+    if declared.contains(&end) {
+        return None;
+    }
+    let text = |id: u32| format!("`{}`", tokenizer.inner().id_to_token(id).unwrap_or_else(|| id.to_string()));
+    let named: Vec<String> = declared.iter().map(|id| text(*id)).collect();
+    let named = if named.is_empty() { "none".to_owned() } else { named.join(", ") };
+    Some(format!(
+        "answers end with {}, which the model's own files do not name as an end (they name {named}): this program stops there, \
+         and writes it into what it exports; another program that runs the base must be told",
+        text(end)
+    ))
+}
+
+/// Ends that the model's own files name.
+fn declared_ends(tokenizer: &TextTokenizer, folder: &Path) -> Vec<u32> {
     let mut ids: Vec<u32> = tokenizer.eos_id().into_iter().collect();
     if crate::model::gguf::is_gguf(folder) {
         // The file was read a moment ago; if it is gone now, the tokenizer's own end still holds.

@@ -159,7 +159,7 @@ fn readme(request: &ProjectRequest) -> String {
     let (name, result) = (&request.name, result_of(request, "RUN"));
     format!(
         "# {name}\n\nPut the rows into `{DATA}`, for example `{{\"instruction\": \"...\", \"output\": \"...\"}}` on each line, then:\n\n\
-         ```sh\ntallow data check {DATA} --show 1      # every bad row, and what is trained of a good one\n\
+         ```sh\ntallow data check . --show 1                 # every bad row, and what is trained of a good one\n\
          tallow plan .                                # memory and how it will be used\n\
          tallow train .                               # Ctrl-C stops after the step; --resume RUN goes on\n\
          tallow runs list .\n```\n\n\
@@ -176,7 +176,7 @@ fn justfile(request: &ProjectRequest) -> String {
     let result = result_of(request, "{{RUN}}");
     format!(
         "# What can be done here.\ndefault:\n    @just --list\n\n\
-         # Every bad row, and what is trained of a good one.\ncheck DATA=\"{DATA}\":\n    tallow data check {{{{DATA}}}} --show 1\n\n\
+         # Every bad row, and what is trained of a good one.\ncheck:\n    tallow data check . --show 1\n\n\
          # Memory and how it will be used.\nplan:\n    tallow plan .\n\n\
          # Train; `just train --resume RUN` goes on with a run.\ntrain *ARGS:\n    tallow train . {{{{ARGS}}}}\n\n\
          # The runs.\nruns:\n    tallow runs list .\n\n\

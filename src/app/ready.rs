@@ -80,7 +80,7 @@ pub(super) fn ready(
     }
     warnings.extend(spec.remarks.iter().cloned());
     warnings.extend(clamp_length(&mut config, said, &spec));
-    let tokenizer = load::tokenizer_at(&path)?;
+    let mut tokenizer = load::tokenizer_at(&path)?;
     if until == Until::Planned && crate::model::hub::model_of(&path).is_none() && !crate::model::gguf::is_gguf(&path) {
         absent.extend(weight_files(&path).err().map(|e| format!("the weights are not there: {e}")));
     }
@@ -92,7 +92,7 @@ pub(super) fn ready(
         }
         None => {
             doing("reading and tokenising the data");
-            Some(prepare::data(&config, &tokenizer)?)
+            Some(prepare::data(&config, &mut tokenizer)?)
         }
     };
     if let Some(data) = &data {

@@ -248,7 +248,7 @@ pub struct EvalArgs {
 }
 
 /// How rows are read.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct FieldArgs {
     /// auto, alpaca, chat, sharegpt, completion or text.
     #[arg(long, default_value = "auto")]
@@ -262,9 +262,29 @@ pub struct FieldArgs {
     /// Field that holds the answer.
     #[arg(long)]
     pub output_field: Option<String>,
+    /// Field that holds a system prompt.
+    #[arg(long)]
+    pub system_field: Option<String>,
+    /// A field that is left out on purpose (repeatable).
+    #[arg(long, value_name = "FIELD")]
+    pub metadata_field: Vec<String>,
     /// Cut rows at this many tokens; unset: as the run did, or 2048.
     #[arg(long)]
     pub max_seq_length: Option<usize>,
+}
+
+impl Default for FieldArgs {
+    fn default() -> Self {
+        Self {
+            layout: "auto".into(),
+            instruction_field: None,
+            input_field: None,
+            output_field: None,
+            system_field: None,
+            metadata_field: Vec::new(),
+            max_seq_length: None,
+        }
+    }
 }
 
 /// `tallow generate`.
@@ -330,14 +350,21 @@ pub enum DataCommand {
 /// A dataset and how to read it.
 #[derive(Debug, Args)]
 pub struct DataArgs {
-    /// The file.
+    /// A data file; or a project folder or configuration file, whose data is checked as it will be trained.
+    #[arg(value_name = "FILE|PROJECT")]
     pub file: PathBuf,
     /// Model folder, Hub id or `embedded`, for its tokenizer and chat template.
     #[arg(long, default_value = "embedded")]
     pub model: String,
+    /// Chat template instead of the model's: chatml, hermes, llama3, mistral, gemma, phi, zephyr, alpaca, or a file.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub chat_template: Option<String>,
     /// How rows are read.
     #[command(flatten)]
     pub fields: FieldArgs,
+    /// Override a key of the project (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Show this many examples with the trained tokens marked.
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", default_value_t = 0)]
     pub show: usize,

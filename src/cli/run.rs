@@ -204,9 +204,22 @@ impl Desk {
     }
 
     fn data(&self, a: &DataArgs, text: fn(&data::DataReport, Paint) -> String) -> Result<u8, Fault> {
-        let options = data_options(&a.fields, DataOptions::default())?;
-        let request = data::DataRequest { file: a.file.clone(), model: a.model.clone(), options, show: a.show };
-        let report = data::run(&request)?;
+        let is_config = a.file.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let report = if a.file.is_dir() || is_config {
+            if a.model != "embedded" || a.chat_template.is_some() || a.fields != FieldArgs::default() {
+                return Err(Fault::new("usage", "a project says itself which model and fields are used")
+                    .hint("give --set KEY=VALUE to change a setting, for example --set dataset.output_field=answer"));
+            }
+            data::of_project(&data::ProjectDataRequest { config: a.file.clone(), set: a.set.clone(), show: a.show })?
+        } else {
+            if !a.set.is_empty() {
+                return Err(Fault::new("usage", "--set changes settings of a project, and this is a data file")
+                    .hint("give --model, --output-field and their like, or name the project"));
+            }
+            let options = data_options(&a.fields, DataOptions::default())?;
+            let (model, chat_template) = (a.model.clone(), a.chat_template.clone());
+            data::run(&data::DataRequest { file: a.file.clone(), model, options, chat_template, show: a.show })?
+        };
         self.give(&report, || text(&report, self.paint))?;
         Ok(if report.check.bad_rows > 0 || report.check.usable_rows == 0 { WRONG_INPUT } else { 0 })
     }
@@ -547,6 +560,10 @@ fn data_options(a: &FieldArgs, base: DataOptions) -> Result<DataOptions, Fault> 
     if let Some(name) = &a.input_field {
         fields.input.clone_from(name);
     }
+    if let Some(name) = &a.system_field {
+        fields.system.clone_from(name);
+    }
+    fields.metadata.extend(a.metadata_field.iter().cloned());
     let max_seq_length = a.max_seq_length.unwrap_or(base.max_seq_length);
     Ok(DataOptions { layout, fields, max_seq_length, ..base })
 }

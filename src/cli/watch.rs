@@ -34,7 +34,10 @@ impl Watch {
     }
 
     fn data(&self, record: &DatasetRecord) {
-        let part = |p: &crate::runs::PartRecord| format!("{} rows", count(p.rows as u64));
+        let part = |p: &crate::runs::PartRecord| match p.left_out {
+            0 => format!("{} rows", count(p.rows as u64)),
+            left => format!("{} of {} rows ({left} left out)", count(p.used_rows as u64), count(p.rows as u64)),
+        };
         let others = [("validation", &record.validation), ("test", &record.test)];
         let others: String = others.iter().filter_map(|(name, p)| Some(format!(", {name} {}", part(p.as_ref()?)))).collect();
         let (tokens, trained) = (count(record.train.tokens), count(record.train.trained_tokens));

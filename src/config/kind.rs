@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Text,
     /// A path; `~`, `$VAR` and relative parts are expanded.
     Path,
+    /// A chat template: a word, a path, or the text itself.
+    Template,
     /// true or false.
     Bool,
     /// A whole number in a range, ends included.
@@ -39,6 +41,7 @@ impl Kind {
         match self {
             Self::Text => "text".into(),
             Self::Path => "path".into(),
+            Self::Template => "name, path or text".into(),
             Self::Bool => "true or false".into(),
             Self::Int(lo, hi) => format!("whole number {lo} to {hi}"),
             Self::AutoInt(lo, hi) => format!("whole number {lo} to {hi}, or auto"),
@@ -57,7 +60,7 @@ impl Kind {
     pub(super) fn accept(self, raw: &Value) -> Result<Value, String> {
         let expected = || Err(format!("expected {}, got {}", self.expectation(), show(raw)));
         match (self, raw) {
-            (Self::Text | Self::Path, Value::String(_)) => Ok(raw.clone()),
+            (Self::Text | Self::Path | Self::Template, Value::String(_)) => Ok(raw.clone()),
             // A version such as 1.0 or a name such as 2024 reads as a number in YAML; it was meant as text.
             (Self::Text, Value::Number(n)) => Ok(Value::String(n.to_string())),
             (Self::Bool, Value::Bool(_)) | (Self::AutoBool, Value::Bool(_)) => Ok(raw.clone()),
@@ -170,6 +173,7 @@ impl Kind {
             Self::OneOf(words, _) => words.iter().map(|w| json!(w)).collect(),
             Self::Words => vec![json!([format!("word{}", draw())])],
             Self::WordsOf(words) => words.iter().map(|w| json!([w])).collect(),
+            Self::Template => vec![json!("chatml"), json!("/x.jinja"), json!("{{ messages }}")],
             Self::Device => vec![json!("cpu"), json!("metal"), json!(format!("cuda:{}", draw() % 9))],
         };
         all.into_iter().filter(|v| v != default).collect()
@@ -178,7 +182,7 @@ impl Kind {
     /// Values that no key of this kind takes, overflowing and non-finite ones among them.
     pub(super) fn refused(self, draw: &mut dyn FnMut() -> u64) -> Vec<Value> {
         let mut all = vec![json!({"a": 1})];
-        if !matches!(self, Self::Text | Self::Path | Self::Words | Self::WordsOf(_)) {
+        if !matches!(self, Self::Text | Self::Path | Self::Template | Self::Words | Self::WordsOf(_)) {
             all.extend([json!(".nan"), json!("-.inf"), json!("zebra"), json!([1, 2])]);
         }
         if let Self::Int(_, hi) | Self::AutoInt(_, hi) = self {

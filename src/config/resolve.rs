@@ -212,10 +212,16 @@ fn accept(path: &str, entry: &layer::Said, sources: &Sources, suggestions: &mut 
     }
     let raw = match (&entry.value, key.kind) {
         (Value::Null, _) => Value::String("none".into()),
-        (Value::String(s), Kind::Path) => Value::String(expand(s, &entry.origin, sources).map_err(|m| refuse(m, None))?),
+        (Value::String(s), Kind::Template) if !is_path(s) => Value::String(s.clone()),
+        (Value::String(s), Kind::Path | Kind::Template) => Value::String(expand(s, &entry.origin, sources).map_err(|m| refuse(m, None))?),
         (other, _) => other.clone(),
     };
     key.kind.accept(&raw).map(|value| (key.path, value)).map_err(|message| refuse(message, None))
+}
+
+/// Whether a chat template is named by a path: it has a separator or an ending, and is no template itself.
+fn is_path(text: &str) -> bool {
+    !text.contains("{%") && !text.contains("{{") && text.contains(['/', '\\', '.'])
 }
 
 /// `~`, `$VAR`, `${VAR}`, and relative paths.

@@ -160,8 +160,12 @@ pub struct DatasetConfig {
     pub text_field: String,
     /// Field of the messages.
     pub messages_field: String,
-    /// Field that is carried along.
-    pub metadata_field: String,
+    /// Fields that are left out on purpose.
+    pub metadata_field: Vec<String>,
+    /// The chat template: auto, a name, a file or a text.
+    pub chat_template: String,
+    /// Variables of the chat template: `name=value`.
+    pub template_variables: Vec<String>,
     /// truncate, drop or error.
     pub overlong: Overlong,
     /// error or skip.

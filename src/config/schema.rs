@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::kind::Kind::{self, AutoBool, AutoInt, Bool, Device, Float, Int, Limit, OneOf, Path, Positive, Text, Words, WordsOf};
+use super::kind::Kind::{self, AutoBool, AutoInt, Bool, Device, Float, Int, Limit, OneOf, Path, Positive, Template, Text, Words, WordsOf};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -167,8 +167,20 @@ pub(super) const KEYS: &[Key] = &[
     key("dataset.completion_field", Text, "\"completion\"", "Field of the completion (completion)."),
     key("dataset.text_field", Text, "\"text\"", "Field of the text (text)."),
     key("dataset.messages_field", Text, "\"messages\"", "Field of the messages (chat)."),
-    key("dataset.metadata_field", Text, "\"metadata\"", "Field that is carried along and never trained on.")
-        .without_effect("no column is carried along in this version"),
+    key("dataset.metadata_field", Words, "[\"metadata\"]", "Fields that are left out on purpose: never trained on, never warned of."),
+    key(
+        "dataset.chat_template",
+        Template,
+        "\"auto\"",
+        "Chat template: auto (the model's own), chatml, hermes (tools and reasoning; also qwen), llama3, mistral, gemma, phi, zephyr, \
+         alpaca, a file, or the template itself.",
+    ),
+    key(
+        "dataset.template_variables",
+        Words,
+        "[]",
+        "Variables of the chat template, for example `enable_thinking=false`; they are saved with the result.",
+    ),
     key(
         "dataset.overlong",
         OneOf(&["truncate", "drop", "error"], &[]),

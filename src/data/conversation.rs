@@ -1,18 +1,24 @@
 //! Conversations in one form, whatever the file calls the parts: what a chat template is given.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value, json};
 
+use super::flags::take_turn_flag;
 use super::source::kind_name;
+use super::tools::{check_tool_replies, function_call, strip_filler, tool_calls, tools_of};
 
 /// One message as the template sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// `system`, `developer`, `user`, `assistant` or `tool`.
     pub role: String,
-    /// All members, `role` among them; tool call arguments are objects, not text.
+    /// All members, `role` among them; tool call arguments are objects, not text, and content is text.
     pub value: Map<String, Value>,
-    /// Whether an assistant's message is trained (`weight: 0` or `train: false` switch it off).
+    /// Whether an assistant's message is trained (`weight: 0`, `train: false` and their like switch it off).
     pub trained: bool,
+    /// Byte ranges of the content that are not trained, ascending: parts that were switched off.
+    pub untrained: Vec<Range<usize>>,
 }
 
 impl Message {
@@ -21,7 +27,7 @@ impl Message {
         let mut value = Map::new();
         value.insert("role".into(), json!(role));
         value.insert("content".into(), json!(content));
-        Self { role: role.to_string(), value, trained: role == "assistant" }
+        Self { role: role.to_string(), value, trained: role == "assistant", untrained: Vec::new() }
     }
 
     /// The content where it is text.
@@ -29,11 +35,20 @@ impl Message {
         self.value.get("content").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// The reasoning before the answer, where there is some.
+    pub fn reasoning(&self) -> &str {
+        let text = |key: &&str| self.value.get(*key).and_then(Value::as_str).filter(|t| !t.trim().is_empty());
+        REASONING.iter().find_map(text).unwrap_or_default()
+    }
+
     /// The tool calls; none for most messages.
     pub fn tool_calls(&self) -> &[Value] {
         self.value.get("tool_calls").and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 }
+
+/// Names of an answer's reasoning. Templates know one of the first two; the third is read as both.
+pub(super) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// A chat: messages and the tools the assistant could call.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,12 +59,16 @@ pub struct Conversation {
     pub tools: Vec<Value>,
     /// Messages after the last answer, left out because nothing in them is learnt.
     pub trailing_dropped: usize,
+    /// Tool replies to calls that stand in the text of an answer.
+    pub calls_in_text: usize,
+    /// Members of messages that nothing reads, once each.
+    pub unread: Vec<String>,
 }
 
 /// Why a row is no conversation: a stable code and words. `empty_output` means the row is left out, not refused.
 pub(crate) type Refusal = (&'static str, String);
 
-fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, Refusal> {
     Err((code, message.into()))
 }
 
@@ -65,46 +84,102 @@ pub(crate) fn list_of(name: &str, value: &Value) -> Result<Vec<Value>, Refusal> 
     }
 }
 
+/// Most messages in a row: the chat template is rendered for each answer, up to it.
+pub(super) const MOST_MESSAGES: usize = 2048;
+
 impl Conversation {
     /// From OpenAI messages.
     pub(crate) fn from_chat(name: &str, list: &[Value], tools: Option<&Value>) -> Result<Self, Refusal> {
-        let messages = each(name, list, chat_message)?;
-        Self { messages, tools: tools_of(tools)?, trailing_dropped: 0 }.finished(name)
+        Self::prompt(name, list, tools)?.finished(name)
+    }
+
+    /// From OpenAI messages that a model is to go on with: the last one need not be the assistant's.
+    pub(crate) fn prompt(name: &str, list: &[Value], tools: Option<&Value>) -> Result<Self, Refusal> {
+        let (mut messages, tools) = (each(name, list, chat_message)?, tools_of(tools)?);
+        strip_filler(&mut messages, &tools);
+        Ok(Self { messages, tools, ..Self::default() })
     }
 
     /// From ShareGPT turns.
-    pub(crate) fn from_sharegpt(name: &str, list: &[Value], system: Option<&str>, tools: Option<&Value>) -> Result<Self, Refusal> {
-        let mut messages = each(name, list, sharegpt_message)?;
-        if let Some(system) = system.filter(|s| !s.is_empty() && messages.first().is_none_or(|m| m.role != "system")) {
-            messages.insert(0, Message::new("system", system));
+    pub(crate) fn from_sharegpt(name: &str, list: &[Value], tools: Option<&Value>) -> Result<Self, Refusal> {
+        let (mut messages, tools) = (each(name, list, sharegpt_message)?, tools_of(tools)?);
+        strip_filler(&mut messages, &tools);
+        let mut chat = Self { messages, tools, ..Self::default() };
+        let known = ["from", "value"].iter().chain(&REASONING);
+        for key in list.iter().filter_map(Value::as_object).flat_map(|m| m.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k)) {
+            let mut alone = Map::from_iter([(key.clone(), Value::Null)]);
+            let is_flag = take_turn_flag(&mut alone).is_ok() && alone.is_empty();
+            if !is_flag && !known.clone().any(|k| k == key) && !chat.unread.contains(key) {
+                chat.unread.push(key.clone());
+            }
         }
-        Self { messages, tools: tools_of(tools)?, trailing_dropped: 0 }.finished(name)
+        chat.finished(name)
+    }
+
+    /// Whether it has tools or calls of them.
+    pub fn has_tools(&self) -> bool {
+        !self.tools.is_empty() || self.messages.iter().any(|m| !m.tool_calls().is_empty())
+    }
+
+    /// Members of messages that neither the reader nor a template with this text reads, once each.
+    pub(crate) fn unread_by(&self, template: &str) -> Vec<String> {
+        const KNOWN: [&str; 5] = ["role", "content", "tool_calls", "tool_call_id", "name"];
+        let mut unread = self.unread.clone();
+        for name in self.messages.iter().flat_map(|m| m.value.keys()) {
+            let known = KNOWN.contains(&name.as_str()) || REASONING.contains(&name.as_str()) || template.contains(name.as_str());
+            if !known && !unread.contains(name) {
+                unread.push(name.clone());
+            }
+        }
+        unread
+    }
+
+    /// Puts a system prompt that stands beside the messages before them, unless they begin with one.
+    pub(crate) fn with_system(mut self, system: Option<&str>) -> Self {
+        let has = self.messages.first().is_some_and(|m| m.role == "system" || m.role == "developer");
+        if let Some(system) = system.filter(|s| !s.trim().is_empty() && !has) {
+            self.messages.insert(0, Message::new("system", system));
+        }
+        self
+    }
+
+    /// Takes the marks of a column, one for each turn as the file has them.
+    pub(crate) fn marked_by(mut self, name: &str, marks: &Value, turns: usize) -> Result<Self, Refusal> {
+        let marks = super::flags::turn_list(name, marks, turns)?;
+        self.messages.iter_mut().zip(marks).for_each(|(message, on)| message.trained &= on);
+        self.some_trained(name)
+    }
+
+    fn some_trained(self, name: &str) -> Result<Self, Refusal> {
+        if !self.messages.iter().any(|m| m.trained) {
+            return refuse("nothing_trained", format!("`{name}`: every assistant message is switched off"));
+        }
+        Ok(self)
     }
 
     fn finished(mut self, name: &str) -> Result<Self, Refusal> {
         if self.messages.is_empty() {
             return refuse("empty_conversation", format!("`{name}` is empty"));
         }
-        check_tool_replies(name, &self.messages)?;
+        self.calls_in_text = check_tool_replies(name, &self.messages)?;
         let Some(last) = self.messages.iter().rposition(|m| m.role == "assistant") else {
             return refuse("no_assistant", format!("`{name}` has no assistant message, so there is nothing to learn"));
         };
         self.trailing_dropped = self.messages.len() - last - 1;
         self.messages.truncate(last + 1);
         for (i, message) in self.messages.iter().enumerate().filter(|(_, m)| m.role == "assistant") {
-            let reasons = ["reasoning_content", "thinking"].iter().any(|k| message.value.get(*k).is_some_and(|v| !v.is_null()));
-            if message.text().trim().is_empty() && message.tool_calls().is_empty() && !reasons {
+            if message.text().trim().is_empty() && message.tool_calls().is_empty() && message.reasoning().is_empty() {
                 return refuse("empty_output", format!("{name}[{i}]: the assistant's message is empty"));
             }
         }
-        if !self.messages.iter().any(|m| m.trained) {
-            return refuse("nothing_trained", format!("`{name}`: every assistant message has weight 0"));
-        }
-        Ok(self)
+        self.some_trained(name)
     }
 }
 
 fn each(name: &str, list: &[Value], read: fn(&Map<String, Value>) -> Result<Message, Refusal>) -> Result<Vec<Message>, Refusal> {
+    if list.len() > MOST_MESSAGES {
+        return refuse("too_many_messages", format!("`{name}` has {} messages; at most {MOST_MESSAGES}", list.len()));
+    }
     let one = |(i, value): (usize, &Value)| {
         let Value::Object(map) = value else {
             return refuse("wrong_type", format!("{name}[{i}] is {}, not an object", kind_name(value)));
@@ -115,125 +190,56 @@ fn each(name: &str, list: &[Value], read: fn(&Map<String, Value>) -> Result<Mess
 }
 
 fn chat_message(map: &Map<String, Value>) -> Result<Message, Refusal> {
-    let role = match map.get("role") {
-        Some(Value::String(role)) => role.clone(),
-        Some(other) => return refuse("wrong_type", format!("`role` is {}, not a string", kind_name(other))),
+    let role = match map.get("role").map(|role| (role, role.as_str())) {
+        // OpenAI's older form of a tool's reply.
+        Some((_, Some("function"))) => "tool".to_owned(),
+        Some((_, Some(role))) => role.to_owned(),
+        Some((other, None)) => return refuse("wrong_type", format!("`role` is {}, not a string", kind_name(other))),
         None => return refuse("missing_field", "no `role`"),
     };
     if !["system", "developer", "user", "assistant", "tool"].contains(&role.as_str()) {
         return refuse("unknown_role", format!("unknown role `{role}` (known: system, developer, user, assistant, tool)"));
     }
     let mut value = map.clone();
-    let weight = value.remove("weight");
-    let train = value.remove("train");
+    value.insert("role".into(), json!(role));
+    let mut on = take_turn_flag(&mut value)?;
     // A null list is no list; a template that asks `'tool_calls' in message` must not see it.
-    value.retain(|key, v| !v.is_null() || key == "content");
-    if let Some(content) = map.get("content") {
-        value.insert("content".into(), plain_content(content)?);
-    } else if role != "assistant" {
+    value.retain(|_, v| !v.is_null());
+    if role != "assistant" && !map.contains_key("content") {
         return refuse("missing_field", "no `content`");
+    }
+    let content = super::parts::read(map.get("content").unwrap_or(&Value::Null))?;
+    // No content is OpenAI's form of no text beside tool calls; a template must not print it as a word.
+    value.insert("content".into(), json!(content.text));
+    if let Some(reasoning) = content.reasoning {
+        value.entry("reasoning_content").or_insert_with(|| json!(reasoning));
+    }
+    if let Some(call) = value.shift_remove("function_call") {
+        value.entry("tool_calls").or_insert_with(|| json!([call]));
     }
     if let Some(calls) = value.get("tool_calls").cloned() {
         let calls = tool_calls(&calls)?;
         if calls.is_empty() {
-            value.remove("tool_calls")
+            value.shift_remove("tool_calls")
         } else {
             value.insert("tool_calls".into(), Value::Array(calls))
         };
     }
-    let off = weight.and_then(|w| w.as_f64()) == Some(0.0) || train == Some(Value::Bool(false));
-    Ok(Message { trained: role == "assistant" && !off, role, value })
-}
-
-/// Text stays; `[{type: "text", text}]` is joined; null stays (templates ask for it beside tool calls).
-fn plain_content(content: &Value) -> Result<Value, Refusal> {
-    match content {
-        Value::String(_) | Value::Null => Ok(content.clone()),
-        Value::Array(parts) => {
-            let mut text = String::new();
-            for part in parts {
-                match (part.get("type").and_then(Value::as_str), part.get("text").and_then(Value::as_str), part.as_str()) {
-                    (Some("text") | None, Some(t), _) | (_, _, Some(t)) => text.push_str(t),
-                    (kind, ..) => {
-                        return refuse(
-                            "not_text",
-                            format!("`content` holds a part of type `{}`; only text is supported", kind.unwrap_or("?")),
-                        );
-                    }
-                }
-            }
-            Ok(Value::String(text))
-        }
-        other => refuse("wrong_type", format!("`content` is {}, not text", kind_name(other))),
+    if role == "assistant" {
+        alias_reasoning(&mut value);
     }
-}
-
-/// Tool calls in the form templates expect: `arguments` as an object. OpenAI's API writes them as JSON text.
-fn tool_calls(calls: &Value) -> Result<Vec<Value>, Refusal> {
-    let mut calls = list_of("tool_calls", calls)?;
-    for (i, call) in calls.iter_mut().enumerate() {
-        let place = |what: &str| format!("tool_calls[{i}]{what}");
-        // Some sets leave the wrapper out: {name, arguments}.
-        if call.get("function").is_none() && call.get("name").is_some() {
-            *call = json!({"type": "function", "function": call.clone()});
-        }
-        let Some(function) = call.get_mut("function").and_then(Value::as_object_mut) else {
-            return refuse("bad_tool_call", place(" has no `function`"));
-        };
-        if function.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
-            return refuse("bad_tool_call", place(".function has no `name`"));
-        }
-        let arguments = match function.get("arguments") {
-            None | Some(Value::Null) => json!({}),
-            Some(Value::String(text)) if text.trim().is_empty() => json!({}),
-            Some(Value::String(text)) => match serde_json::from_str::<Value>(text) {
-                Ok(parsed @ Value::Object(_)) => parsed,
-                _ => return refuse("bad_tool_call", place(".function.arguments is text that does not hold a JSON object")),
-            },
-            Some(object @ Value::Object(_)) => object.clone(),
-            Some(other) => return refuse("bad_tool_call", place(&format!(".function.arguments is {}", kind_name(other)))),
-        };
-        function.insert("arguments".into(), arguments);
+    if !content.untrained.is_empty() && content.untrained.iter().map(Range::len).sum::<usize>() == content.text.len() {
+        on = Some(false);
     }
-    Ok(calls)
+    Ok(Message { trained: role == "assistant" && on != Some(false), role, value, untrained: content.untrained })
 }
 
-/// A tool's reply must answer a call that was made.
-fn check_tool_replies(name: &str, messages: &[Message]) -> Result<(), Refusal> {
-    let mut open: Vec<&str> = Vec::new();
-    let mut called = false;
-    for (i, message) in messages.iter().enumerate() {
-        called |= !message.tool_calls().is_empty();
-        open.extend(message.tool_calls().iter().filter_map(|c| c.get("id")?.as_str()));
-        if message.role != "tool" {
-            continue;
-        }
-        if !called {
-            return refuse("orphan_tool_reply", format!("{name}[{i}]: a tool replies, but the assistant has called none"));
-        }
-        let id = message.value.get("tool_call_id").and_then(Value::as_str);
-        if let Some(id) = id.filter(|id| !open.is_empty() && !open.contains(id)) {
-            return refuse("orphan_tool_reply", format!("{name}[{i}]: tool_call_id `{id}` answers no earlier call"));
-        }
+/// Fills the names that templates know from the one that is there.
+fn alias_reasoning(value: &mut Map<String, Value>) {
+    let Some(text) = REASONING.iter().find_map(|k| value.get(*k).filter(|v| v.is_string())).cloned() else { return };
+    for name in ["reasoning_content", "thinking"] {
+        value.entry(name).or_insert_with(|| text.clone());
     }
-    Ok(())
-}
-
-fn tools_of(tools: Option<&Value>) -> Result<Vec<Value>, Refusal> {
-    let list = match tools {
-        None | Some(Value::Null) => return Ok(Vec::new()),
-        Some(Value::String(text)) if text.trim().is_empty() => return Ok(Vec::new()),
-        Some(value) => list_of("tools", value)?,
-    };
-    let one = |(i, tool): (usize, Value)| {
-        let wrapped =
-            if tool.get("function").is_none() && tool.get("name").is_some() { json!({"type": "function", "function": tool}) } else { tool };
-        match wrapped.get("function").and_then(|f| f.get("name")).and_then(Value::as_str) {
-            Some(_) => Ok(wrapped),
-            None => refuse("bad_tool", format!("tools[{i}] has no function name")),
-        }
-    };
-    list.into_iter().enumerate().map(one).collect()
 }
 
 fn sharegpt_message(map: &Map<String, Value>) -> Result<Message, Refusal> {
@@ -243,12 +249,17 @@ fn sharegpt_message(map: &Map<String, Value>) -> Result<Message, Refusal> {
         None => refuse("missing_field", format!("no `{key}`")),
     };
     let (from, value) = (text("from")?, text("value")?);
+    let on = take_turn_flag(&mut map.clone())?;
     let role = match from {
         "system" => "system",
         "human" | "user" => "user",
         "gpt" | "assistant" | "chatgpt" | "bard" | "bing" | "model" => "assistant",
         "tool" | "observation" | "function_response" => "tool",
-        "function_call" => return function_call(value),
+        "function_call" => {
+            let mut message = function_call(value)?;
+            message.trained &= on != Some(false);
+            return Ok(message);
+        }
         other => {
             return refuse(
                 "unknown_role",
@@ -257,18 +268,14 @@ fn sharegpt_message(map: &Map<String, Value>) -> Result<Message, Refusal> {
         }
     };
     let mut message = Message::new(role, value);
-    message.trained &= map.get("weight").and_then(Value::as_f64) != Some(0.0);
-    Ok(message)
-}
-
-/// `function_call` turns hold `{"name", "arguments"}` (or a list of them) as JSON text.
-fn function_call(text: &str) -> Result<Message, Refusal> {
-    let calls = match serde_json::from_str::<Value>(text) {
-        Ok(Value::Array(list)) => list,
-        Ok(object @ Value::Object(_)) => vec![object],
-        _ => return refuse("bad_tool_call", "`function_call` does not hold a JSON object"),
-    };
-    let mut message = Message::new("assistant", "");
-    message.value.insert("tool_calls".into(), Value::Array(tool_calls(&Value::Array(calls))?));
+    message.trained &= on != Some(false);
+    for name in REASONING {
+        if let Some(Value::String(text)) = map.get(name) {
+            message.value.insert(name.into(), json!(text));
+        }
+    }
+    if role == "assistant" {
+        alias_reasoning(&mut message.value);
+    }
     Ok(message)
 }

@@ -1,20 +1,24 @@
 //! Files to records, records to training sequences.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::batch::PackedBatch;
 use super::check::FileReport;
+use super::columns::{Unread, UnreadCounts, refuse_pairs};
 use super::encode::{Example, NoExample, RowEncoding, encode};
 use super::error::{DataError, RowProblem};
+use super::guard::NO_END;
 use super::layout::{Detection, detect};
 use super::options::{DataOptions, OnBadRow};
 use super::record::{Content, Record, read_record};
 use super::render::render;
-use super::source::{Table, read_table};
+use super::source::{Row, Table, read_table};
 use super::stats::{Counts, Spread};
+use super::template::ChatTemplate;
 use super::tokenizer::TextTokenizer;
 use crate::base::cancel;
 
@@ -43,22 +47,26 @@ pub fn read(paths: &[&Path], options: &DataOptions) -> Result<RecordSet, DataErr
         let found = layout_of(&table, options, path)?;
         let rows = table.rows.len() + table.problems.len();
         let mut problems = table.problems;
+        refuse_pairs(&table.rows, &options.fields, &path.display().to_string())?;
         let token = cancel::Token::current();
         let read_one = |row, layout| {
             token.checkpoint();
             read_record(row, layout, &options.fields)
         };
-        let results: Vec<Result<Record, RowProblem>> = match &found {
+        let results: Vec<(Result<Record, RowProblem>, Vec<String>)> = match &found {
             Some(found) => table.rows.par_iter().map(|row| read_one(row, found.layout)).collect(),
             None => Vec::new(),
         };
         let before = set.records.len();
-        for result in results {
+        let mut counts = UnreadCounts::default();
+        for (result, unread) in results {
+            unread.into_iter().for_each(|name| counts.add(name));
             match result {
                 Ok(record) => set.records.push(record),
                 Err(problem) => problems.push(problem),
             }
         }
+        check_quality_field(&set.records[before..], options, &table.rows, path)?;
         problems.sort_by_key(|p| p.at.line);
         set.files.push(FileReport {
             path: path.display().to_string(),
@@ -68,6 +76,8 @@ pub fn read(paths: &[&Path], options: &DataOptions) -> Result<RecordSet, DataErr
             sha256: table.sha256,
             rows,
             usable_rows: set.records.len() - before,
+            unread: counts.list(),
+            notes: table.notes,
         });
         set.problems.append(&mut problems);
     }
@@ -82,6 +92,21 @@ fn layout_of(table: &Table, options: &DataOptions, path: &Path) -> Result<Option
         Some(layout) => Ok(Some(Detection { layout, reason: "set by the caller".into() })),
         None => detect(&table.rows, &options.fields, &path.display().to_string()).map(Some),
     }
+}
+
+/// A quality field that stands in no row is a slip of the pen: nothing would be weighted.
+fn check_quality_field(records: &[Record], options: &DataOptions, rows: &[Row], path: &Path) -> Result<(), DataError> {
+    let Some(name) = &options.fields.quality else { return Ok(()) };
+    if rows.is_empty() || records.iter().any(|r| r.quality.is_some()) || rows.iter().any(|r| r.fields.contains_key(name)) {
+        return Ok(());
+    }
+    let mut there: Vec<String> = rows[0].fields.keys().map(|k| format!("`{k}`")).collect();
+    there.truncate(30);
+    Err(DataError::Layout {
+        path: path.display().to_string(),
+        message: format!("no row has the quality field `{name}` (the first has {})", there.join(", ")),
+        hint: "correct dataset.quality_field, or take it out".into(),
+    })
 }
 
 /// Scores become shares of their scale: 1, 5, 10 or 100, the smallest that holds them all.
@@ -102,9 +127,14 @@ pub struct Dataset {
     pub counts: Counts,
     /// Rows that were left out, with the reason.
     pub problems: Vec<RowProblem>,
+    /// Members of messages that nothing reads.
+    pub unread: Vec<Unread>,
     /// SHA-256 of all ids, labels and weights: what a saved cursor belongs to.
     pub fingerprint: String,
 }
+
+/// Rows after which an endless template is given up.
+const MOST_ENDLESS: usize = 4;
 
 /// What one record gave.
 type Encoded = Result<Vec<Result<(Example, RowEncoding), NoExample>>, RowProblem>;
@@ -136,9 +166,18 @@ impl Dataset {
             return Err(DataError::NoTemplate { tokenizer: tokenizer.origin().display().to_string() });
         }
         let token = cancel::Token::current();
-        let encode_one = |record| {
+        let endless = AtomicUsize::new(0);
+        let encode_one = |record: &Record| {
             token.checkpoint();
-            encode_record(record, tokenizer, options)
+            // A template that never ends takes its time with every row: a few are enough to know it.
+            if endless.load(Ordering::Relaxed) >= MOST_ENDLESS {
+                return Err(RowProblem::error(&record.at, "template_refused", NO_END));
+            }
+            let encoded = encode_record(record, tokenizer, options);
+            if encoded.as_ref().is_err_and(|p| p.message.contains(NO_END)) {
+                endless.fetch_add(1, Ordering::Relaxed);
+            }
+            encoded
         };
         let encoded: Vec<Encoded> = set.records.par_iter().map(encode_one).collect();
         let mut gathered = Gathered { counts: Counts { rows: set.records.len(), ..Counts::default() }, ..Gathered::default() };
@@ -147,7 +186,8 @@ impl Dataset {
                 gathered.counts.rows_without_quality += usize::from(record.quality.is_none());
                 gathered.counts.high_quality_rows += usize::from(is_high(record, options));
             }
-            gathered.add(record, result, options);
+            let template = tokenizer.template_for(true).map_or("", ChatTemplate::source);
+            gathered.add(record, result, options, template);
         }
         Ok(gathered.finish(set))
     }
@@ -215,10 +255,14 @@ struct Gathered {
     problems: Vec<RowProblem>,
     counts: Counts,
     lengths: Vec<u64>,
+    unread: UnreadCounts,
 }
 
 impl Gathered {
-    fn add(&mut self, record: &Record, result: Encoded, options: &DataOptions) {
+    fn add(&mut self, record: &Record, result: Encoded, options: &DataOptions, template: &str) {
+        if let Content::Chat(chat) = &record.content {
+            chat.unread_by(template).into_iter().for_each(|name| self.unread.add(format!("messages[].{name}")));
+        }
         let parts = match result {
             Ok(parts) => parts,
             Err(problem) => return self.problems.push(problem),
@@ -226,6 +270,7 @@ impl Gathered {
         self.counts.expanded_rows += usize::from(parts.len() > 1);
         if let Content::Chat(chat) = &record.content {
             self.counts.trailing_messages += chat.trailing_dropped as u64;
+            self.counts.calls_in_text += chat.calls_in_text as u64;
         }
         for part in parts {
             match part {
@@ -245,6 +290,10 @@ impl Gathered {
         c.straddling_tokens += facts.straddling as u64;
         c.unknown_tokens += facts.unknown as u64;
         c.unended_turns += facts.unended_turns as u64;
+        c.opened_turns += facts.opened as u64;
+        c.restated_turns += facts.restated as u64;
+        c.changed_answers += facts.changed as u64;
+        c.tools_ignored += usize::from(facts.tools_ignored);
         self.lengths.push(facts.full_tokens as u64);
         self.examples.push(example);
     }
@@ -285,7 +334,8 @@ impl Gathered {
         let mut problems = set.problems.clone();
         problems.append(&mut self.problems);
         problems.sort_by(|a, b| (&a.at.file, a.at.line).cmp(&(&b.at.file, b.at.line)));
-        Dataset { fingerprint: fingerprint(&self.examples), examples: self.examples, counts: self.counts, problems }
+        let unread = self.unread.list();
+        Dataset { fingerprint: fingerprint(&self.examples), examples: self.examples, counts: self.counts, problems, unread }
     }
 }
 

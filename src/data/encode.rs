@@ -6,6 +6,7 @@ use super::error::Location;
 use super::options::{DataOptions, Overlong};
 use super::render::Rendered;
 use super::tokenizer::TextTokenizer;
+use super::tokens::Tokens;
 
 /// The label of a token the loss does not cover.
 pub const IGNORED: i64 = -100;
@@ -53,6 +54,14 @@ pub struct RowEncoding {
     pub unknown: usize,
     /// Trained turns that end without a special token, so that the model does not learn to stop.
     pub unended_turns: usize,
+    /// As [`Rendered`] has it.
+    pub opened: usize,
+    /// As [`Rendered`] has it.
+    pub restated: usize,
+    /// As [`Rendered`] has it.
+    pub changed: usize,
+    /// As [`Rendered`] has it.
+    pub tools_ignored: bool,
 }
 
 /// Why a rendering gives no example.
@@ -75,20 +84,29 @@ pub(crate) fn encode(
     options: &DataOptions,
     source: &Location,
 ) -> Result<(Example, RowEncoding), NoExample> {
-    let encoding = tokenizer.encode_with_offsets(&rendered.text, rendered.add_special).map_err(NoExample::Failed)?;
-    let mut ids = encoding.get_ids().to_vec();
-    let inserted = encoding.get_special_tokens_mask();
-    let mut facts = RowEncoding::default();
-    let (mut trained, straddling) = token_flags(encoding.get_offsets(), &rendered.trained);
+    let text = match tokenizer.special("eos_token").filter(|_| rendered.append_eos) {
+        // White space behind an end of text that is written out would put a second end behind it.
+        Some(eos) if rendered.text.trim_end().ends_with(eos) => rendered.text.trim_end(),
+        _ => &rendered.text,
+    };
+    let tokens = Tokens::cut(text, rendered.add_special, &rendered.cuts, tokenizer).map_err(NoExample::Failed)?;
+    let mut facts = RowEncoding {
+        opened: rendered.opened,
+        restated: rendered.restated,
+        changed: rendered.changed,
+        tools_ignored: rendered.tools_ignored,
+        ..RowEncoding::default()
+    };
+    let (mut trained, straddling) = token_flags(&tokens.offsets, &rendered.trained, text);
     facts.straddling = straddling;
-    if rendered.add_special {
-        // What the tokenizer put around the text came from no character of it.
-        trained
-            .iter_mut()
-            .zip(inserted)
-            .zip(encoding.get_offsets())
-            .filter(|((_, s), o)| **s == 1 && o.0 == o.1)
-            .for_each(|((t, _), _)| *t = false);
+    // What the tokenizer put around the text came from no character of it.
+    let last = trained.len() - tokens.after;
+    trained[..tokens.before].fill(false);
+    trained[last..].fill(false);
+    let Tokens { mut ids, offsets, .. } = tokens;
+    // Nothing predicts the first token, least of all the one that begins every text.
+    if rendered.add_special && ids.first().is_some_and(|id| tokenizer.bos_id() == Some(*id)) {
+        trained[0] = false;
     }
     if rendered.append_eos
         && let Some(eos) = tokenizer.eos_id()
@@ -101,7 +119,7 @@ pub(crate) fn encode(
             *last = true;
         }
     }
-    facts.unended_turns = settle_turn_ends(&mut trained, &ids, encoding.get_offsets(), rendered, tokenizer);
+    facts.unended_turns = settle_turn_ends(&mut trained, &ids, &offsets, rendered, tokenizer);
     facts.full_tokens = ids.len();
     facts.unknown = tokenizer.unk_id().map_or(0, |unk| ids.iter().filter(|id| **id == unk).count());
     let limit = options.max_seq_length;
@@ -124,9 +142,10 @@ pub(crate) fn encode(
     Ok((example, facts))
 }
 
-/// A token is trained when its first character is. One that starts before the turn and reaches into it would not
-/// exist at inference, where the prompt is tokenised alone; such tokens are counted.
-fn token_flags(offsets: &[(usize, usize)], spans: &[Range<usize>]) -> (Vec<bool>, usize) {
+/// A token is trained when the characters it stands for are; white space counts for nothing. Tokens that stand for
+/// trained and for untrained characters are not trained, and counted.
+fn token_flags(offsets: &[(usize, usize)], spans: &[Range<usize>], text: &str) -> (Vec<bool>, usize) {
+    let blank = |from: usize, to: usize| text.get(from..to).is_some_and(|t| t.trim().is_empty());
     let mut straddling = 0;
     let mut span = 0;
     let flags = offsets.iter().map(|&(start, end)| {
@@ -134,8 +153,13 @@ fn token_flags(offsets: &[(usize, usize)], spans: &[Range<usize>]) -> (Vec<bool>
             span += 1;
         }
         let Some(current) = spans.get(span) else { return false };
-        straddling += usize::from(start < current.start && end > current.start);
-        start >= current.start
+        if end <= current.start {
+            return start >= current.start;
+        }
+        let whole = start >= current.start || blank(start, current.start);
+        let whole = whole && (end <= current.end || blank(current.end, end) || spans.get(span + 1).is_some_and(|n| n.start == current.end));
+        straddling += usize::from(!whole);
+        whole
     });
     let flags = flags.collect();
     (flags, straddling)

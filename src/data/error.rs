@@ -179,7 +179,9 @@ impl DataError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Io { .. } => "check the path and its permissions".into(),
-            Self::UnknownFormat { .. } => "name the file .jsonl, .json, .csv or .parquet, or set dataset.format".into(),
+            Self::UnknownFormat { .. } => {
+                "name the file .jsonl, .json, .csv or .parquet (and .gz or .zst behind it where it is packed), or set dataset.format".into()
+            }
             Self::Empty { .. } => "give a file with at least one row; `tallow data check FILE` lists why rows are left out".into(),
             Self::Layout { hint, .. } => hint.clone(),
             Self::BadRows { .. } => "`tallow data check FILE` lists every bad row; fix them or leave them out of the file".into(),

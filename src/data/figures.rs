@@ -16,16 +16,35 @@ pub struct DataFile {
 /// One part of the data after splitting and tokenising.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartRecord {
-    /// Rows.
+    /// Rows of the part, those that cannot be used among them.
     pub rows: usize,
+    /// Rows that give a sequence.
+    #[serde(default)]
+    pub used_rows: usize,
+    /// Rows that are left out: `rows` less `used_rows`.
+    #[serde(default)]
+    pub left_out: usize,
     /// Sequences.
     pub sequences: usize,
+    /// Sequences that were cut to the longest length.
+    #[serde(default)]
+    pub cut: usize,
     /// Tokens.
     pub tokens: u64,
     /// Tokens that the loss covers.
     pub trained_tokens: u64,
     /// SHA-256 of ids and labels.
     pub fingerprint: String,
+}
+
+/// The chat template of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatTemplateRecord {
+    /// `own` (the model's), `own+tools`, `none`, the name of one that comes with the program, a
+    /// file, or `inline`.
+    pub name: String,
+    /// SHA-256 of its text, and of the one for tools where there is one.
+    pub sha256: Option<String>,
 }
 
 /// The data of a run.

@@ -46,6 +46,8 @@ pub struct Fields {
     pub tools: String,
     /// A quality score or grade; `None`: every row weighs the same.
     pub quality: Option<String>,
+    /// Fields that are left out on purpose: they are not read, and not told of.
+    pub metadata: Vec<String>,
 }
 
 impl Default for Fields {
@@ -62,6 +64,7 @@ impl Default for Fields {
             messages: name("messages"),
             tools: name("tools"),
             quality: None,
+            metadata: vec![name("metadata")],
         }
     }
 }
@@ -72,13 +75,23 @@ impl Fields {
         first_of(row, &self.messages, "messages", &["conversations", "conversation"])
     }
 
+    /// The answer of an alpaca row.
+    pub(crate) fn output_of<'a>(&self, row: &'a Row) -> Option<(&'a str, &'a Value)> {
+        first_of(row, &self.output, "output", &["response"])
+    }
+
+    /// Whether a field is left out on purpose.
+    pub(crate) fn is_metadata(&self, name: &str) -> bool {
+        self.metadata.iter().any(|m| m == name)
+    }
+
     pub(crate) fn completion_of<'a>(&self, row: &'a Row) -> Option<(&'a str, &'a Value)> {
         first_of(row, &self.completion, "completion", &["response"])
     }
 }
 
 /// The field `name`, or, where the caller left the default name, the first of `others` that is there.
-fn first_of<'a>(row: &'a Row, name: &str, default: &str, others: &[&str]) -> Option<(&'a str, &'a Value)> {
+pub(super) fn first_of<'a>(row: &'a Row, name: &str, default: &str, others: &[&str]) -> Option<(&'a str, &'a Value)> {
     let others = if name == default { others } else { &[] };
     let names = std::iter::once(name).chain(others.iter().copied());
     names.filter_map(|n| row.fields.get_key_value(n)).map(|(k, v)| (k.as_str(), v)).find(|(_, v)| !v.is_null())
@@ -130,8 +143,9 @@ fn classify(row: &Row, fields: &Fields) -> Option<(Layout, String)> {
         }
     }
     let has = |name: &str| row.fields.contains_key(name);
-    if has(&fields.instruction) && has(&fields.output) {
-        return Some((Layout::Alpaca, format!("`{}` and `{}`", fields.instruction, fields.output)));
+    let output = fields.output_of(row).map(|(name, _)| name).or(has(&fields.output).then_some(fields.output.as_str()));
+    if let Some(output) = output.filter(|_| has(&fields.instruction)) {
+        return Some((Layout::Alpaca, format!("`{}` and `{output}`", fields.instruction)));
     }
     if has(&fields.prompt)
         && let Some((name, _)) = fields.completion_of(row)
@@ -176,9 +190,17 @@ fn unknown_layout(sample: &[Row], path: &str) -> DataError {
     }
     let has = |name: &str| names.contains(&name);
     let hint = if has("chosen") && has("rejected") {
-        "these are preference pairs; supervised fine-tuning needs one answer a row".to_string()
+        "these are preference pairs; supervised fine-tuning needs one answer a row: name the field of the answers to train \
+         (dataset.instruction_field and dataset.output_field: chosen), and set dataset.metadata_field: rejected"
+            .to_string()
     } else if let Some((q, a)) = USUAL_PAIRS.iter().find(|(q, a)| has(q) && has(a)) {
-        format!("set dataset.instruction_field: {q} and dataset.output_field: {a} (or --instruction-field {q} --output-field {a})")
+        let mut hint =
+            format!("set dataset.instruction_field: {q} and dataset.output_field: {a} (or --instruction-field {q} --output-field {a})");
+        // What would be left out is named too: a hint that loses a prompt is worse than none.
+        if let Some(system) = ["system", "system_prompt"].iter().find(|name| has(name)) {
+            hint.push_str(&format!("; `{system}` is read as the system prompt"));
+        }
+        hint
     } else {
         "set dataset.layout and the field names (dataset.instruction_field, dataset.output_field)".to_string()
     };

@@ -12,18 +12,24 @@
 //! characters), never from searching the text for a marker. The same input and the same seed give the same
 //! bytes, whatever the number of threads.
 
-mod alpaca;
 mod batch;
+mod builtin;
 mod check;
+mod choose;
+mod columns;
 mod conversation;
 mod dataset;
 mod encode;
 mod error;
 mod figures;
 mod fingerprint;
+mod flags;
+mod guard;
 mod layout;
 mod options;
 mod pack;
+mod parts;
+mod prompt;
 mod python;
 mod random;
 mod record;
@@ -36,17 +42,23 @@ mod split;
 mod stats;
 mod template;
 mod tokenizer;
+mod tokens;
+mod tools;
 
 pub use batch::PackedBatch;
-pub use check::{CheckReport, FileReport, check};
+pub use builtin::names as template_names;
+pub use check::{CheckReport, FileReport, PartCounts, check, check_sets};
+pub use choose::{TemplateReport, is_inline, settle_template};
+pub use columns::Unread;
 pub use conversation::{Conversation, Message};
 pub use dataset::{Dataset, RecordSet, read};
 pub use encode::{Example, IGNORED, RowEncoding};
 pub use error::{DataError, Location, RowProblem};
-pub use figures::{DataFile, DatasetRecord, PartRecord, StageTwoRecord};
+pub use figures::{ChatTemplateRecord, DataFile, DatasetRecord, PartRecord, StageTwoRecord};
 pub use layout::{Detection, Fields, Layout, detect};
 pub use options::{DataOptions, OnBadRow, Overlong, TrainOn};
 pub use pack::best_fit_decreasing;
+pub use prompt::{Prompt, prompt_of};
 pub use random::Rng;
 pub use record::{Content, Record};
 pub use render::{Rendered, render};

@@ -4,6 +4,8 @@
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
+use super::guard::OUTPUT_BYTES;
+
 /// The arguments of `json.dumps` that templates use.
 #[derive(Debug, Clone)]
 pub(super) struct JsonStyle {
@@ -30,7 +32,13 @@ pub(super) fn json(value: &Value, style: &JsonStyle) -> Result<String, Error> {
     Ok(out)
 }
 
+/// Deepest value that is written: a namespace can hold itself.
+const DEEPEST: usize = 64;
+
 fn write_json(out: &mut String, value: &Value, style: &JsonStyle, depth: usize) -> Result<(), Error> {
+    if depth > DEEPEST || out.len() > OUTPUT_BYTES {
+        return Err(Error::new(ErrorKind::InvalidOperation, "tojson: the value is too deep or too long, or holds itself"));
+    }
     match value.kind() {
         ValueKind::None => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
@@ -147,30 +155,48 @@ pub(super) fn text(value: &Value) -> String {
     match value.kind() {
         ValueKind::Undefined => String::new(),
         ValueKind::String => value.as_str().unwrap_or_default().to_string(),
-        _ => repr(value),
+        _ => {
+            let mut out = String::new();
+            repr(&mut out, value, 0);
+            out
+        }
     }
 }
 
-fn repr(value: &Value) -> String {
+fn repr(out: &mut String, value: &Value, depth: usize) {
+    // As Python does where a value holds itself; one that does so twice over would never end.
+    if depth > DEEPEST || out.len() > OUTPUT_BYTES {
+        return out.push_str("...");
+    }
     match value.kind() {
-        ValueKind::None => "None".into(),
-        ValueKind::Bool => if value.is_true() { "True" } else { "False" }.into(),
-        ValueKind::Number => match f64::try_from(value.clone()) {
+        ValueKind::None => out.push_str("None"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "True" } else { "False" }),
+        ValueKind::Number => out.push_str(&match f64::try_from(value.clone()) {
             Ok(v) if !value.is_integer() && !v.is_finite() => format!("{v}").to_lowercase(),
             _ => number(value),
-        },
-        ValueKind::String => quote_python(value.as_str().unwrap_or_default()),
-        ValueKind::Seq => format!("[{}]", joined(value, repr)),
-        ValueKind::Map => {
-            let pair = |key: Value| format!("{}: {}", repr(&key), value.get_item(&key).map(|v| repr(&v)).unwrap_or_default());
-            format!("{{{}}}", joined(value, |key| pair(key.clone())))
-        }
-        _ => value.to_string(),
+        }),
+        ValueKind::String => out.push_str(&quote_python(value.as_str().unwrap_or_default())),
+        ValueKind::Seq => joined(out, ['[', ']'], value, |out, item| repr(out, item, depth + 1)),
+        ValueKind::Map => joined(out, ['{', '}'], value, |out, key| {
+            repr(out, key, depth + 1);
+            out.push_str(": ");
+            if let Ok(item) = value.get_item(key) {
+                repr(out, &item, depth + 1);
+            }
+        }),
+        _ => out.push_str(&value.to_string()),
     }
 }
 
-fn joined(value: &Value, one: impl Fn(&Value) -> String) -> String {
-    value.try_iter().map(|items| items.map(|v| one(&v)).collect::<Vec<_>>().join(", ")).unwrap_or_default()
+fn joined(out: &mut String, ends: [char; 2], value: &Value, one: impl Fn(&mut String, &Value)) {
+    out.push(ends[0]);
+    for (i, item) in value.try_iter().into_iter().flatten().enumerate() {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        one(out, &item);
+    }
+    out.push(ends[1]);
 }
 
 /// Single quotes, unless the text has some and no double ones.

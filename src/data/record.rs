@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::conversation::{Conversation, Message, Refusal, list_of};
+use super::columns::Columns;
+use super::conversation::{Conversation, Message, REASONING, Refusal, list_of};
 use super::error::{Location, RowProblem};
 use super::fingerprint::short_hash;
+use super::flags;
 use super::layout::{Fields, Layout};
 use super::source::{Row, kind_name};
 
@@ -21,6 +23,8 @@ pub enum Content {
         prompt: String,
         /// Further input (alpaca).
         input: Option<String>,
+        /// The reasoning before the answer.
+        reasoning: Option<String>,
         /// The answer.
         completion: String,
         /// True for alpaca rows: without a chat template they get the alpaca prompt around them.
@@ -41,71 +45,135 @@ pub struct Record {
     pub quality: Option<f64>,
 }
 
-/// Reads a row under a layout.
+/// Reads a row under a layout. Also gives the columns that nothing read.
 ///
 /// # Errors
 /// The reason why the row cannot be used.
-pub(crate) fn read_record(row: &Row, layout: Layout, fields: &Fields) -> Result<Record, RowProblem> {
+pub(crate) fn read_record(row: &Row, layout: Layout, fields: &Fields) -> (Result<Record, RowProblem>, Vec<String>) {
+    let columns = Columns::new(row);
+    let record = read(&columns, layout, fields);
+    fields.metadata.iter().for_each(|name| columns.mark(name));
+    let unread = columns.unread();
+    let problem = |(code, message): Refusal| match code {
+        "empty_output" | "unwanted_answer" => RowProblem::skip(&row.at, code, message),
+        _ => RowProblem::error(&row.at, code, message),
+    };
+    (record.map_err(problem), unread)
+}
+
+fn read(columns: &Columns, layout: Layout, fields: &Fields) -> Result<Record, Refusal> {
     let content = match layout {
-        Layout::Chat | Layout::Sharegpt => conversation(row, layout, fields),
-        Layout::Alpaca => alpaca(row, fields),
-        Layout::Completion => completion(row, fields),
-        Layout::Text => text(row, fields),
+        Layout::Chat | Layout::Sharegpt => conversation(columns, layout, fields),
+        Layout::Alpaca => alpaca(columns, fields),
+        Layout::Completion => completion(columns, fields),
+        Layout::Text => text(columns, fields),
     };
     let quality = match &fields.quality {
-        None => Ok(None),
-        Some(name) => quality(name, row.fields.get(name)),
+        None => None,
+        Some(name) => quality(name, columns.get(name))?,
     };
-    match (content, quality) {
-        (Ok(content), Ok(quality)) => Ok(Record { at: row.at.clone(), content, quality }),
-        (Err((code, message)), _) if code == "empty_output" => Err(RowProblem::skip(&row.at, code, message)),
-        (Err((code, message)), _) | (_, Err((code, message))) => Err(RowProblem::error(&row.at, code, message)),
+    for name in flags::LABELS.iter().filter(|name| !fields.is_metadata(name)) {
+        let Some(value) = columns.peek(name).filter(|v| flags::is_label(v)) else { continue };
+        columns.mark(name);
+        if flags::is_unwanted(value) {
+            let message = format!("`{name}` is false: the answer is one not to give; left out");
+            return Err(("unwanted_answer", message));
+        }
     }
+    Ok(Record { at: columns.at().clone(), content: content?, quality })
 }
 
-fn conversation(row: &Row, layout: Layout, fields: &Fields) -> Result<Content, Refusal> {
-    let Some((name, value)) = fields.messages_of(row) else {
-        return Err(missing(row, &fields.messages));
+fn conversation(columns: &Columns, layout: Layout, fields: &Fields) -> Result<Content, Refusal> {
+    let Some((name, value)) = columns.messages(fields) else {
+        return Err(missing(columns, &fields.messages));
     };
     let list = list_of(name, value)?;
-    let tools = row.fields.get(&fields.tools);
-    let chat = if layout == Layout::Chat {
-        Conversation::from_chat(name, &list, tools)?
-    } else {
-        Conversation::from_sharegpt(name, &list, row.fields.get(&fields.system).and_then(Value::as_str), tools)?
+    let tools = columns.tools(fields);
+    let mut chat = match layout {
+        Layout::Chat => Conversation::from_chat(name, &list, tools)?,
+        _ => Conversation::from_sharegpt(name, &list, tools)?,
     };
-    Ok(Content::Chat(chat))
+    for name in flags::TURN_LISTS.iter().filter(|name| !fields.is_metadata(name)) {
+        if let Some(marks) = columns.filled(name) {
+            chat = chat.marked_by(name, marks, list.len())?;
+        }
+    }
+    Ok(Content::Chat(chat.with_system(columns.system(fields)?.as_deref())))
 }
 
-fn alpaca(row: &Row, fields: &Fields) -> Result<Content, Refusal> {
-    let prompt = required(row, &fields.instruction)?;
-    let input = optional(row, &fields.input)?;
+fn alpaca(columns: &Columns, fields: &Fields) -> Result<Content, Refusal> {
+    let prompt = required(columns, &fields.instruction)?;
+    let input = match columns.input(fields) {
+        Some((name, value)) => filled(as_text(name, value)?),
+        None => None,
+    };
     if prompt.trim().is_empty() && input.is_none() {
         return Err(("empty_prompt", format!("`{}` is empty", fields.instruction)));
     }
-    let completion = answer(row, &fields.output)?;
-    Ok(Content::Pair { system: optional(row, &fields.system)?, prompt, input, completion, alpaca: true })
+    let name = columns.output_name(fields);
+    let completion = answer(columns, name)?;
+    let system = columns.system(fields)?;
+    let reasoning = reasoning(columns, fields)?;
+    let history = match columns.filled("history").filter(|_| !fields.is_metadata("history")) {
+        Some(value) => history(value)?,
+        None => Vec::new(),
+    };
+    if history.is_empty() {
+        return Ok(Content::Pair { system, prompt, input, reasoning, completion, alpaca: true });
+    }
+    let last = Content::Pair { system: None, prompt, input, reasoning, completion, alpaca: true };
+    let last = Record { at: columns.at().clone(), content: last, quality: None };
+    let mut chat = last.messages(false).unwrap_or_default().with_system(system.as_deref());
+    let at = usize::from(chat.messages[0].role == "system");
+    chat.messages.splice(at..at, history);
+    Ok(Content::Chat(chat))
 }
 
-fn completion(row: &Row, fields: &Fields) -> Result<Content, Refusal> {
-    let Some((name, value)) = fields.completion_of(row) else {
-        return Err(missing(row, &fields.completion));
-    };
-    if let (Some(Value::Array(prompt)), Value::Array(reply)) = (row.fields.get(&fields.prompt), value) {
-        return conversational_pair(prompt, reply, row.fields.get(&fields.tools));
+/// Earlier turns of an alpaca row: `[[question, answer], ...]`. Their answers are trained too.
+fn history(value: &Value) -> Result<Vec<Message>, Refusal> {
+    let mut messages = Vec::new();
+    for (i, pair) in list_of("history", value)?.iter().enumerate() {
+        let texts = pair.as_array().map(|p| p.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+        let Some([question, answer]) = texts.as_deref().and_then(|t| <[&str; 2]>::try_from(t).ok()) else {
+            return Err(("wrong_type", format!("history[{i}] is not a question and its answer")));
+        };
+        messages.push(Message::new("user", question));
+        messages.push(Message::new("assistant", answer));
     }
-    let completion = answer(row, name)?;
+    Ok(messages)
+}
+
+/// Reasoning in a column beside the answer.
+fn reasoning(columns: &Columns, fields: &Fields) -> Result<Option<String>, Refusal> {
+    for name in REASONING.iter().filter(|name| !fields.is_metadata(name)) {
+        if let Some(value) = columns.get(name) {
+            return Ok(filled(as_text(name, value)?));
+        }
+    }
+    Ok(None)
+}
+
+fn completion(columns: &Columns, fields: &Fields) -> Result<Content, Refusal> {
+    let Some((name, value)) = columns.completion(fields) else {
+        return Err(missing(columns, &fields.completion));
+    };
+    if let (Some(Value::Array(prompt)), Value::Array(reply)) = (columns.get(&fields.prompt), value) {
+        let chat = conversational_pair(prompt, reply, columns.tools(fields))?;
+        return Ok(Content::Chat(chat.with_system(columns.system(fields)?.as_deref())));
+    }
+    let completion = answer(columns, name)?;
     Ok(Content::Pair {
-        system: optional(row, &fields.system)?,
-        prompt: required(row, &fields.prompt)?,
+        system: columns.system(fields)?,
+        prompt: required(columns, &fields.prompt)?,
         input: None,
+        reasoning: reasoning(columns, fields)?,
         completion,
         alpaca: false,
     })
 }
 
 /// Both sides as lists of messages: a chat of which only the completion's answers are trained.
-fn conversational_pair(prompt: &[Value], reply: &[Value], tools: Option<&Value>) -> Result<Content, Refusal> {
+fn conversational_pair(prompt: &[Value], reply: &[Value], tools: Option<&Value>) -> Result<Conversation, Refusal> {
     let all: Vec<Value> = prompt.iter().chain(reply).cloned().collect();
     let mut chat = Conversation::from_chat("prompt+completion", &all, tools)?;
     for message in chat.messages.iter_mut().take(prompt.len()) {
@@ -114,44 +182,43 @@ fn conversational_pair(prompt: &[Value], reply: &[Value], tools: Option<&Value>)
     if !chat.messages.iter().any(|m| m.trained) {
         return Err(("no_assistant", "`completion` has no assistant message".into()));
     }
-    Ok(Content::Chat(chat))
+    Ok(chat)
 }
 
-fn text(row: &Row, fields: &Fields) -> Result<Content, Refusal> {
-    let text = required(row, &fields.text)?;
+fn text(columns: &Columns, fields: &Fields) -> Result<Content, Refusal> {
+    let text = required(columns, &fields.text)?;
     if text.trim().is_empty() { Err(("empty_output", format!("`{}` is empty", fields.text))) } else { Ok(Content::Text(text)) }
 }
 
-fn missing(row: &Row, name: &str) -> Refusal {
-    let there: Vec<String> = row.fields.keys().map(|k| format!("`{k}`")).collect();
+fn missing(columns: &Columns, name: &str) -> Refusal {
+    if columns.peek_any(name).is_some() {
+        return ("null_field", format!("`{name}` is null"));
+    }
+    let there: Vec<String> = columns.names().map(|k| format!("`{k}`")).collect();
     ("missing_field", format!("no field `{name}` (the row has {})", if there.is_empty() { "none".into() } else { there.join(", ") }))
 }
 
-fn required(row: &Row, name: &str) -> Result<String, Refusal> {
-    match row.fields.get(name) {
+fn required(columns: &Columns, name: &str) -> Result<String, Refusal> {
+    match columns.get(name) {
         Some(value) => as_text(name, value),
-        None => Err(missing(row, name)),
+        None => Err(missing(columns, name)),
     }
 }
 
-fn answer(row: &Row, name: &str) -> Result<String, Refusal> {
-    if row.fields.get(name).is_some_and(Value::is_null) {
+fn answer(columns: &Columns, name: &str) -> Result<String, Refusal> {
+    if columns.peek_any(name).is_some_and(Value::is_null) {
         return Err(("empty_output", format!("`{name}` is null")));
     }
-    let text = required(row, name)?;
+    let text = required(columns, name)?;
     if text.trim().is_empty() { Err(("empty_output", format!("`{name}` is empty"))) } else { Ok(text) }
 }
 
-/// An absent, null or empty field is `None`.
-fn optional(row: &Row, name: &str) -> Result<Option<String>, Refusal> {
-    match row.fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => Ok(Some(as_text(name, value)?).filter(|s| !s.trim().is_empty())),
-    }
+fn filled(text: String) -> Option<String> {
+    (!text.trim().is_empty()).then_some(text)
 }
 
 /// Text, or a number or boolean written out; lists and objects are refused.
-fn as_text(name: &str, value: &Value) -> Result<String, Refusal> {
+pub(super) fn as_text(name: &str, value: &Value) -> Result<String, Refusal> {
     match value {
         Value::String(s) => Ok(s.clone()),
         Value::Number(n) => Ok(n.to_string()),
@@ -178,12 +245,13 @@ fn quality(name: &str, value: Option<&Value>) -> Result<Option<f64>, Refusal> {
 }
 
 impl Record {
-    /// The messages a chat template is given; `None` for plain text.
-    pub(crate) fn messages(&self) -> Option<Conversation> {
+    /// The messages a chat template is given; `None` for plain text. With `apart` the user's message also holds the
+    /// instruction and its input apart, for a template that writes them so.
+    pub(crate) fn messages(&self, apart: bool) -> Option<Conversation> {
         match &self.content {
             Content::Chat(chat) => Some(chat.clone()),
             Content::Text(_) => None,
-            Content::Pair { system, prompt, input, completion, .. } => {
+            Content::Pair { system, prompt, input, reasoning, completion, .. } => {
                 let mut messages = Vec::new();
                 if let Some(system) = system {
                     messages.push(Message::new("system", system));
@@ -192,8 +260,19 @@ impl Record {
                     Some(input) => format!("{prompt}\n\n{input}"),
                     None => prompt.clone(),
                 };
-                messages.push(Message::new("user", &question));
-                messages.push(Message::new("assistant", completion));
+                let mut question = Message::new("user", &question);
+                if let Some(input) = input.as_ref().filter(|_| apart) {
+                    question.value.insert("instruction".into(), prompt.as_str().into());
+                    question.value.insert("input".into(), input.as_str().into());
+                }
+                messages.push(question);
+                let mut answer = Message::new("assistant", completion);
+                if let Some(reasoning) = reasoning {
+                    for name in &REASONING[..2] {
+                        answer.value.insert((*name).into(), reasoning.as_str().into());
+                    }
+                }
+                messages.push(answer);
                 Some(Conversation { messages, ..Conversation::default() })
             }
         }
@@ -201,7 +280,7 @@ impl Record {
 
     /// What the model is asked: all but the last answer (the whole of a plain text).
     pub(crate) fn question(&self) -> String {
-        match (&self.content, self.messages()) {
+        match (&self.content, self.messages(false)) {
             (Content::Text(text), _) => text.clone(),
             (_, Some(chat)) => flatten(&chat.messages[..chat.messages.len() - 1]),
             (_, None) => String::new(),

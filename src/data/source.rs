@@ -3,14 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::error::{DataError, Location, RowProblem};
-use crate::base::cancel;
 use crate::base::hash::sha256_bytes;
 
+mod bytes;
+mod csv_rows;
+mod filler;
+mod json;
 mod parquet_rows;
+mod shape;
+mod strict;
 
 pub use crate::config::Format;
 
@@ -34,52 +38,51 @@ pub struct Table {
     pub problems: Vec<RowProblem>,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// What a person should know of how it was read.
+    pub notes: Vec<String>,
 }
 
-/// Reads a whole file. `format` overrides the name's ending.
+/// Rows, and those that could not be read.
+type Rows = (Vec<Row>, Vec<RowProblem>);
+
+/// Reads a whole file. `format` overrides the name's ending. Text may be UTF-8, UTF-16 with its mark, and compressed by
+/// gzip or zstd.
 ///
 /// # Errors
 /// [`DataError::Io`], [`DataError::UnknownFormat`], or [`DataError::Broken`] when the file as a whole cannot be
 /// parsed (not an array, a broken Parquet footer). A bad row is no error here: it stands in [`Table::problems`].
 pub fn read_table(path: &Path, format: Option<Format>) -> Result<Table, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
+    let content = bytes::read(path)?;
+    let bytes = content.text.as_slice();
     let format = match format {
         // `.json` files in the wild hold either form; the first character tells.
-        Some(Format::Json) | Some(Format::Jsonl) => json_kind(&bytes),
+        Some(Format::Json) | Some(Format::Jsonl) => json::kind(bytes),
         Some(other) => other,
-        None => format_of(path, &bytes)?,
+        None => format_of(&content.name, path, bytes)?,
     };
     let file: Arc<str> = path.display().to_string().into();
-    let sha256 = sha256_bytes(&bytes);
-    let (rows, problems) = match format {
-        Format::Jsonl => read_jsonl(strip_bom(&bytes), &file),
-        Format::Json => read_json_array(strip_bom(&bytes), &file, path)?,
-        Format::Csv => read_csv(strip_bom(&bytes), &file, path)?,
+    let sha256 = sha256_bytes(&content.raw);
+    let mut notes = content.notes;
+    let (mut rows, problems) = match format {
+        Format::Jsonl => json::read_lines(bytes, &file, path)?,
+        Format::Json => json::read_array(bytes, &file, path)?,
+        Format::Csv => csv_rows::read(bytes, &file, path, &content.name)?,
         Format::Parquet => parquet_rows::read(&file, path)?,
     };
-    Ok(Table { format, rows, problems, sha256 })
+    if matches!(format, Format::Json | Format::Jsonl) {
+        notes.extend(filler::strip(&mut rows));
+    }
+    Ok(Table { format, rows, problems, sha256, notes })
 }
 
-fn format_of(path: &Path, bytes: &[u8]) -> Result<Format, DataError> {
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match ending.as_str() {
-        "jsonl" | "ndjson" | "json" => Ok(json_kind(bytes)),
+fn format_of(name: &str, path: &Path, bytes: &[u8]) -> Result<Format, DataError> {
+    match name.rsplit_once('.').map(|(_, ending)| ending).unwrap_or_default() {
+        "jsonl" | "ndjson" | "json" => Ok(json::kind(bytes)),
         "csv" | "tsv" => Ok(Format::Csv),
         "parquet" => Ok(Format::Parquet),
         _ if bytes.starts_with(b"PAR1") => Ok(Format::Parquet),
         _ => Err(DataError::UnknownFormat { path: path.to_path_buf() }),
     }
-}
-
-fn json_kind(bytes: &[u8]) -> Format {
-    match strip_bom(bytes).iter().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'[') => Format::Json,
-        _ => Format::Jsonl,
-    }
-}
-
-fn strip_bom(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 fn place(file: &Arc<str>, line: u64) -> Location {
@@ -105,123 +108,7 @@ pub(crate) fn kind_name(value: &Value) -> &'static str {
     }
 }
 
-fn read_jsonl(bytes: &[u8], file: &Arc<str>) -> (Vec<Row>, Vec<RowProblem>) {
-    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').collect();
-    let token = cancel::Token::current();
-    let parsed: Vec<Option<Result<Row, RowProblem>>> = lines
-        .par_iter()
-        .enumerate()
-        .map(|(i, line)| {
-            token.checkpoint();
-            jsonl_line(line, place(file, i as u64 + 1))
-        })
-        .collect();
-    partition(parsed.into_iter().flatten())
-}
-
-fn jsonl_line(line: &[u8], at: Location) -> Option<Result<Row, RowProblem>> {
-    let line = line.trim_ascii();
-    if line.is_empty() {
-        return None;
-    }
-    Some(match serde_json::from_slice::<Value>(line) {
-        Ok(value) => object(value, at),
-        Err(e) => Err(RowProblem::error(&at, "bad_json", format!("not JSON: {}", json_reason(&e)))),
-    })
-}
-
-/// serde_json's message without its own "at line 1": the line of the file is already known.
-fn json_reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let reason = text.split(" at line ").next().unwrap_or(&text);
-    format!("{reason} at column {}", error.column())
-}
-
-fn read_json_array(bytes: &[u8], file: &Arc<str>, path: &Path) -> Result<(Vec<Row>, Vec<RowProblem>), DataError> {
-    let broken = |line: u64, message: &str| DataError::Broken { path: path.to_path_buf(), message: format!("line {line}: {message}") };
-    let mut at = 0;
-    let mut line = 1u64;
-    skip_space(bytes, &mut at, &mut line);
-    at += 1; // the '[' that json_kind saw
-    let mut rows = Vec::new();
-    loop {
-        skip_space(bytes, &mut at, &mut line);
-        match bytes.get(at) {
-            Some(b']') => break,
-            None => return Err(broken(line, "the array has no closing bracket")),
-            Some(_) => {}
-        }
-        let mut values = serde_json::Deserializer::from_slice(&bytes[at..]).into_iter::<Value>();
-        match values.next() {
-            Some(Ok(value)) => rows.push(object(value, place(file, line))),
-            // Without a complete value there is no safe place to go on from.
-            Some(Err(e)) => return Err(broken(line + e.line().saturating_sub(1) as u64, &format!("not JSON: {}", json_reason(&e)))),
-            None => return Err(broken(line, "the array has no closing bracket")),
-        }
-        let end = at + values.byte_offset();
-        line += newlines(&bytes[at..end]);
-        at = end;
-        skip_space(bytes, &mut at, &mut line);
-        match bytes.get(at) {
-            Some(b',') => at += 1,
-            Some(b']') => {}
-            _ => return Err(broken(line, "expected a comma or the closing bracket")),
-        }
-    }
-    Ok(partition(rows.into_iter()))
-}
-
-fn skip_space(bytes: &[u8], at: &mut usize, line: &mut u64) {
-    while let Some(b) = bytes.get(*at).filter(|b| b.is_ascii_whitespace()) {
-        *line += u64::from(*b == b'\n');
-        *at += 1;
-    }
-}
-
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|b| **b == b'\n').count() as u64
-}
-
-fn read_csv(bytes: &[u8], file: &Arc<str>, path: &Path) -> Result<(Vec<Row>, Vec<RowProblem>), DataError> {
-    let tabs = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tsv"));
-    let mut reader = csv::ReaderBuilder::new().delimiter(if tabs { b'\t' } else { b',' }).from_reader(bytes);
-    let headers: Vec<String> = match reader.headers() {
-        Ok(h) => h.iter().map(|name| name.trim().to_string()).collect(),
-        Err(e) => return Err(DataError::Broken { path: path.to_path_buf(), message: format!("line 1: cannot read the header: {e}") }),
-    };
-    if let Some(name) = duplicate(&headers) {
-        return Err(DataError::Broken { path: path.to_path_buf(), message: format!("line 1: the header names `{name}` twice") });
-    }
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        cancel::checkpoint();
-        rows.push(match record {
-            Ok(cells) => {
-                let line = cells.position().map_or(0, csv::Position::line);
-                let fields = headers.iter().cloned().zip(cells.iter().map(|c| Value::String(c.to_string()))).collect();
-                Ok(Row { fields, at: place(file, line) })
-            }
-            Err(e) => Err(csv_problem(&e, file)),
-        });
-    }
-    Ok(partition(rows.into_iter()))
-}
-
-fn duplicate(names: &[String]) -> Option<&String> {
-    names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)).map(|(_, name)| name)
-}
-
-fn csv_problem(error: &csv::Error, file: &Arc<str>) -> RowProblem {
-    let at = place(file, error.position().map_or(0, csv::Position::line));
-    let message = match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("the row has {len} cells, the header {expected_len}"),
-        csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8".to_string(),
-        _ => error.to_string(),
-    };
-    RowProblem::error(&at, "bad_csv", message)
-}
-
-fn partition(results: impl Iterator<Item = Result<Row, RowProblem>>) -> (Vec<Row>, Vec<RowProblem>) {
+fn partition(results: impl Iterator<Item = Result<Row, RowProblem>>) -> Rows {
     let mut rows = Vec::new();
     let mut problems = Vec::new();
     for result in results {
@@ -231,4 +118,8 @@ fn partition(results: impl Iterator<Item = Result<Row, RowProblem>>) -> (Vec<Row
         }
     }
     (rows, problems)
+}
+
+fn broken(path: &Path, message: impl Into<String>) -> DataError {
+    DataError::Broken { path: path.to_path_buf(), message: message.into() }
 }

@@ -70,6 +70,16 @@ pub struct Counts {
     pub unended_turns: u64,
     /// Messages after the last answer, left out.
     pub trailing_messages: u64,
+    /// Answers before which the prompt writes something that a finished turn does not have.
+    pub opened_turns: u64,
+    /// Answers trained behind their own prompt, which the whole conversation writes differently.
+    pub restated_turns: u64,
+    /// Answers that the template does not write as they are.
+    pub changed_answers: u64,
+    /// Rows whose tools the template leaves out.
+    pub tools_ignored: usize,
+    /// Replies of tools to calls that stand in the text of an answer.
+    pub calls_in_text: u64,
     /// Rows of high quality, where there is a quality field.
     pub high_quality_rows: usize,
     /// Rows without a quality, where there is a quality field.
@@ -134,9 +144,9 @@ struct Seen {
 
 impl QualitySigns {
     /// Of the usable rows.
-    pub(crate) fn of(records: &[Record]) -> Self {
+    pub(crate) fn of(records: &[&Record]) -> Self {
         let token = cancel::Token::current();
-        let look = |record| {
+        let look = |record: &&Record| {
             token.checkpoint();
             look_at(record)
         };

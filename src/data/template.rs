@@ -2,17 +2,20 @@
 //!
 //! The dialect is Jinja2 as Hugging Face sets it up: blocks trimmed, `tojson` like Python's `json.dumps`,
 //! `raise_exception`, `strftime_now`, loop controls, Python's string and dict methods, and
-//! `{% generation %}` around what the assistant writes. The last is no tag of the engine; it becomes a call block
-//! whose function puts a pair of private characters around its body, and the marks are taken out again.
+//! `{% generation %}` around what the assistant writes. The last is no tag of the engine: it becomes a pair of
+//! variables that print private characters around the block, and these marks are taken out again. (A call block would
+//! be a scope of its own, in which the template could not set its namespaces.)
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State};
+use minijinja::{Environment, Error, ErrorKind};
+use serde_json::json;
 
 use super::error::DataError;
-use super::python;
+use super::{builtin, guard, python};
 
 /// The special tokens a template may name.
 #[derive(Debug, Clone, Default)]
@@ -43,14 +46,10 @@ pub(crate) struct Call<'a> {
     pub variables: &'a serde_json::Map<String, serde_json::Value>,
 }
 
-/// The template called `chatml`, for tokenizers that have none.
-const CHATML: &str = "{%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}\
-{%- if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}\
-{%- else %}{{ message['content'] + '<|im_end|>\\n' }}{%- endif %}{%- endfor %}\
-{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{%- endif %}";
-
 const CHAT: &str = "chat";
-const MARKED: &str = "marked";
+
+/// Stands for an answer where only the text around it matters: no real text has it, no template changes it.
+pub(crate) const PROBE: &str = "\u{F07FE}\u{F07FF}";
 
 /// The day `strftime_now` says while data is prepared: a fixed one, so that the same data gives the same tokens tomorrow.
 /// It is the default day in Llama 3's own templates.
@@ -62,12 +61,12 @@ impl ChatTemplate {
     /// # Errors
     /// [`DataError::Template`] when the text is no template.
     pub fn new(source: &str, origin: &str, tokens: TemplateTokens) -> Result<Self, DataError> {
-        let source = if source == "chatml" { CHATML } else { source };
+        let source = builtin::text(source).unwrap_or(source);
+        guard::check_source(source).map_err(|message| DataError::Template { path: origin.to_string(), message })?;
         let mut environment = dialect().map_err(|e| broken(origin, &e))?;
-        let (plain, marks) = rewrite_generation(source, "__generation()");
-        let (marked, _) = rewrite_generation(source, "__generation(__open, __close)");
-        environment.add_template_owned(CHAT, plain).map_err(|e| broken(origin, &e))?;
-        environment.add_template_owned(MARKED, marked).map_err(|e| broken(origin, &e))?;
+        let (marked, marks) = rewrite_generation(source);
+        let added = caught(|| environment.add_template_owned(CHAT, marked));
+        added.map_err(|message| DataError::Template { path: origin.to_string(), message })?.map_err(|e| broken(origin, &e))?;
         Ok(Self { environment, tokens, source: source.to_string(), marks_generation: marks > 0 })
     }
 
@@ -79,6 +78,40 @@ impl ChatTemplate {
     /// Whether the template itself marks what the assistant writes.
     pub fn marks_generation(&self) -> bool {
         self.marks_generation
+    }
+
+    /// Whether the template writes calls of tools. One that refuses the probe, but speaks of tools, is believed to.
+    pub(crate) fn writes_calls(&self) -> bool {
+        match self.probe() {
+            Ok(text) => text.contains("probe_call"),
+            Err(_) => self.source.contains("tool_calls"),
+        }
+    }
+
+    /// Renders a conversation with a tool, a call and its reply; whether all three stand in it.
+    pub(crate) fn probe_tools(&self) -> Result<bool, String> {
+        let text = self.probe()?;
+        Ok(["probe_tool", "probe_call", "probe_reply"].iter().all(|part| text.contains(part)))
+    }
+
+    fn probe(&self) -> Result<String, String> {
+        let tool = json!({"type": "function", "function": {"name": "probe_tool", "description": "d",
+            "parameters": {"type": "object", "properties": {"x": {"type": "string"}}, "required": ["x"]}}});
+        let call = json!({"id": "call00001", "type": "function", "function": {"name": "probe_call", "arguments": {"x": "1"}}});
+        let messages = [
+            json!({"role": "user", "content": "q"}),
+            json!({"role": "assistant", "content": "", "tool_calls": [call]}),
+            json!({"role": "tool", "content": "probe_reply", "tool_call_id": "call00001", "name": "probe_call"}),
+            json!({"role": "assistant", "content": "a"}),
+        ];
+        self.render(&messages, &[tool], false)
+    }
+
+    /// What the template writes after an answer's text.
+    pub(crate) fn after_answer(&self) -> Option<String> {
+        let messages = [json!({"role": "user", "content": "a"}), json!({"role": "assistant", "content": PROBE})];
+        let text = self.render(&messages, &[], false).ok()?;
+        text.rsplit_once(PROBE).map(|(_, after)| after.to_owned())
     }
 
     /// Renders messages (JSON objects with `role` and `content`) to the text a model is prompted with.
@@ -97,18 +130,18 @@ impl ChatTemplate {
     }
 
     pub(crate) fn call(&self, call: &Call) -> Result<String, String> {
-        self.run(CHAT, call, None)
+        self.run(call, None)
     }
 
     /// The text and the byte ranges inside `{% generation %}`. `None` where a filter around the block changed the
     /// marks' surroundings, so that the ranges cannot be trusted.
     pub(crate) fn call_marked(&self, call: &Call, plain: &str) -> Result<Option<Vec<Range<usize>>>, String> {
         let Some((open, close)) = unused_characters(plain) else { return Ok(None) };
-        let text = self.run(MARKED, call, Some((open, close)))?;
+        let text = self.run(call, Some((open, close)))?;
         Ok(take_marks(&text, open, close).filter(|(without, _)| without == plain).map(|(_, spans)| spans))
     }
 
-    fn run(&self, name: &str, call: &Call, marks: Option<(char, char)>) -> Result<String, String> {
+    fn run(&self, call: &Call, marks: Option<(char, char)>) -> Result<String, String> {
         let mut context: Vec<(String, Value)> = self.tokens.variables.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
         context.extend(call.variables.iter().map(|(k, v)| (k.clone(), from_json(v))));
         let tools = if call.tools.is_empty() { Value::from(()) } else { Value::from(call.tools.to_vec()) };
@@ -116,13 +149,24 @@ impl ChatTemplate {
         context.push(("tools".into(), tools));
         context.push(("documents".into(), Value::from(())));
         context.push(("add_generation_prompt".into(), Value::from(call.add_generation_prompt)));
-        if let Some((open, close)) = marks {
-            context.push(("__open".into(), Value::from(open.to_string())));
-            context.push(("__close".into(), Value::from(close.to_string())));
+        let (open, close) = marks.map_or_else(Default::default, |(open, close)| (open.to_string(), close.to_string()));
+        context.push(("__open".into(), Value::from(open)));
+        context.push(("__close".into(), Value::from(close)));
+        let template = self.environment.get_template(CHAT).map_err(|e| reason(&e))?;
+        let mut out = guard::Limited::default();
+        let rendered = caught(|| template.render_captured_to(Value::from_pairs(context), &mut out).map(|_| ()))?;
+        match rendered {
+            Ok(_) => out.text(),
+            Err(_) if out.is_full() => Err(guard::too_much_output()),
+            Err(e) if e.kind() == ErrorKind::OutOfFuel => Err(guard::NO_END.into()),
+            Err(e) => Err(reason(&e)),
         }
-        let template = self.environment.get_template(name).map_err(|e| reason(&e))?;
-        template.render(Value::from_pairs(context)).map_err(|e| reason(&e))
     }
+}
+
+/// What the engine gives, or that it failed inside: templates are foreign, and it has been seen to panic.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "the template engine failed inside".to_owned())
 }
 
 /// A JSON value as the engine's own.
@@ -147,7 +191,7 @@ fn dialect() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(guard::method);
     environment.set_formatter(|out, _, value| out.write_str(&python::text(value)).map_err(Error::from));
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", |value: Value| python::text(&value));
@@ -157,7 +201,7 @@ fn dialect() -> Result<Environment<'static>, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message))
     });
     environment.add_function("strftime_now", strftime_fixed);
-    environment.add_function("__generation", generation);
+    guard::limit(&mut environment);
     Ok(environment)
 }
 
@@ -168,6 +212,9 @@ fn tojson(value: Value, ensure_ascii: Option<Value>, options: Kwargs) -> Result<
         None => options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
     };
     let indent = options.get::<Option<usize>>("indent")?;
+    if indent.is_some_and(|width| width > 64) {
+        return Err(Error::new(ErrorKind::InvalidOperation, "tojson: an indent of more than 64"));
+    }
     let separators = options.get::<Option<Vec<String>>>("separators")?;
     let sort_keys = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     options.assert_all_used()?;
@@ -183,11 +230,6 @@ fn strftime_fixed(format: String) -> Result<String, Error> {
     let (year, month, day) = FIXED_DAY;
     jiff::fmt::strtime::format(&format, jiff::civil::date(year, month, day).at(12, 0, 0, 0))
         .map_err(|e| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: {e}")))
-}
-
-fn generation(state: &mut State, open: Option<String>, close: Option<String>, options: Kwargs) -> Result<Value, Error> {
-    let body = options.get::<Value>("caller")?.call(state, &[])?;
-    Ok(Value::from(format!("{}{body}{}", open.unwrap_or_default(), close.unwrap_or_default())))
 }
 
 /// Two characters of a private-use plane that the text does not have.
@@ -215,9 +257,9 @@ fn take_marks(text: &str, open: char, close: char) -> Option<(String, Vec<Range<
     start.is_none().then_some((without, spans))
 }
 
-/// Replaces `{% generation %}` and `{% endgeneration %}` by a call block, white-space control kept.
-/// Also gives the number of blocks opened.
-fn rewrite_generation(source: &str, call: &str) -> (String, usize) {
+/// Replaces `{% generation %}` and `{% endgeneration %}` by variables that print the marks, white-space control and the
+/// trimming of blocks kept: the marks stand between two blocks that do nothing. Also gives the number of blocks opened.
+fn rewrite_generation(source: &str) -> (String, usize) {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     let mut opened = 0;
@@ -229,17 +271,18 @@ fn rewrite_generation(source: &str, call: &str) -> (String, usize) {
         let left = &tag[..usize::from(tag.starts_with(['-', '+']))];
         let inner = &tag[left.len()..];
         let right = &inner[inner.len() - usize::from(inner.ends_with(['-', '+']))..];
-        let replacement = match inner[..inner.len() - right.len()].trim() {
-            "generation" => format!("call {call}"),
-            "endgeneration" => "endcall".to_string(),
+        match inner[..inner.len() - right.len()].trim() {
+            "generation" => {
+                opened += 1;
+                out.push_str(&format!("{{%{left} if true %}}{{{{ __open }}}}{{% if true {right}%}}"));
+            }
+            "endgeneration" => out.push_str(&format!("{{%{left} endif %}}{{{{ __close }}}}{{% endif {right}%}}")),
             _ => {
                 out.push_str("{%");
                 rest = &rest[2..];
                 continue;
             }
-        };
-        opened += usize::from(replacement != "endcall");
-        out.push_str(&format!("{{%{left} {replacement} {right}%}}"));
+        }
         rest = &rest[end + 2..];
     }
     out.push_str(rest);

@@ -42,11 +42,12 @@ impl Prompts {
         for text in more.iter().map(String::as_str).chain(TEXTS) {
             all.push(tokenizer.encode(text, true)?);
         }
-        if let Some(template) = tokenizer.chat_template() {
+        if tokenizer.chat_template().is_some() {
             let message = serde_json::json!({"role": "user", "content": "Name three primary colours, and say which mix to green."});
             // A template may refuse a lone user message; the plain texts are then proof enough.
-            if let Ok(text) = template.render(&[message], &[], true) {
-                all.push(tokenizer.encode(&text, false)?);
+            let none = serde_json::Value::Null;
+            if let Ok(prompt) = crate::data::prompt_of(tokenizer, &[message], &none, &serde_json::Map::new()) {
+                all.push(prompt.ids);
             }
         }
         let mut prompts = Self { ids: Vec::new(), cu_seqlens: vec![0] };

@@ -9,7 +9,7 @@ use super::machine::Machine;
 use crate::base::atomic;
 use crate::base::error::Fault;
 use crate::config::RunConfig;
-use crate::data::DatasetRecord;
+use crate::data::{ChatTemplateRecord, DatasetRecord};
 
 /// The version that this program writes and reads.
 pub const MANIFEST_VERSION: &str = "2.0";
@@ -171,6 +171,9 @@ pub struct Manifest {
     pub base_model: Option<BaseModelRecord>,
     /// SHA-256 of tokenizer.json.
     pub tokenizer_hash: Option<String>,
+    /// The chat template that rows are rendered with.
+    #[serde(default)]
+    pub chat_template: Option<ChatTemplateRecord>,
     /// The data.
     pub dataset: DatasetRecord,
     /// Seeds by purpose.
@@ -204,6 +207,7 @@ impl Manifest {
             config_hash: config.hash(),
             base_model: None,
             tokenizer_hash: None,
+            chat_template: None,
             dataset: DatasetRecord::default(),
             seeds: [("training".to_owned(), config.training.seed)].into(),
             stages: Vec::new(),

@@ -20,7 +20,7 @@ mod manifest;
 mod project;
 mod versions;
 
-pub use crate::data::{DataFile, DatasetRecord, PartRecord, StageTwoRecord};
+pub use crate::data::{ChatTemplateRecord, DataFile, DatasetRecord, PartRecord, StageTwoRecord};
 pub use folder::{RunFolder, RunLock, is_name_letter, not_plain, only_plain};
 pub use journal::Journal;
 pub use list::{RunSummary, find, list};

@@ -1,9 +1,12 @@
 //! Data: sources, layouts, masks, packing, order.
 
 mod dialect;
+mod files;
 mod gsm_sample;
+mod hostile;
 mod masks;
 mod order;
+mod reported;
 mod sources;
 mod templates;
 
@@ -50,7 +53,7 @@ pub fn bare_tokenizer() -> Tokenizer {
     tokenizer
 }
 
-fn tokens(bos: &str, eos: &str) -> Vec<(String, String)> {
+pub fn tokens(bos: &str, eos: &str) -> Vec<(String, String)> {
     vec![("bos_token".into(), bos.into()), ("eos_token".into(), eos.into())]
 }
 

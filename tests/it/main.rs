@@ -6,6 +6,7 @@ mod bad_models;
 mod commands;
 mod cuda;
 mod data;
+mod data_project;
 mod documents;
 mod estimate;
 mod export;

@@ -59,5 +59,5 @@ fn of_run(extras: &Extras, tokenizer: &TextTokenizer) -> Result<(String, Dataset
     let run = extras.run.as_ref().ok_or_else(none)?;
     let manifest = Manifest::read(&run.manifest_path())?;
     let data = manifest.dataset.files.first().map_or_else(|| run.id(), |f| f.path.clone());
-    Ok((data, prepare::data(&manifest.config, tokenizer)?.train))
+    Ok((data, prepare::train_rows(&manifest.config, tokenizer)?))
 }

@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use super::rows::{note, part};
 use crate::base::error::Fault;
 use crate::config::{DatasetConfig, RunConfig};
 use crate::data::{DataOptions, Dataset, RecordSet, Splits, TextTokenizer, read, split};
@@ -56,7 +57,12 @@ pub(super) fn encode(
     let (validation, test) = (some(&rows.validation)?, some(&rows.test)?);
     for (name, dataset) in [("", Some(&own)), ("validation ", validation.as_ref()), ("test ", test.as_ref())] {
         if let Some(dataset) = dataset {
-            super::note_counts(&format!("stage 2: {name}"), dataset, warnings);
+            let set = match name {
+                "" => &rows.train,
+                "validation " => &rows.validation,
+                _ => &rows.test,
+            };
+            note(format!("stage 2 {name}").trim_end(), set, dataset, warnings);
         }
     }
     let wanted = shares(&config.dataset);
@@ -76,9 +82,9 @@ pub(super) fn encode(
         ));
     }
     let record = StageTwoRecord {
-        train: super::part(&own, rows.train.records.len()),
-        validation: validation.as_ref().map(|p| super::part(p, rows.validation.records.len())),
-        test: test.as_ref().map(|p| super::part(p, rows.test.records.len())),
+        train: part(&rows.train, &own),
+        validation: validation.as_ref().map(|p| part(&rows.validation, p)),
+        test: test.as_ref().map(|p| part(&rows.test, p)),
         replayed: mixed.replayed,
         replayed_share: mixed.share,
     };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::base::atomic::AtomicDir;
 use crate::base::error::Fault;
+use crate::data::TextTokenizer;
 use crate::model::merge::SHARD_BYTES;
 use crate::model::{Decoder, Trainable};
 
@@ -21,14 +22,16 @@ const TOKENIZER_FILES: [&str; 9] = [
 ];
 
 /// The adapter, or after full fine-tuning the whole model in the type that the base has on disk, as a folder that is
-/// whole or absent. The base's tokenizer lies beside either.
+/// whole or absent. The tokenizer lies beside either, with the chat
+/// template that was trained.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub(super) fn save(model: &Decoder, target: &Path) -> Result<(), Fault> {
+pub(super) fn save(model: &Decoder, tokenizer: &TextTokenizer, target: &Path) -> Result<(), Fault> {
     remove(target)?;
     if *model.trainable() == Trainable::Full {
-        return Ok(model.save_model(target, None, SHARD_BYTES)?);
+        model.save_model(target, None, SHARD_BYTES)?;
+        return tokenizer.save(target);
     }
     let folder = AtomicDir::new(target)?;
     model.save_adapter(folder.path())?;
@@ -39,6 +42,8 @@ pub(super) fn save(model: &Decoder, target: &Path) -> Result<(), Fault> {
             std::fs::copy(&from, &to).map_err(|e| Fault::io("copy", &from, &e))?;
         }
     }
+    // With the chat template that was trained, which need not be the base's.
+    tokenizer.save(folder.path())?;
     folder.commit()
 }
 

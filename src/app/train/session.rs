@@ -149,7 +149,12 @@ impl Session<'_> {
         (manifest.finished_at, manifest.error) = (None, None);
         manifest.base_model = Some(materials.base.clone());
         manifest.tokenizer_hash = Some(materials.tokenizer.sha256().to_owned());
+        manifest.chat_template = Some(materials.data.template.clone());
         manifest.dataset = materials.data.record.clone();
+        // Checkpoints are served with it before there is a final model.
+        let own = self.folder.path().join(crate::app::load::RUN_TOKENIZER);
+        atomic::create_dir_all(&own)?;
+        materials.tokenizer.save(&own)?;
         self.write_manifest()
     }
 
@@ -288,7 +293,7 @@ impl Session<'_> {
 
     fn save_stage(&mut self, number: usize, model: &Decoder) -> Result<(), Fault> {
         let target = self.folder.stage(number).join("adapters");
-        result::save(model, &target)?;
+        result::save(model, &self.materials.tokenizer, &target)?;
         self.record.manifest.stages[number - 1].adapters = Some(self.folder.relative(&target));
         self.write_manifest()
     }

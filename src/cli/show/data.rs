@@ -3,7 +3,7 @@
 use super::super::style::{Paint, count};
 use super::{Lines, table};
 use crate::app::data::{DataReport, Shown};
-use crate::data::{CheckReport, Counts, Spread};
+use crate::data::{CheckReport, Counts, PartCounts, Spread};
 
 /// Problems that are listed before the rest is only counted.
 const LISTED: usize = 50;
@@ -11,7 +11,7 @@ const LISTED: usize = 50;
 /// `tallow data check`.
 pub fn data_check(report: &DataReport, paint: Paint) -> String {
     let mut out = Lines::default();
-    files(&mut out, &report.check, paint);
+    files(&mut out, report, paint);
     if let Some(counts) = &report.check.counts {
         out.named(paint, "tokens", format!("{}, {} of them trained", count(counts.tokens), count(counts.trained_tokens)));
         lengths(&mut out, counts, paint);
@@ -21,9 +21,12 @@ pub fn data_check(report: &DataReport, paint: Paint) -> String {
     signs(&mut out, &report.check, paint);
     report.shown.iter().for_each(|shown| example(&mut out, shown, paint));
     let check = &report.check;
+    let empty = check.parts.iter().find(|p| p.used_rows == 0).filter(|_| check.usable_rows > 0);
     out.add(match (check.bad_rows, check.usable_rows) {
         (_, 0) => paint.red("no row can be used"),
+        _ if empty.is_some() => paint.red(&format!("no row of the {} part can be used", empty.map_or("", |p| p.name))),
         (0, _) => paint.green("ready to train"),
+        (bad, _) if !report.bad_rows_stop => paint.green(&format!("ready to train without {}", rows(bad))),
         (bad, _) => paint.red(&format!("{} to mend, or set dataset.on_bad_row: skip", rows(bad))),
     });
     out.0
@@ -32,7 +35,7 @@ pub fn data_check(report: &DataReport, paint: Paint) -> String {
 /// `tallow data stats`.
 pub fn data_stats(report: &DataReport, paint: Paint) -> String {
     let mut out = Lines::default();
-    files(&mut out, &report.check, paint);
+    files(&mut out, report, paint);
     if let Some(c) = &report.check.counts {
         let spread = |name: &str, s: &Spread| {
             vec![name.to_owned(), count(s.min), format!("{:.1}", s.mean), count(s.p50), count(s.p90), count(s.p99), count(s.max)]
@@ -56,7 +59,8 @@ fn rows(n: usize) -> String {
     if n == 1 { "1 row".to_owned() } else { format!("{} rows", count(n as u64)) }
 }
 
-fn files(out: &mut Lines, check: &CheckReport, paint: Paint) {
+fn files(out: &mut Lines, report: &DataReport, paint: Paint) {
+    let check = &report.check;
     for file in &check.files {
         let layout = file.layout.map_or("unknown layout", |l| l.name());
         out.add(format!("{}  {layout} {}", paint.bold(&file.path), paint.dim(&format!("({})", file.layout_reason))));
@@ -69,6 +73,31 @@ fn files(out: &mut Lines, check: &CheckReport, paint: Paint) {
         text += &paint.yellow(&format!(", {} left out", count(check.skipped_rows as u64)));
     }
     out.named(paint, "rows", text);
+    let template = match report.template.as_str() {
+        "own" => "its own chat template".to_owned(),
+        "own+tools" => "its own chat template, with the form of tool calls before it".to_owned(),
+        "none" => "no chat template".to_owned(),
+        name => format!("chat template {name}"),
+    };
+    out.named(paint, "model", format!("{}, {template}; at most {} tokens", report.model, count(report.max_seq_length as u64)));
+    if check.parts.len() > 1 || check.parts.iter().any(|p| p.left_out + p.extra + p.cut > 0) {
+        parts(out, check, paint);
+    }
+    if !check.unread.is_empty() {
+        let list: Vec<String> = check.unread.iter().map(|u| format!("{} ({})", u.name, rows(u.rows))).collect();
+        out.named(paint, "not read", paint.yellow(&list.join(", ")));
+    }
+    report.notes.iter().for_each(|note| out.named(paint, "note", paint.yellow(note)));
+}
+
+/// What became of the rows: the figures of a line add up.
+fn parts(out: &mut Lines, check: &CheckReport, paint: Paint) {
+    let line = |p: &PartCounts| {
+        let figures = [p.rows, p.left_out, p.used_rows, p.extra, p.sequences, p.cut].map(|n| count(n as u64));
+        std::iter::once(p.name.to_owned()).chain(figures).collect()
+    };
+    let lines: Vec<Vec<String>> = check.parts.iter().map(line).collect();
+    out.0 += &table(paint, &["", "rows", "left out", "used", "extra", "sequences", "of them cut"], &lines);
 }
 
 fn lengths(out: &mut Lines, counts: &Counts, paint: Paint) {
@@ -78,13 +107,18 @@ fn lengths(out: &mut Lines, counts: &Counts, paint: Paint) {
 
 fn notes(out: &mut Lines, c: &Counts, paint: Paint) {
     let cut = format!("sequences were cut to max_seq_length ({} tokens lost)", count(c.cut_tokens));
-    let all: [(u64, &str); 7] = [
+    let all: [(u64, &str); 12] = [
         (c.truncated as u64, &cut),
         (c.dropped_overlong as u64, "sequences are longer than max_seq_length and are left out"),
         (c.truncated_away as u64, "sequences have no answer within max_seq_length and are left out"),
         (c.unended_turns, "trained turns have no end-of-turn token: the model would not learn to stop"),
         (c.unknown_tokens, "tokens are not in the vocabulary"),
-        (c.straddling_tokens, "tokens reach from the prompt into the answer and are not trained"),
+        (c.straddling_tokens, "tokens stand for trained and for untrained text at once and are not trained"),
+        (c.opened_turns, "answers lack what the prompt opens them with (such as <think>): the model will be asked for it"),
+        (c.restated_turns, "answers are trained behind their own prompt: the template writes it differently once it is answered"),
+        (c.changed_answers, "answers are not written as they stand in the rows: the template takes a part out"),
+        (c.tools_ignored as u64, "rows have tools that the template leaves out"),
+        (c.calls_in_text, "tool replies answer calls that stand in the text; they are trained as text"),
         (c.trailing_messages, "messages after the last answer are left out"),
     ];
     for (n, what) in all.into_iter().filter(|(n, _)| *n > 0) {

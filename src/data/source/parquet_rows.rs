@@ -3,27 +3,72 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Map, Number, Value};
 
-use super::{DataError, Location, Row, RowProblem};
+use super::{Row, Rows, broken};
+use crate::data::error::{DataError, Location};
 
-pub(super) fn read(file: &Arc<str>, path: &Path) -> Result<(Vec<Row>, Vec<RowProblem>), DataError> {
-    let broken = |e: parquet::errors::ParquetError| DataError::Broken {
-        path: path.to_path_buf(),
-        message: format!("not a readable Parquet file: {e}"),
-    };
+/// A file may always hold this many rows and bytes; beyond, they are held against its length.
+const ALWAYS_ROWS: u64 = 1_000_000;
+const ALWAYS_BYTES: u64 = 256 << 20;
+/// How many times the length of the file its values may take.
+const MOST_GROWTH: u64 = 200;
+
+pub(super) fn read(file: &Arc<str>, path: &Path) -> Result<Rows, DataError> {
+    let fail = |e: parquet::errors::ParquetError| broken(path, format!("not a readable Parquet file: {e}"));
     let opened = std::fs::File::open(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
-    let reader = SerializedFileReader::new(opened).map_err(broken)?;
+    let length = opened.metadata().map_or(0, |m| m.len());
+    // The library has been seen to panic on damaged files.
+    let reader = caught(|| SerializedFileReader::new(opened), path)?.map_err(fail)?;
+    let most_bytes = (length * MOST_GROWTH).max(ALWAYS_BYTES);
+    check_counts(reader.metadata(), length, most_bytes).map_err(|message| broken(path, message))?;
     let mut rows = Vec::new();
-    for (i, row) in reader.get_row_iter(None).map_err(broken)?.enumerate() {
+    let mut bytes = 0;
+    let mut from = caught(|| reader.get_row_iter(None), path)?.map_err(fail)?;
+    while let Some(row) = caught(|| from.next(), path)? {
         crate::base::cancel::checkpoint();
-        let at = Location { file: file.clone(), line: i as u64 + 1, counts_rows: true };
-        let columns = row.map_err(broken)?.into_columns();
-        rows.push(Row { fields: columns.into_iter().map(|(name, field)| (name, to_json(&field))).collect(), at });
+        let at = Location { file: file.clone(), line: rows.len() as u64 + 1, counts_rows: true };
+        let columns = row.map_err(fail)?.into_columns();
+        let fields: Map<String, Value> = columns.into_iter().map(|(name, field)| (name, to_json(&field))).collect();
+        bytes += fields.values().map(size).sum::<u64>();
+        if bytes > most_bytes {
+            return Err(broken(path, format!("row {}: the values take more than {most_bytes} bytes, out of a file of {length}", at.line)));
+        }
+        rows.push(Row { fields, at });
     }
     Ok((rows, Vec::new()))
+}
+
+/// What the library gives, or that it panicked.
+fn caught<T>(work: impl FnOnce() -> T, path: &Path) -> Result<T, DataError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .map_err(|_| broken(path, "a damaged Parquet file: the reader failed inside"))
+}
+
+/// Holds the counts that the file states against its length, before anything is made for them.
+fn check_counts(about: &ParquetMetaData, length: u64, most_bytes: u64) -> Result<(), String> {
+    let rows = u64::try_from(about.file_metadata().num_rows()).map_err(|_| "a negative number of rows".to_owned())?;
+    if rows > ALWAYS_ROWS.max(length) {
+        return Err(format!("{rows} rows in {length} bytes: the file states more than it can hold"));
+    }
+    let stated: i64 = about.row_groups().iter().map(|g| g.total_byte_size()).fold(0, i64::saturating_add);
+    if u64::try_from(stated).is_ok_and(|bytes| bytes > most_bytes) {
+        return Err(format!("{stated} bytes of values in {length} bytes: at most {MOST_GROWTH} times the file's length are read"));
+    }
+    Ok(())
+}
+
+/// Bytes that a value takes, roughly.
+fn size(value: &Value) -> u64 {
+    match value {
+        Value::String(s) => 32 + s.len() as u64,
+        Value::Array(list) => 32 + list.iter().map(size).sum::<u64>(),
+        Value::Object(map) => map.iter().map(|(k, v)| 64 + k.len() as u64 + size(v)).sum(),
+        _ => 32,
+    }
 }
 
 fn to_json(field: &Field) -> Value {

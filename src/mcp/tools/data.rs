@@ -80,6 +80,7 @@ pub(super) fn look(input: &DatasetIn, shared: &Shared) -> Result<data::DataRepor
         file: shared.roots.allow(&input.dataset)?,
         model: shared.roots.model(input.model.as_deref().unwrap_or("embedded"))?,
         options: DataOptions { layout: input.layout.layout(), fields, max_seq_length, ..DataOptions::default() },
+        chat_template: None,
         show: within("show", input.show.unwrap_or(0), 0, 20)? as usize,
     })
 }
