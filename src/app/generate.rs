@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::load::{LoadedModel, ModelRequest, load, stop_ids};
+use super::text_stream::TextStream;
 use crate::base::error::Fault;
 use crate::data::{TextTokenizer, prompt_of};
 use crate::model::generate::{Generator, SamplingOptions};
@@ -174,76 +175,4 @@ fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Faul
     let refused = |m: String| Fault::new("chat_template_refused", format!("the messages cannot be made a prompt: {m}"));
     let list = messages.as_array().ok_or_else(|| refused("they are not a list".into()))?;
     Ok(prompt_of(tokenizer, list, &tools, &serde_json::Map::new()).map_err(refused)?.ids)
-}
-
-/// Pieces of text from ids: a piece is given out once its characters are complete.
-#[derive(Debug, Default)]
-struct TextStream {
-    /// The ids of the piece before, which decide whether the next one keeps its leading space.
-    before: Vec<u32>,
-    pending: Vec<u32>,
-    text: String,
-}
-
-/// Ids after which a piece is given out although its characters may be incomplete.
-const MOST_PENDING: usize = 8;
-
-impl TextStream {
-    fn push(&mut self, tokenizer: &TextTokenizer, id: u32) -> Option<String> {
-        self.pending.push(id);
-        let piece = self.decoded(tokenizer);
-        if piece.ends_with('\u{fffd}') && self.pending.len() < MOST_PENDING {
-            return None;
-        }
-        self.before = std::mem::take(&mut self.pending);
-        self.text.push_str(&piece);
-        Some(piece)
-    }
-
-    /// The pending ids as text. Decoders made from SentencePiece drop the space at the beginning of what they are given, so
-    /// a piece is what it adds to the one before.
-    fn decoded(&self, tokenizer: &TextTokenizer) -> String {
-        let decode = |ids: &[u32]| tokenizer.decode(ids, true).unwrap_or_default();
-        let both = decode(&[self.before.as_slice(), self.pending.as_slice()].concat());
-        match both.strip_prefix(&decode(&self.before)) {
-            Some(piece) => piece.to_owned(),
-            None => decode(&self.pending),
-        }
-    }
-
-    fn rest(&mut self, tokenizer: &TextTokenizer) -> Option<String> {
-        let piece = self.decoded(tokenizer);
-        self.pending.clear();
-        self.text.push_str(&piece);
-        Some(piece).filter(|p| !p.is_empty())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_keep_the_spaces_between_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let tokenizer = json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
-            "pre_tokenizer": null, "post_processor": null,
-            "decoder": {"type": "Sequence", "decoders": [
-                {"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
-                {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-            "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": true, "ignore_merges": false, "merges": [],
-                "vocab": {"\u{2581}the": 0, "\u{2581}cat": 1, "s": 2, "\u{2581}": 3, "<0xC3>": 4, "<0xA9>": 5}},
-        });
-        std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
-        let tokenizer = TextTokenizer::load(dir.path()).unwrap();
-        for ids in [vec![0, 1, 2, 1], vec![0, 3, 3, 1], vec![1, 4, 5, 0], vec![0, 4]] {
-            let mut stream = TextStream::default();
-            let mut told: String = ids.iter().filter_map(|id| stream.push(&tokenizer, *id)).collect();
-            told.extend(stream.rest(&tokenizer));
-            assert_eq!(told, tokenizer.decode(&ids, true).unwrap(), "{ids:?}");
-            assert_eq!(told, stream.text, "{ids:?}");
-        }
-    }
 }

@@ -29,6 +29,7 @@ pub mod project;
 mod ready;
 pub mod recipe;
 pub mod settings;
+mod text_stream;
 pub mod train;
 pub mod upload;
 pub mod versions;
