@@ -16,9 +16,13 @@ use super::upload::{self, Target, UploadRequest};
 use crate::base::atomic::{self, AtomicDir, write_file};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, TextTokenizer};
+use crate::export::compressed::{self, Scheme};
 use crate::export::folder::{FolderReport, SafetensorsOptions, write_peft, write_safetensors};
-use crate::export::gguf::{self, Preset};
-use crate::export::mlx::{self, Groups};
+use crate::export::gguf::{self, AdapterType, Preset};
+use crate::export::mlx::{self, Wish};
+use crate::export::ollama::{self, Modelfile, Translation};
+use crate::export::served;
+use crate::export::side_files::Base;
 use crate::export::upload::Uploaded;
 use crate::export::{Calibration, Importance, Merged, Prompts, Proof, bnb, card};
 use crate::model::Unknown;
@@ -31,19 +35,23 @@ pub enum Format {
     /// A GGUF file of the merged model.
     Gguf(Preset),
     /// A GGUF file of the adapter alone.
-    GgufAdapter,
+    GgufAdapter(AdapterType),
     /// A folder with a GGUF file and a Modelfile.
     Ollama(Preset),
+    /// A folder with a GGUF file of the base, one of the adapter, and a Modelfile that puts them together.
+    OllamaAdapter(Preset),
     /// Merged safetensors in Hugging Face's layout; `None` keeps the base's dtype.
     Safetensors(Option<Dtype>),
     /// The adapter in PEFT's form.
     Peft,
     /// The merged model for mlx-lm, in groups where given.
-    Mlx(Option<Groups>),
+    Mlx(Option<Wish>),
     /// The adapter for mlx-lm.
     MlxAdapter,
     /// The merged model in bitsandbytes' NF4.
     Bnb4,
+    /// The merged model for vLLM, as compressed-tensors holds it.
+    Compressed(Scheme),
 }
 
 impl Format {
@@ -51,13 +59,15 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Self::Gguf(_) => "gguf",
-            Self::GgufAdapter => "gguf-adapter",
+            Self::GgufAdapter(_) => "gguf-adapter",
             Self::Ollama(_) => "ollama",
+            Self::OllamaAdapter(_) => "ollama-adapter",
             Self::Safetensors(_) => "safetensors",
             Self::Peft => "peft",
             Self::Mlx(_) => "mlx",
             Self::MlxAdapter => "mlx-adapter",
             Self::Bnb4 => "bnb-4bit",
+            Self::Compressed(_) => "vllm",
         }
     }
 }
@@ -66,8 +76,8 @@ impl Format {
     /// The library that loads it, as model cards name it.
     fn library(self) -> &'static str {
         match self {
-            Self::Gguf(_) | Self::GgufAdapter | Self::Ollama(_) => "gguf",
-            Self::Safetensors(_) | Self::Bnb4 => "transformers",
+            Self::Gguf(_) | Self::GgufAdapter(_) | Self::Ollama(_) | Self::OllamaAdapter(_) => "gguf",
+            Self::Safetensors(_) | Self::Bnb4 | Self::Compressed(_) => "transformers",
             Self::Peft => "peft",
             Self::Mlx(_) | Self::MlxAdapter => "mlx",
         }
@@ -150,6 +160,8 @@ pub fn publish(report: &mut ExportReport, target: &Target, told: &mut dyn FnMut(
 pub struct Extras {
     /// Rows that say which columns matter, for GGUF types of few bits.
     pub calibration: Option<Rows>,
+    /// Where the importance matrix is written to, for llama.cpp.
+    pub save_imatrix: Option<PathBuf>,
     /// The run that the model comes from: its data and figures go into the model card, the export into its manifest.
     pub run: Option<RunFolder>,
 }
@@ -193,10 +205,18 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
     }
     let prompts = prompts(request, &tokenizer, &merged)?;
     let importance = calibrate::importance(request.format, extras, &merged, &tokenizer)?;
+    if let (Some(path), Some(i)) = (&extras.save_imatrix, &importance) {
+        if path.exists() {
+            return Err(Fault::new("already_exists", format!("{} exists already", path.display())).hint("choose another file for it"));
+        }
+        gguf::imatrix::write(i, merged.spec(), path)?;
+    }
     let mut report = write(request, &folder, &merged, &tokenizer, &prompts, importance.as_ref(), progress)?;
     report.calibration = importance.map(|i| i.source);
+    let weak = report.proof.warnings.iter().map(|w| format!("weak: {w}"));
+    report.notes.splice(0..0, weak);
     report.card = card::model_card(&merged, &folder, request.format.library(), &report.kind, &report.proof);
-    let by_name = matches!(request.format, Format::Gguf(_) | Format::GgufAdapter);
+    let by_name = matches!(request.format, Format::Gguf(_) | Format::GgufAdapter(_));
     if by_name && !request.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
         report.notes.push("programs, Tallow among them, know a GGUF file by its name: rename it to end in .gguf".into());
     }
@@ -242,49 +262,90 @@ fn write(
 ) -> Result<ExportReport, Fault> {
     let out = request.out.as_path();
     let by_preset = |preset| gguf::Settings { preset, importance };
+    let base = Base { path: folder, texts: tokenizer };
     Ok(match request.format {
         Format::Gguf(preset) => {
-            let r = gguf::write_model(merged, tokenizer, prompts, by_preset(preset), out, progress)?;
+            let r = gguf::write_model(merged, base, prompts, by_preset(preset), out, progress)?;
             report(request, preset.name(), (r.tensors, r.bytes, r.proof), r.types, r.notes)
         }
         Format::Ollama(preset) => {
             let dir = AtomicDir::new(out)?;
-            let r = gguf::write_model(merged, tokenizer, prompts, by_preset(preset), &dir.path().join("model.gguf"), progress)?;
-            let ends = stop_ids(tokenizer, folder);
-            let stops: Vec<String> = ends.iter().filter_map(|id| tokenizer.inner().id_to_token(*id)).collect();
-            let template = tokenizer.chat_template().map(|t| t.source());
-            let text = card::modelfile("model.gguf", template, &stops, merged.spec().max_positions);
-            write_file(&dir.path().join("Modelfile"), text.as_bytes())?;
-            let text = card::model_card(merged, folder, "gguf", preset.name(), &r.proof);
-            write_file(&dir.path().join("README.md"), text.as_bytes())?;
+            let mut r = gguf::write_model(merged, base, prompts, by_preset(preset), &dir.path().join("model.gguf"), progress)?;
+            r.notes.extend(ollama_side(merged, base, &dir, ("gguf", preset.name()), &r.proof, None)?);
             dir.commit()?;
             report(request, preset.name(), (r.tensors, r.bytes, r.proof), r.types, r.notes)
         }
-        Format::GgufAdapter => {
-            let r = gguf::write_adapter(merged, prompts, out)?;
-            report(request, "f32", (r.tensors, r.bytes, r.proof), BTreeMap::new(), Vec::new())
+        Format::OllamaAdapter(preset) => {
+            let dir = AtomicDir::new(out)?;
+            let plain = Merged::open_as(folder, None, request.unknown)?;
+            let mut r = gguf::write_model(&plain, base, prompts, by_preset(preset), &dir.path().join("model.gguf"), progress)?;
+            let a = gguf::write_adapter(merged, base, prompts, AdapterType::F16, &dir.path().join("adapter.gguf"))?;
+            r.notes.extend(a.notes);
+            r.notes.extend(ollama_side(merged, base, &dir, ("gguf", preset.name()), &a.proof, Some("adapter.gguf"))?);
+            dir.commit()?;
+            // The base is what is rounded more coarsely: its figures are those of the whole.
+            report(request, preset.name(), (r.tensors + a.tensors, r.bytes + a.bytes, r.proof), r.types, r.notes)
+        }
+        Format::GgufAdapter(kind) => {
+            let r = gguf::write_adapter(merged, base, prompts, kind, out)?;
+            report(request, kind.name(), (r.tensors, r.bytes, r.proof), BTreeMap::new(), r.notes)
         }
         Format::Safetensors(dtype) => {
             let options = SafetensorsOptions { dtype, max_shard_bytes: SHARD_BYTES };
             let kind = dtype.map_or_else(|| "as the base".into(), |d| format!("{d:?}").to_lowercase());
-            of_folder(request, &kind, write_safetensors(merged, folder, prompts, &options, out, progress)?)
+            of_folder(request, &kind, write_safetensors(merged, base, prompts, &options, out, progress)?)
         }
         Format::Peft => {
             let none = || Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR");
             let adapter = request.adapter.as_deref().ok_or_else(none)?;
             of_folder(request, "f32", write_peft(merged, folder, adapter, prompts, out)?)
         }
-        Format::Mlx(groups) => {
-            let kind = groups.map_or_else(|| "as the base".into(), |g| format!("q{} in groups of {}", g.bits, g.group));
-            of_folder(request, &kind, mlx::write_model(merged, folder, prompts, groups, out, progress)?)
+        Format::Mlx(wish) => {
+            let kind = match wish {
+                None => "as the base".to_owned(),
+                Some(w) => mlx::Grouping::of(w, merged.spec())?.name(),
+            };
+            of_folder(request, &kind, mlx::write_model(merged, base, prompts, wish, out, progress)?)
         }
         Format::MlxAdapter => of_folder(request, "f32", mlx::write_adapter(merged, folder, prompts, out)?),
-        Format::Bnb4 => of_folder(request, "nf4", bnb::write_model(merged, folder, prompts, out, progress)?),
+        Format::Compressed(scheme) => {
+            let wish = (scheme, importance);
+            of_folder(request, scheme.name(), compressed::write_model(merged, base, prompts, wish, out, progress)?)
+        }
+        Format::Bnb4 => of_folder(request, "nf4", bnb::write_model(merged, base, prompts, out, progress)?),
     })
 }
 
+/// Modelfile and card; what the Modelfile could not express.
+fn ollama_side(
+    merged: &Merged,
+    base: Base,
+    dir: &AtomicDir,
+    (library, kind): (&str, &str),
+    proof: &Proof,
+    adapter: Option<&str>,
+) -> Result<Vec<String>, Fault> {
+    let mut ends = stop_ids(base.texts, base.path);
+    ends.extend(served::turn_end(base.texts));
+    ends.sort_unstable();
+    ends.dedup();
+    let stops: Vec<String> = ends.iter().filter_map(|id| base.texts.inner().id_to_token(*id)).collect();
+    let start = gguf::added_start(base.texts)?;
+    let chat = base.texts.chat_template().map(|t| ollama::translate(t, start.as_deref()));
+    let context = merged.spec().max_positions;
+    let text = ollama::modelfile(&Modelfile { model: "model.gguf", adapter, chat: chat.as_ref(), stops: &stops, context });
+    write_file(&dir.path().join("Modelfile"), text.as_bytes())?;
+    let text = card::model_card(merged, base.path, library, kind, proof);
+    write_file(&dir.path().join("README.md"), text.as_bytes())?;
+    let compared = |c: &Translation| {
+        let text = format!("the Modelfile's TEMPLATE gives the chat template's prompts on {} conversations", c.compared);
+        c.template.is_some().then_some(text)
+    };
+    Ok(chat.map(|c| compared(&c).into_iter().chain(c.notes.clone()).collect()).unwrap_or_default())
+}
+
 fn of_folder(request: &ExportRequest, kind: &str, r: FolderReport) -> ExportReport {
-    report(request, kind, (r.tensors, r.bytes, r.proof), BTreeMap::new(), Vec::new())
+    report(request, kind, (r.tensors, r.bytes, r.proof), BTreeMap::new(), r.notes)
 }
 
 fn report(

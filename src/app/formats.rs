@@ -2,8 +2,10 @@
 
 use super::export::Format;
 use crate::base::error::Fault;
-use crate::export::gguf::Preset;
-use crate::export::mlx::Groups;
+use crate::export::compressed::Scheme;
+use crate::export::gguf::{AdapterType, Preset};
+use crate::export::mlx::Wish;
+use crate::model::weights::mlx::GroupMode;
 
 /// A form by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +22,33 @@ pub struct Form {
     pub adapter: Option<&'static str>,
 }
 
-/// Groups of mlx-lm.
-const GROUP: usize = 64;
-const MLX: [(&str, u32); 3] = [("q4", 4), ("q8", 8), ("q2", 2)];
+/// The types of mlx-lm: groups of 64 (or 32 where rows do not divide), or of the size that is named.
+const MLX: [(&str, u32, Option<usize>, GroupMode); 19] = {
+    use GroupMode::{Affine, Mxfp4};
+    [
+        ("q4", 4, None, Affine),
+        ("q8", 8, None, Affine),
+        ("q6", 6, None, Affine),
+        ("q5", 5, None, Affine),
+        ("q3", 3, None, Affine),
+        ("q2", 2, None, Affine),
+        ("mxfp4", 4, Some(32), Mxfp4),
+        ("q8-g32", 8, Some(32), Affine),
+        ("q6-g32", 6, Some(32), Affine),
+        ("q5-g32", 5, Some(32), Affine),
+        ("q4-g32", 4, Some(32), Affine),
+        ("q3-g32", 3, Some(32), Affine),
+        ("q2-g32", 2, Some(32), Affine),
+        ("q8-g128", 8, Some(128), Affine),
+        ("q6-g128", 6, Some(128), Affine),
+        ("q5-g128", 5, Some(128), Affine),
+        ("q4-g128", 4, Some(128), Affine),
+        ("q3-g128", 3, Some(128), Affine),
+        ("q2-g128", 2, Some(128), Affine),
+    ]
+};
+
+const SCHEMES: [Scheme; 2] = [Scheme::Fp8, Scheme::W4A16];
 
 fn dtypes() -> [(&'static str, safetensors::Dtype); 3] {
     [("f32", safetensors::Dtype::F32), ("bf16", safetensors::Dtype::BF16), ("f16", safetensors::Dtype::F16)]
@@ -36,8 +62,14 @@ fn form(format: Format) -> Form {
         Format::Gguf(_) => {
             row("one file of the merged model for llama.cpp and what is built on it", presets(), Some("q8_0"), Some("gguf-adapter"))
         }
-        Format::GgufAdapter => row("the adapter alone, for llama.cpp's --lora", vec!["f32"], Some("f32"), None),
-        Format::Ollama(_) => row("a folder with a GGUF file and a Modelfile, for `ollama create`", presets(), Some("q4_k_m"), None),
+        Format::GgufAdapter(_) => {
+            let types = AdapterType::ALL.map(AdapterType::name).to_vec();
+            row("the adapter alone, for llama.cpp's --lora", types, Some("f32"), None)
+        }
+        Format::Ollama(_) => {
+            row("a folder with a GGUF file and a Modelfile, for `ollama create`", presets(), Some("q4_k_m"), Some("ollama-adapter"))
+        }
+        Format::OllamaAdapter(_) => row("the same with the adapter in a file of its own over the base", presets(), Some("q8_0"), None),
         Format::Safetensors(_) => row(
             "the merged model in Hugging Face's layout, for transformers, vLLM and others",
             dtypes().map(|(name, _)| name).to_vec(),
@@ -45,8 +77,14 @@ fn form(format: Format) -> Form {
             Some("peft"),
         ),
         Format::Bnb4 => row("the merged model in bitsandbytes' NF4, for transformers", vec!["nf4"], Some("nf4"), Some("peft")),
+        Format::Compressed(_) => row(
+            "the merged model in the form of compressed-tensors, for vLLM",
+            SCHEMES.map(Scheme::name).to_vec(),
+            Some("fp8"),
+            Some("peft"),
+        ),
         Format::Peft => row("the adapter in PEFT's form", vec!["f32"], Some("f32"), None),
-        Format::Mlx(_) => row("the merged model for mlx-lm", MLX.map(|(name, _)| name).to_vec(), None, Some("mlx-adapter")),
+        Format::Mlx(_) => row("the merged model for mlx-lm", MLX.map(|t| t.0).to_vec(), None, Some("mlx-adapter")),
         Format::MlxAdapter => row("the adapter for mlx-lm", vec!["f32"], Some("f32"), None),
     }
 }
@@ -58,10 +96,12 @@ pub fn all() -> Vec<Form> {
         Format::Safetensors(None),
         Format::Gguf(any),
         Format::Ollama(any),
+        Format::OllamaAdapter(any),
         Format::Mlx(None),
         Format::Bnb4,
+        Format::Compressed(Scheme::Fp8),
         Format::Peft,
-        Format::GgufAdapter,
+        Format::GgufAdapter(AdapterType::F32),
         Format::MlxAdapter,
     ];
     one_of_each.map(form).into()
@@ -89,14 +129,16 @@ pub fn parse(name: &str, kind: Option<&str>) -> Result<Format, Fault> {
     Ok(match name {
         "gguf" => Format::Gguf(preset()?),
         "ollama" => Format::Ollama(preset()?),
-        "gguf-adapter" => Format::GgufAdapter,
+        "ollama-adapter" => Format::OllamaAdapter(preset()?),
+        "gguf-adapter" => Format::GgufAdapter(wanted.and_then(AdapterType::from_name).ok_or_else(refuse)?),
         "bnb-4bit" => Format::Bnb4,
+        "vllm" => Format::Compressed(SCHEMES.into_iter().find(|s| Some(s.name()) == wanted).ok_or_else(refuse)?),
         "peft" => Format::Peft,
         "mlx-adapter" => Format::MlxAdapter,
         "safetensors" => Format::Safetensors(dtypes().into_iter().find(|(n, _)| Some(*n) == wanted).map(|(_, d)| d)),
         "mlx" => {
-            let bits = MLX.iter().find(|(n, _)| Some(*n) == wanted).map(|(_, bits)| *bits);
-            Format::Mlx(bits.map(|bits| Groups { bits, group: GROUP }))
+            let wish = MLX.iter().find(|t| Some(t.0) == wanted);
+            Format::Mlx(wish.map(|(_, bits, group, mode)| Wish { bits: *bits, group: *group, mode: *mode }))
         }
         _ => return Err(refuse()),
     })

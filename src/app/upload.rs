@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::base::error::Fault;
+use crate::export::card::card_of_gguf;
 use crate::export::upload::{Content, Upload, UploadFile, Uploaded, is_repo_name, upload};
+use crate::model::gguf::is_gguf;
 use crate::model::hub::HubOptions;
 
 /// Where to.
@@ -54,10 +56,12 @@ pub fn check(target: &Target) -> Result<(), Fault> {
 pub fn run(request: &UploadRequest, told: &mut dyn FnMut(u64, u64, &str)) -> Result<Uploaded, Fault> {
     check(&request.target)?;
     let mut files = UploadFile::all(&request.path)?;
-    if let Some(card) = &request.card
+    // A GGUF file alone tells of itself.
+    let of_file = || is_gguf(&request.path).then(|| card_of_gguf(&request.path)).flatten();
+    if let Some(card) = request.card.clone().or_else(of_file)
         && !files.iter().any(|f| f.path == "README.md")
     {
-        files.push(UploadFile { path: "README.md".into(), content: Content::Bytes(card.clone().into_bytes()) });
+        files.push(UploadFile { path: "README.md".into(), content: Content::Bytes(card.into_bytes()) });
     }
     let Target { repo, public, message } = &request.target;
     let message = message.clone().unwrap_or_else(|| "Upload with tallow".into());

@@ -152,7 +152,7 @@ fn request(all: &Versions, project: &Path, v: &Version) -> Result<ModelRequest, 
     let whole = |path: PathBuf| ModelRequest::named(&path.display().to_string());
     let form = v.format.split(' ').next().unwrap_or_default();
     match (v.kind, form) {
-        (Kind::Model, _) | (Kind::Export, "gguf" | "safetensors" | "bnb-4bit") => Ok(whole(path)),
+        (Kind::Model, _) | (Kind::Export, "gguf" | "safetensors" | "bnb-4bit" | "mlx" | "vllm") => Ok(whole(path)),
         (Kind::Export, "ollama") => Ok(whole(path.join("model.gguf"))),
         (Kind::Adapter, _) | (Kind::Export, "peft") => Ok(ModelRequest { adapter: Some(path), ..base()? }),
         _ => Err(Fault::new("not_comparable", format!("version {} is {}, which only another program loads", v.id, v.format))

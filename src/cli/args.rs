@@ -473,9 +473,8 @@ pub struct ExportArgs {
     /// What to make.
     #[arg(long, value_parser = forms())]
     pub format: String,
-    /// Type of the weights. gguf: f32, f16, bf16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0,
-    /// q3_k_l, q3_k_m, q3_k_s, q2_k (default q8_0); ollama the same (default q4_k_m). safetensors: f32, bf16, f16 (default:
-    /// the base's own). mlx: q4, q8, q2 (default: the base's own).
+    /// Type of the weights, such as q4_k_m, q8_0, f16 (gguf), q4, q4-g32, mxfp4 (mlx), bf16 (safetensors); docs/exports.md
+    /// lists them all, and so does the error for any other. Default: gguf and ollama-adapter q8_0, ollama q4_k_m, safetensors and mlx the base's own.
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     /// The file or folder to make; must not exist.
@@ -484,10 +483,13 @@ pub struct ExportArgs {
     /// A text file whose paragraphs are further prompts of the proof.
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
-    /// Weigh the errors of GGUF types of few bits by an importance matrix from these rows (JSONL, CSV, Parquet); without a
-    /// file, from the rows that the run was trained on.
+    /// Weigh the errors of GGUF types of few bits by an importance matrix: from these rows (JSONL, CSV, Parquet), from a
+    /// file that llama-imatrix wrote, or, without a file, from the rows that the run was trained on.
     #[arg(long, value_name = "ROWS", num_args = 0..=1)]
     pub imatrix: Option<Option<PathBuf>>,
+    /// Write the importance matrix to this file, too, as llama-imatrix does.
+    #[arg(long, value_name = "FILE", requires = "imatrix")]
+    pub save_imatrix: Option<PathBuf>,
     /// How these rows are read: auto, alpaca, chat, sharegpt, completion or text.
     #[arg(long, default_value = "auto", requires = "imatrix")]
     pub layout: String,

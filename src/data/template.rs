@@ -129,6 +129,21 @@ impl ChatTemplate {
         self.call(&Call { messages: &messages, tools: &tools, add_generation_prompt, variables: &serde_json::Map::new() })
     }
 
+    /// The same with further variables, such as `enable_thinking`.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_with(
+        &self,
+        messages: &[serde_json::Value],
+        tools: &[serde_json::Value],
+        variables: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<String, String> {
+        let messages: Vec<Value> = messages.iter().map(from_json).collect();
+        let tools: Vec<Value> = tools.iter().map(from_json).collect();
+        self.call(&Call { messages: &messages, tools: &tools, add_generation_prompt: true, variables })
+    }
+
     pub(crate) fn call(&self, call: &Call) -> Result<String, String> {
         self.run(call, None)
     }

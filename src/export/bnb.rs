@@ -17,21 +17,21 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 use tallow_kernels::quant::{Absmax, CODEBOOK, Nf4};
 
-use super::folder::{FolderReport, need_folder, stored};
-use super::streamed::{Streamed, cast};
-use super::{Bounds, Merged, Prompts, Proof, card};
+use super::folder::{FolderReport, stored};
+use super::proof::bounds;
+use super::side_files::{self, Base};
+use super::streamed::Streamed;
+use super::{Allowed, Merged, Prompts, Proof, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
 use crate::model::Unknown;
-use crate::model::merge::copy_side_files;
 use crate::model::spec::{Role, TensorSpec};
+use crate::model::weights::cast;
 
 const BLOCK: usize = 64;
 const NESTED_BLOCK: usize = 256;
 /// The state is JSON of about 150 characters, filled up with spaces: sizes must be known before the first byte.
 const STATE_BYTES: usize = 256;
-/// As for any four bits.
-const BOUNDS: Bounds = Bounds { kl: 1.5, max_abs: 8.0 };
 /// The relative error of a block with all its weight in one element and the rest between the smallest codes.
 const LOSS: f64 = 0.3;
 
@@ -41,12 +41,11 @@ const LOSS: f64 = 0.3;
 /// When the disk refuses or the proof fails; then nothing is left of the folder.
 pub fn write_model(
     merged: &Merged,
-    model: &Path,
+    base: Base,
     prompts: &Prompts,
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<FolderReport, Fault> {
-    need_folder(model)?;
     let folder = AtomicDir::new(out)?;
     let dtype = stored(merged, &merged.spec().embedding_name());
     let all = merged.spec().tensors();
@@ -58,25 +57,30 @@ pub fn write_model(
         if t.role == Role::Linear {
             parts(&quantized(merged, t)?, &t.shape, dtype)?.iter().try_for_each(|part| writer.put(part))?;
         } else {
-            writer.put(&cast(&merged.values(&t.name, &t.shape)?, dtype))?;
+            writer.put(&cast(&t.name, &merged.values(&t.name, &t.shape)?, dtype)?)?;
         }
         merged.base().release(&t.name);
         done += t.shape.iter().product::<usize>() as u64;
         progress(done, total);
     }
     let (tensors, bytes) = writer.finish()?;
-    copy_side_files(model, folder.path(), Some(dtype))?;
+    let notes = side_files::write(base, merged.spec(), folder.path(), Some(dtype))?;
     name_quantization(&folder.path().join("config.json"), dtype)?;
     let written = Merged::open_as(folder.path(), None, Unknown::ReadAsLlama)?; // as the model that was opened
-    let mut proof = Proof::of(merged, written.spec(), written.base(), prompts, BOUNDS)?;
+    let mut proof = Proof::measure(merged, written.spec(), written.base(), prompts, bounds::FOUR)?;
     let cast = if dtype == Dtype::F32 { 0.0 } else { 4e-3 };
     let linears: std::collections::HashSet<&str> = all.iter().filter(|t| t.role == Role::Linear).map(|t| t.name.as_str()).collect();
-    proof.tensors(merged, &written, &|name| if linears.contains(name) { LOSS } else { cast }, None)?;
+    let allowed = |name: &str| match linears.contains(name) {
+        true => Allowed { error: LOSS, block: BLOCK },
+        false => Allowed { error: cast, block: 1 },
+    };
+    proof.tensors(merged, &written, &allowed, None)?;
+    proof.judge()?;
     drop(written);
-    let card = card::model_card(merged, model, "transformers", "NF4 of bitsandbytes, scales in 8 bits", &proof);
+    let card = card::model_card(merged, base.path, "transformers", "NF4 of bitsandbytes, scales in 8 bits", &proof);
     write_file(&folder.path().join("README.md"), card.as_bytes())?;
     folder.commit()?;
-    Ok(FolderReport { tensors, bytes, proof })
+    Ok(FolderReport { tensors, bytes, proof, notes })
 }
 
 /// A matrix in NF4; what the base holds so already and no adapter changes stays as it is.
@@ -129,8 +133,9 @@ fn parts(w: &Nf4, shape: &[usize], dtype: Dtype) -> Result<[Vec<u8>; 6], Fault> 
     }
     state.resize(STATE_BYTES, b' ');
     let bytes = |t: &Tensor| t.to_dtype(DType::U8)?.flatten_all()?.to_vec1::<u8>();
-    let floats = |t: &Tensor| Ok::<_, candle_core::Error>(cast(&t.flatten_all()?.to_vec1::<f32>()?, Dtype::F32));
-    Ok([bytes(w.codes())?, bytes(codes)?, cast(&CODEBOOK, Dtype::F32), floats(nested_absmax)?, floats(map)?, state])
+    let raw = |v: &[f32]| -> Vec<u8> { v.iter().flat_map(|v| v.to_le_bytes()).collect() };
+    let floats = |t: &Tensor| Ok::<_, candle_core::Error>(raw(&t.flatten_all()?.to_vec1::<f32>()?));
+    Ok([bytes(w.codes())?, bytes(codes)?, raw(&CODEBOOK), floats(nested_absmax)?, floats(map)?, state])
 }
 
 fn name_of(dtype: Dtype) -> &'static str {

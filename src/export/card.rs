@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Merged, Proof};
+use crate::model::gguf::{GgufFile, Value as GgufValue};
 use crate::model::hub;
 
 /// How a model was trained, as its card tells it.
@@ -70,8 +71,7 @@ pub struct Figures {
 /// Text of README.md for an exported folder.
 pub fn model_card(merged: &Merged, model: &Path, library: &str, kind: &str, proof: &Proof) -> String {
     let spec = merged.spec();
-    let named = merged.training().and_then(|t| t.base.clone());
-    let base = hub::model_of(model).map_or_else(|| named.map_or_else(|| folder_name(model), |b| last_part(&b)), |(id, _)| id);
+    let base = base_name(merged, model);
     let license = license(model);
     let mut out = String::from("---\n");
     // Writing to a String cannot fail.
@@ -113,14 +113,17 @@ pub fn model_card(merged: &Merged, model: &Path, library: &str, kind: &str, proo
     let _ = writeln!(
         out,
         "\n## Proof\n\nThe files were opened again and their logits compared with the live model on {} prompts ({} positions):\n\
-         mean KL divergence {:.2e} nats (at most {:.0e}), largest difference of a logit {:.2e}, same likeliest token at {:.1} %.",
+         mean KL divergence {:.2e} nats (usually below {:.0e}), largest difference of a logit {:.2e}, same likeliest token at {:.1} %.",
         proof.prompts,
         proof.tokens,
         proof.mean_kl,
-        proof.bounds.kl,
+        proof.bounds.usual_kl,
         proof.max_abs,
         100.0 * proof.same_top
     );
+    for warning in &proof.warnings {
+        let _ = writeln!(out, "Weak: {warning}.");
+    }
     out
 }
 
@@ -154,18 +157,53 @@ fn training_part(out: &mut String, t: &Training) {
     }
 }
 
-/// `org/name` as it is; of a path the last part, since the rest tells of somebody's disk.
-fn last_part(base: &str) -> String {
-    let is_path = base.starts_with(['.', '/', '~']) || base.matches('/').count() != 1;
-    if is_path { folder_name(Path::new(base)) } else { base.to_owned() }
+/// The base's id on the Hub, where it has one; never a path of this machine.
+pub(super) fn public_name(merged: &Merged, model: &Path) -> Option<String> {
+    let named = merged.training().and_then(|t| t.base.clone()).filter(|b| is_id(b));
+    hub::model_of(model).map(|(id, _)| id).or(named)
+}
+
+/// What the base is called, by its id or by the last part of its path.
+pub(super) fn base_name(merged: &Merged, model: &Path) -> String {
+    public_name(merged, model).unwrap_or_else(|| {
+        let named = merged.training().and_then(|t| t.base.clone());
+        named.map_or_else(|| folder_name(model), |b| folder_name(Path::new(&b)))
+    })
+}
+
+/// `owner/name`.
+fn is_id(text: &str) -> bool {
+    let part = |p: &str| !p.is_empty() && p.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) && !p.starts_with('.');
+    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
 }
 
 fn folder_name(path: &Path) -> String {
     path.file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
 }
 
+/// A card for a GGUF file that is uploaded alone: what its metadata say.
+pub fn card_of_gguf(path: &Path) -> Option<String> {
+    let file = GgufFile::open(path).ok()?;
+    let said = |key: &str| file.get(&format!("general.{key}")).and_then(GgufValue::as_str).map(str::to_owned);
+    let name = said("name").unwrap_or_else(|| folder_name(path));
+    let mut out = String::from("---\nlibrary_name: gguf\n");
+    let repo = |key: &str| said(key).and_then(|url| url.strip_prefix("https://huggingface.co/").map(str::to_owned));
+    for (key, value) in [("base_model", repo("base_model.0.repo_url")), ("license", said("license"))] {
+        if let Some(value) = value {
+            let _ = writeln!(out, "{key}: {value}");
+        }
+    }
+    let base = said("base_model.0.name").map(|b| format!("- Base: {b}\n")).unwrap_or_default();
+    let size = said("size_label").map(|s| format!(", {s} parameters")).unwrap_or_default();
+    let architecture = said("architecture").unwrap_or_default();
+    let _ = write!(out, "pipeline_tag: text-generation\ntags:\n- gguf\n---\n\n# {name}\n\n{base}- Architecture: `{architecture}`{size}\n");
+    let types: std::collections::BTreeSet<&str> = file.tensors().values().map(|t| t.kind.name()).collect();
+    let _ = writeln!(out, "- Types of tensors: {}", types.into_iter().collect::<Vec<_>>().join(", "));
+    Some(out)
+}
+
 /// The licence that the base's own card or config names.
-fn license(model: &Path) -> Option<String> {
+pub(super) fn license(model: &Path) -> Option<String> {
     let card = std::fs::read_to_string(model.join("README.md")).unwrap_or_default();
     let front = card.strip_prefix("---").and_then(|t| t.split_once("\n---")).map(|(f, _)| f.to_owned()).unwrap_or_default();
     let from_card = front.lines().find_map(|l| l.strip_prefix("license:")).map(|l| l.trim().trim_matches(['"', '\'']).to_owned());
@@ -174,39 +212,4 @@ fn license(model: &Path) -> Option<String> {
         Some(serde_json::from_str::<Value>(&text).ok()?["license"].as_str()?.to_owned())
     };
     from_card.filter(|l| !l.is_empty()).or_else(config)
-}
-
-/// The Modelfile that lets Ollama serve `file`.
-pub fn modelfile(file: &str, template: Option<&str>, stops: &[String], context: usize) -> String {
-    let mut out = format!("FROM ./{file}\n");
-    if let Some(text) = template.and_then(go_template) {
-        let _ = writeln!(out, "TEMPLATE \"\"\"{text}\"\"\"");
-    }
-    for stop in stops {
-        let _ = writeln!(out, "PARAMETER stop \"{}\"", stop.replace('"', "\\\""));
-    }
-    let _ = writeln!(out, "PARAMETER num_ctx {}", context.min(8192));
-    out
-}
-
-/// The same prompts in Ollama's template language, for the forms that are known by their marks.
-fn go_template(jinja: &str) -> Option<&'static str> {
-    if jinja.contains("<|im_start|>") {
-        return Some(concat!(
-            "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}",
-            "<|im_start|>assistant\n"
-        ));
-    }
-    if jinja.contains("<|start_header_id|>") {
-        return Some(concat!(
-            "{{- range .Messages }}<|start_header_id|>{{ .Role }}<|end_header_id|>\n\n{{ .Content }}<|eot_id|>{{ end }}",
-            "<|start_header_id|>assistant<|end_header_id|>\n\n"
-        ));
-    }
-    if jinja.contains("[INST]") {
-        return Some(
-            "{{- range .Messages }}{{ if eq .Role \"assistant\" }} {{ .Content }}</s>{{ else }}[INST] {{ .Content }} [/INST]{{ end }}{{ end }}",
-        );
-    }
-    None
 }

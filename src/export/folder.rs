@@ -4,12 +4,13 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::proof::EXACT;
+use super::proof::{EXACT, bounds};
+use super::side_files::{self, Base};
 use super::{Bounds, Merged, Prompts, Proof, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
 use crate::model::adapter::AdapterFile;
-use crate::model::merge::copy_side_files;
+use crate::model::gguf::is_gguf;
 use crate::model::weights::{PlannedTensor, ShardWriter};
 use crate::model::{Unknown, open_source, stream_logits};
 
@@ -22,6 +23,8 @@ pub struct FolderReport {
     pub bytes: u64,
     /// The comparison with the live model.
     pub proof: Proof,
+    /// Where the reading program differs from what the model's config says, and what was left out.
+    pub notes: Vec<String>,
 }
 
 /// How merged safetensors are written.
@@ -33,21 +36,12 @@ pub struct SafetensorsOptions {
     pub max_shard_bytes: u64,
 }
 
-/// Refuses a base whose side files are not those of Hugging Face.
-pub(super) fn need_folder(model: &Path) -> Result<(), Fault> {
-    if model.is_dir() {
-        return Ok(());
-    }
-    Err(Fault::new("export_unsupported", format!("{}: a GGUF file has no config.json to go with safetensors", model.display()))
-        .hint("export GGUF, or use the model folder that the file was made from"))
-}
-
 /// What the proof allows for weights of a dtype.
-pub(super) fn bounds(dtype: Dtype) -> Bounds {
+pub(super) fn bounds_of(dtype: Dtype) -> Bounds {
     match dtype {
         Dtype::F32 => EXACT,
-        Dtype::F16 => Bounds { kl: 1e-4, max_abs: 0.05 },
-        _ => Bounds { kl: 2e-3, max_abs: 0.3 },
+        Dtype::F16 => bounds::F16,
+        _ => bounds::BF16,
     }
 }
 
@@ -65,13 +59,12 @@ pub(super) fn stored(merged: &Merged, name: &str) -> Dtype {
 /// When the disk refuses or the proof fails; then nothing is left of the folder.
 pub fn write_safetensors(
     merged: &Merged,
-    model: &Path,
+    base: Base,
     prompts: &Prompts,
     options: &SafetensorsOptions,
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<FolderReport, Fault> {
-    need_folder(model)?;
     let folder = AtomicDir::new(out)?;
     let tensors = merged.spec().tensors();
     let plan: Vec<PlannedTensor> = tensors
@@ -95,13 +88,17 @@ pub fn write_safetensors(
         progress(done, total);
     }
     writer.finish()?;
-    copy_side_files(model, folder.path(), options.dtype)?;
+    let dtype = options.dtype.or_else(|| is_gguf(base.path).then_some(coarse));
+    let notes = side_files::write(base, merged.spec(), folder.path(), dtype)?;
     let (spec, written) = open_source(folder.path(), Unknown::ReadAsLlama)?; // as the model that was opened
-    let proof = Proof::of(merged, &spec, written.as_ref(), prompts, bounds(coarse))?;
+    let proof = Proof::of(merged, &spec, written.as_ref(), prompts, bounds_of(coarse))?;
     drop(written);
-    write_file(&folder.path().join("README.md"), card::model_card(merged, model, "transformers", coarse_name(coarse), &proof).as_bytes())?;
+    write_file(
+        &folder.path().join("README.md"),
+        card::model_card(merged, base.path, "transformers", coarse_name(coarse), &proof).as_bytes(),
+    )?;
     folder.commit()?;
-    Ok(FolderReport { tensors: tensors.len(), bytes, proof })
+    Ok(FolderReport { tensors: tensors.len(), bytes, proof, notes })
 }
 
 pub(super) fn coarse_name(dtype: Dtype) -> &'static str {
@@ -118,13 +115,12 @@ pub(super) fn coarse_name(dtype: Dtype) -> &'static str {
 /// When there is no adapter, the disk refuses, or the proof fails; then nothing is left of the folder.
 pub fn write_peft(merged: &Merged, model: &Path, adapter: &Path, prompts: &Prompts, out: &Path) -> Result<FolderReport, Fault> {
     let folder = AtomicDir::new(out)?;
-    let mut bytes = 0;
-    for name in ["adapter_config.json", "adapter_model.safetensors"] {
-        let from = adapter.join(name);
-        let content = std::fs::read(&from).map_err(|e| Fault::io("read", &from, &e))?;
-        bytes += content.len() as u64;
-        write_file(&folder.path().join(name), &content)?;
-    }
+    let weights = adapter.join("adapter_model.safetensors");
+    let content = std::fs::read(&weights).map_err(|e| Fault::io("read", &weights, &e))?;
+    write_file(&folder.path().join("adapter_model.safetensors"), &content)?;
+    let (config, notes) = peft_config(merged, model, &adapter.join("adapter_config.json"))?;
+    write_file(&folder.path().join("adapter_config.json"), config.as_bytes())?;
+    let bytes = (content.len() + config.len()) as u64;
     let read = AdapterFile::open(folder.path())?;
     read.check_places(merged.spec())?;
     let want = merged.live_logits(&prompts.ids, &prompts.cu_seqlens)?;
@@ -133,5 +129,20 @@ pub fn write_peft(merged: &Merged, model: &Path, adapter: &Path, prompts: &Promp
     let tensors = read.tensor_count();
     write_file(&folder.path().join("README.md"), card::model_card(merged, model, "peft", "f32", &proof).as_bytes())?;
     folder.commit()?;
-    Ok(FolderReport { tensors, bytes, proof })
+    Ok(FolderReport { tensors, bytes, proof, notes })
+}
+
+/// The adapter's config for somebody else's machine: its base by a public name, or by none.
+fn peft_config(merged: &Merged, model: &Path, path: &Path) -> Result<(String, Vec<String>), Fault> {
+    let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+    let mut config: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| Fault::new("bad_adapter", format!("{}: {e}", path.display())))?;
+    let named = config["base_model_name_or_path"].as_str().unwrap_or_default().to_owned();
+    let public = card::public_name(merged, model);
+    config["base_model_name_or_path"] = public.clone().map_or(serde_json::Value::Null, Into::into);
+    let mut notes = Vec::new();
+    if public.is_none() && !named.is_empty() {
+        notes.push("the base lies in a folder of this machine, so the adapter names none: give PEFT the base yourself".into());
+    }
+    Ok((format!("{config:#}\n"), notes))
 }

@@ -74,6 +74,11 @@ impl Importance {
         Ok(Self { columns, source })
     }
 
+    /// Of matrices that were measured elsewhere.
+    pub fn from_columns(columns: BTreeMap<String, Vec<f32>>, source: Calibration) -> Self {
+        Self { columns, source }
+    }
+
     /// The weights of a matrix's columns `[in]`.
     pub fn of(&self, name: &str) -> Option<&[f32]> {
         self.columns.get(name).map(Vec::as_slice)

@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use super::card::Training;
 use crate::model::adapter::AdapterFile;
 use crate::model::merge::merged_f32;
-use crate::model::weights::TensorSource;
+use crate::model::weights::{TensorSource, check_finite};
 use crate::model::{DecoderSpec, Error, Result, Unknown, open_source, stream_logits};
 
 /// A base model and its adapter, opened but not loaded.
@@ -118,10 +118,8 @@ pub(super) fn run_rows(width: usize) -> usize {
 }
 
 fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>> {
-    match values.iter().position(|v| !v.is_finite()) {
-        Some(i) => Err(Error::Value(format!("`{name}` holds {} at element {i}: the model is damaged", values[i]))),
-        None => Ok(values),
-    }
+    check_finite(name, &values)?;
+    Ok(values)
 }
 
 impl TensorSource for Merged {

@@ -8,16 +8,20 @@
 
 pub mod bnb;
 pub mod card;
+pub mod compressed;
 pub mod folder;
 pub mod gguf;
 mod importance;
 mod merged;
 pub mod mlx;
+pub mod ollama;
 pub mod proof;
 pub mod quantise;
+pub mod served;
+pub mod side_files;
 mod streamed;
 pub mod upload;
 
 pub use importance::{Calibration, Importance};
 pub use merged::{Merged, WithPairs};
-pub use proof::{Bounds, Prompts, Proof};
+pub use proof::{Allowed, Bounds, Prompts, Proof, Verdict};

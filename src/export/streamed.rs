@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
@@ -56,14 +55,5 @@ impl Streamed {
         }
         self.out.flush().map_err(|e| Fault::io("write", &self.path, &e))?;
         Ok((self.tensors, self.bytes))
-    }
-}
-
-/// Values as bytes of f32, f16 or bf16.
-pub(super) fn cast(values: &[f32], dtype: Dtype) -> Vec<u8> {
-    match dtype {
-        Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
-        _ => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
     }
 }

@@ -78,6 +78,30 @@ pub enum Error {
         /// What happened.
         message: String,
     },
+    /// A weight that is not a number, or infinite.
+    #[error("`{tensor}` holds {value} at element {element}: it is no number that a model can compute with")]
+    NotFinite {
+        /// The tensor.
+        tensor: String,
+        /// Where it is.
+        element: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A weight beyond the range of the type that it is to be written in.
+    #[error("`{tensor}` holds {value:e} at element {element}: {dtype} goes to {most:e} at most")]
+    Overflow {
+        /// The tensor.
+        tensor: String,
+        /// Where it is.
+        element: usize,
+        /// The weight.
+        value: f32,
+        /// The type.
+        dtype: &'static str,
+        /// The largest number of the type.
+        most: f32,
+    },
     /// An argument that cannot be used.
     #[error("{0}")]
     Value(String),
@@ -122,6 +146,8 @@ impl Error {
             Self::Adapter { .. } => "adapter_mismatch",
             Self::TargetModule { .. } => "unknown_target_module",
             Self::Hub { .. } => "hub_unavailable",
+            Self::NotFinite { .. } => "weights_not_finite",
+            Self::Overflow { .. } => "weights_overflow",
             Self::Value(_) => "model_argument",
             Self::Kernel(tallow_kernels::Error::NoKernel { .. }) => "no_kernel_for_device",
             e if e.is_out_of_memory() => "out_of_memory",
@@ -140,6 +166,10 @@ impl Error {
             Self::Tensor { .. } => "check that config.json and the weight files belong to the same model",
             Self::Adapter { .. } => "an adapter only fits the base model that it was trained on",
             Self::TargetModule { .. } => "name modules by their last part, or use all-linear",
+            Self::NotFinite { .. } => {
+                "the file is damaged, or the training diverged: use an earlier checkpoint, or download the model again"
+            }
+            Self::Overflow { .. } => "choose bf16 or f32",
             Self::Hub { .. } => "check the id, the revision and HF_TOKEN; offline (HF_HUB_OFFLINE=1) only models in the cache can be used",
             e if e.is_out_of_memory() => {
                 "another program may use the device too; else set gradient_checkpointing: true, a smaller max_seq_length or batch, or quantization: nf4"

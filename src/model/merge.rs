@@ -10,7 +10,7 @@ use super::adapter::AdapterFile;
 use super::decoder::check_names;
 use super::error::{Error, Result};
 use super::spec::{DecoderSpec, Role, TensorSpec, Unknown};
-use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource};
+use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource, check_finite_bytes};
 
 /// Shards are cut at this many bytes unless told otherwise.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
@@ -87,7 +87,8 @@ impl StagedFolder {
 /// Merges, writing the whole folder or nothing.
 ///
 /// # Errors
-/// When the model or adapter does not fit or cannot be read, or the output cannot be written.
+/// When the model or adapter does not fit, cannot be read or holds what is no number, or the output
+/// cannot be written.
 pub fn merge(options: &MergeOptions) -> Result<MergeReport> {
     let spec = DecoderSpec::open(&options.model, options.unknown)?;
     let shards = Shards::open(&options.model)?;
@@ -116,7 +117,9 @@ pub fn merge(options: &MergeOptions) -> Result<MergeReport> {
             _ => false,
         };
         if !merges && shards.info(&t.name).map(|i| i.1) == Some(planned.dtype) {
-            writer.write_bytes(&t.name, shards.bytes(&t.name)?)?;
+            let bytes = shards.bytes(&t.name)?;
+            check_finite_bytes(&t.name, bytes, planned.dtype)?;
+            writer.write_bytes(&t.name, bytes)?;
             shards.release(&t.name);
             continue;
         }
@@ -169,6 +172,13 @@ pub fn copy_side_files(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<(
         let target = to.join(&name);
         if name == "config.json" {
             write_config(&path, &target, dtype)?;
+        } else if name == "tokenizer_config.json" {
+            let mut json = read_json(&path)?;
+            forget_paths(&mut json);
+            if is_rebuilt(&json, from) {
+                json["tokenizer_class"] = PLAIN_TOKENIZER.into();
+            }
+            std::fs::write(&target, format!("{json:#}\n")).map_err(Error::io(&target))?;
         } else {
             std::fs::copy(&path, &target).map_err(Error::io(&path))?;
         }
@@ -176,15 +186,43 @@ pub fn copy_side_files(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<(
     Ok(())
 }
 
+/// The class with which transformers takes tokenizer.json as it is.
+pub const PLAIN_TOKENIZER: &str = "PreTrainedTokenizerFast";
+
+/// Whether transformers 5 would build another tokenizer than tokenizer.json describes: it builds
+/// `LlamaTokenizer` anew from the vocabulary, with a space before the first word only, where older
+/// files put one before every piece of text between special tokens.
+fn is_rebuilt(config: &Value, folder: &Path) -> bool {
+    let class = config["tokenizer_class"].as_str().unwrap_or_default();
+    let tokenizer = read_json(&folder.join("tokenizer.json")).unwrap_or_default();
+    matches!(class, "LlamaTokenizer" | "LlamaTokenizerFast") && tokenizer["normalizer"].to_string().contains("\"Prepend\"")
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    serde_json::from_str(&text).map_err(|e| Error::NotAModel { path: path.to_path_buf(), message: e.to_string() })
+}
+
+/// Takes out where the files lay on somebody's disk: libraries write it when they save.
+fn forget_paths(json: &mut Value) {
+    let Some(fields) = json.as_object_mut() else { return };
+    for key in ["_name_or_path", "name_or_path", "special_tokens_map_file", "tokenizer_file", "vocab_file"] {
+        let is_path = |v: &Value| v.as_str().is_some_and(|s| Path::new(s).has_root() || s.starts_with(['.', '~']) || s.contains('\\'));
+        if fields.get(key).is_some_and(is_path) {
+            fields.remove(key);
+        }
+    }
+}
+
 fn write_config(from: &Path, to: &Path, dtype: Option<Dtype>) -> Result<()> {
-    let text = std::fs::read_to_string(from).map_err(Error::io(from))?;
-    let mut json: Value = serde_json::from_str(&text).map_err(|e| Error::NotAModel { path: from.to_path_buf(), message: e.to_string() })?;
+    let mut json = read_json(from)?;
+    forget_paths(&mut json);
     if let Some(fields) = json.as_object_mut() {
         if fields.contains_key("vision_config") {
             let message = "the model also sees images, and its image part is not read: export the adapter, or GGUF of its text part";
             return Err(Error::Value(message.into()));
         }
-        let quantized = fields.remove("quantization_config").is_some();
+        let quantized = fields.remove("quantization_config").is_some() | fields.remove("quantization").is_some();
         let name = match dtype {
             Some(Dtype::F32) => Some("float32"),
             Some(Dtype::F16) => Some("float16"),

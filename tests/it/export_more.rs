@@ -7,6 +7,7 @@ use serde_json::Value;
 use tallow::export::bnb;
 use tallow::export::card::{Training, model_card};
 use tallow::export::quantise::quantize;
+use tallow::export::side_files::Base;
 use tallow::export::{Merged, Prompts, Proof};
 use tallow::model::gguf::GgmlType;
 use tallow::model::weights::Shards;
@@ -58,7 +59,13 @@ fn the_states_of_4_bit_matrices_fit_their_shapes() -> Outcome {
     let model = desk.path().join("model");
     let texts = tallow::data::TextTokenizer::load(&model)?;
     let out = desk.path().join("four");
-    bnb::write_model(&Merged::open(&model, None)?, &model, &Prompts::new(&texts, &[], 24)?, &out, &mut |_, _| {})?;
+    bnb::write_model(
+        &Merged::open(&model, None)?,
+        Base { path: &model, texts: &texts },
+        &Prompts::new(&texts, &[], 24)?,
+        &out,
+        &mut |_, _| {},
+    )?;
     let shards = Shards::open(&out)?;
     let name = "model.layers.0.mlp.down_proj.weight";
     let state: Value = serde_json::from_slice(shards.bytes(&format!("{name}.quant_state.bitsandbytes__nf4"))?)?;
@@ -282,16 +289,17 @@ fn a_file_that_is_corrupted_before_its_proof_is_no_export() -> Outcome {
     let out = desk.path().join("out");
     let settings = tallow::export::gguf::Preset::Q8_0.into();
     let mut size = 0;
-    let r = tallow::export::gguf::write_model(&merged, &texts, &prompts, settings, &out, &mut |done, total| {
-        if done == total {
-            // What is still in memory is written after this: the middle is on disk.
-            size = std::fs::metadata(unfinished()).unwrap().len();
-            damage(&unfinished(), size / 2..size / 2 + 40_000.min(size / 4));
-        }
-    });
+    let r =
+        tallow::export::gguf::write_model(&merged, Base { path: &model, texts: &texts }, &prompts, settings, &out, &mut |done, total| {
+            if done == total {
+                // What is still in memory is written after this: the middle is on disk.
+                size = std::fs::metadata(unfinished()).unwrap().len();
+                damage(&unfinished(), size / 2..size / 2 + 40_000.min(size / 4));
+            }
+        });
     assert!(size > 100_000, "{size}: nothing was on disk yet");
     assert_eq!(r.unwrap_err().code, "export_proof_failed");
-    let r = bnb::write_model(&merged, &model, &prompts, &out, &mut |done, total| {
+    let r = bnb::write_model(&merged, Base { path: &model, texts: &texts }, &prompts, &out, &mut |done, total| {
         if done == total {
             let file = unfinished().join("model.safetensors");
             let size = std::fs::metadata(&file).unwrap().len();

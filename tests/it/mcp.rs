@@ -209,12 +209,7 @@ fn from_a_project_to_an_exported_model() {
         assert_eq!(client.try_call("export_model", request).unwrap_err()["code"], "already_exists");
     }
     assert!(desk.path().join("adapter/adapter_config.json").is_file() && desk.path().join("ollama/Modelfile").is_file());
-    for (form, more) in [
-        ("gguf", json!({"quantization": "q99"})),
-        ("zip", json!({})),
-        ("peft", json!({"merge_adapters": true})),
-        ("ollama", json!({"merge_adapters": false})),
-    ] {
+    for (form, more) in [("gguf", json!({"quantization": "q99"})), ("zip", json!({})), ("peft", json!({"merge_adapters": true}))] {
         let request = with(with(at(&run_id), json!({"export_format": form, "export_path": "none"})), more);
         assert_eq!(client.try_call("export_model", request).unwrap_err()["code"], "invalid_arguments", "{form}");
     }

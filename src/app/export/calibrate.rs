@@ -4,7 +4,8 @@ use super::super::prepare;
 use super::{Extras, Format, Rows};
 use crate::base::error::Fault;
 use crate::data::{Dataset, PackedBatch, TextTokenizer, read};
-use crate::export::gguf::Preset;
+use crate::export::compressed::Scheme;
+use crate::export::gguf::{Preset, imatrix};
 use crate::export::{Calibration, Importance, Merged};
 use crate::model::Packed;
 use crate::runs::Manifest;
@@ -21,9 +22,19 @@ const TOKENS_PER_PASS: usize = 2048;
 pub(super) fn importance(format: Format, extras: &Extras, merged: &Merged, tokenizer: &TextTokenizer) -> Result<Option<Importance>, Fault> {
     let Some(rows) = &extras.calibration else { return Ok(None) };
     let quantised = |p: Preset| !matches!(p, Preset::F32 | Preset::F16 | Preset::Bf16 | Preset::Q8_0);
-    if !matches!(format, Format::Gguf(p) | Format::Ollama(p) if quantised(p)) {
+    let weighs = match format {
+        Format::Gguf(p) | Format::Ollama(p) | Format::OllamaAdapter(p) => quantised(p),
+        Format::Compressed(scheme) => scheme == Scheme::W4A16,
+        _ => false,
+    };
+    if !weighs {
         return Err(Fault::new("usage", format!("an importance matrix does nothing for {} of this type", format.name()))
             .hint("leave --imatrix out, or choose a GGUF type of fewer bits, such as q4_k_m"));
+    }
+    if let Rows::File(path, _) = rows
+        && imatrix::is_imatrix(path)
+    {
+        return imatrix::read(path, merged.spec()).map(Some);
     }
     let (data, dataset) = match rows {
         Rows::File(path, options) => (path.display().to_string(), Dataset::encode(&read(&[path], options)?, tokenizer, options)?),

@@ -17,8 +17,8 @@ pub fn exported(r: &ExportReport, paint: Paint) -> String {
         out.named(paint, "importance", rows);
     }
     let p = &r.proof;
-    let (kl, most, logit) = (figure(p.mean_kl), figure(p.bounds.kl), figure(p.max_abs));
-    let figures = format!("mean KL {kl} (at most {most}), largest logit difference {logit}");
+    let (kl, usual, logit) = (figure(p.mean_kl), figure(p.bounds.usual_kl), figure(p.max_abs));
+    let figures = format!("mean KL {kl} (usually below {usual}), largest logit difference {logit}");
     let same = format!("same likeliest token at {:.1} % of {} positions", 100.0 * p.same_top, count(p.tokens as u64));
     out.named(paint, "proved", format!("{figures}, {same}"));
     for note in &r.notes {

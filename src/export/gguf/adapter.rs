@@ -7,10 +7,13 @@ use candle_core::{Device, Tensor};
 use super::writer::{Planned, Writer};
 use crate::base::atomic::AtomicFile;
 use crate::base::error::Fault;
-use crate::export::proof::EXACT;
-use crate::export::{Merged, Prompts, Proof, WithPairs};
+use crate::export::proof::bounds;
+use crate::export::quantise::quantize;
+use crate::export::side_files::Base;
+use crate::export::{Bounds, Merged, Prompts, Proof, WithPairs};
 use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
 use crate::model::gguf::{Arch, GgmlType, GgufFile, Value};
+use crate::model::weights::check_range;
 
 /// What was written.
 #[derive(Debug, Clone)]
@@ -21,13 +24,55 @@ pub struct AdapterReport {
     pub bytes: u64,
     /// The comparison with the live model.
     pub proof: Proof,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// How the adapter's matrices are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdapterType {
+    /// As they were trained.
+    F32,
+    /// In half.
+    F16,
+    /// In eight bits; rows that do not divide into blocks of 32 in f16.
+    Q8_0,
+}
+
+impl AdapterType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8_0];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// Name, number in `general.file_type`, the type of rows that divide, and what may be lost.
+    fn facts(self) -> (&'static str, u32, GgmlType, Bounds) {
+        match self {
+            Self::F32 => ("f32", 0, GgmlType::F32, bounds::EXACT),
+            Self::F16 => ("f16", 1, GgmlType::F16, bounds::F16),
+            Self::Q8_0 => ("q8_0", 7, GgmlType::Q8_0, bounds::EIGHT),
+        }
+    }
+
+    fn of_rows(self, width: usize) -> GgmlType {
+        let kind = self.facts().2;
+        if width.is_multiple_of(kind.block()) { kind } else { GgmlType::F16 }
+    }
 }
 
 /// Writes the adapter to `out`, opens it again and proves it.
 ///
 /// # Errors
 /// When there is no adapter, the disk refuses, or the proof fails; then nothing is left of the file.
-pub fn write_adapter(merged: &Merged, prompts: &Prompts, out: &Path) -> Result<AdapterReport, Fault> {
+pub fn write_adapter(merged: &Merged, base: Base, prompts: &Prompts, stored: AdapterType, out: &Path) -> Result<AdapterReport, Fault> {
     let spec = merged.spec();
     let arch = super::metadata::arch_of(spec)?;
     let Some(adapter) = merged.adapter() else {
@@ -40,9 +85,11 @@ pub fn write_adapter(merged: &Merged, prompts: &Prompts, out: &Path) -> Result<A
         ("general.type", Value::String("adapter".into())),
         ("adapter.type", Value::String("lora".into())),
         ("adapter.lora.alpha", Value::F32(alpha as f32)),
-        ("general.file_type", Value::U32(0)),
+        ("general.file_type", Value::U32(stored.facts().1)),
         ("general.quantization_version", Value::U32(2)),
     ];
+    let pairs = pairs.into_iter().map(|(k, v)| (k.to_owned(), v));
+    let pairs: Vec<(String, Value)> = pairs.chain(super::general::pairs(merged, base)).collect();
     let mut plan = Vec::new();
     let mut values = Vec::new();
     for linear in spec.linears() {
@@ -56,22 +103,25 @@ pub fn write_adapter(merged: &Merged, prompts: &Prompts, out: &Path) -> Result<A
             up = reorder_rows(&up, rows, heads, false);
         }
         let rank = adapter.config.rank;
-        plan.push(Planned { name: format!("{name}.lora_a"), shape: vec![rank, columns], kind: GgmlType::F32 });
-        plan.push(Planned { name: format!("{name}.lora_b"), shape: vec![rows, rank], kind: GgmlType::F32 });
+        plan.push(Planned { name: format!("{name}.lora_a"), shape: vec![rank, columns], kind: stored.of_rows(columns) });
+        plan.push(Planned { name: format!("{name}.lora_b"), shape: vec![rows, rank], kind: stored.of_rows(rank) });
         values.push(a.flatten_all()?.to_vec1::<f32>()?);
         values.push(up);
     }
     let file = AtomicFile::new(out)?;
-    let pairs: Vec<(String, Value)> = pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     let mut writer = Writer::begin(file.file(), out, &pairs, plan.clone())?;
-    for v in &values {
-        writer.put(&v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())?;
+    for (t, v) in plan.iter().zip(&values) {
+        check_range(&t.name, v, t.kind.range())?;
+        writer.put(&quantize(t.kind, v, t.shape[1], None))?;
     }
     let bytes = writer.finish()?;
     let back = read_adapter(merged, &GgufFile::open(file.path())?)?;
-    let proof = Proof::of(merged, spec, &back, prompts, EXACT)?;
+    let proof = Proof::of(merged, spec, &back, prompts, stored.facts().3)?;
     file.commit()?;
-    Ok(AdapterReport { tensors: plan.len(), bytes, proof })
+    let coarse = plan.iter().filter(|t| t.kind != stored.facts().2).count();
+    let text = format!("{coarse} of {} matrices are in f16: their rows do not divide into blocks of 32", plan.len());
+    let notes = (coarse > 0).then_some(text).into_iter().collect();
+    Ok(AdapterReport { tensors: plan.len(), bytes, proof, notes })
 }
 
 /// Reads an adapter file as llama.cpp does, onto the base.

@@ -2,8 +2,8 @@
 
 use super::{Settings, tokenizer};
 use crate::base::error::Fault;
-use crate::data::TextTokenizer;
 use crate::export::Merged;
+use crate::export::side_files::Base;
 use crate::model::gguf::{Arch, Value};
 use crate::model::spec::{DecoderSpec, LayerSpec, RopeScaling};
 
@@ -87,21 +87,21 @@ pub fn notes(spec: &DecoderSpec) -> Vec<String> {
     window.filter(|w| *w < spec.max_positions).map(text).into_iter().collect()
 }
 
-pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, settings: Settings) -> Result<Metadata, Fault> {
+pub(super) fn of_model(merged: &Merged, base: Base, settings: Settings) -> Result<Metadata, Fault> {
     let spec = merged.spec();
     let arch = arch_of(spec)?;
     check(spec, arch)?;
     let mut pairs = vec![
         ("general.architecture".to_owned(), Value::String(arch.name().into())),
         ("general.type".to_owned(), Value::String("model".into())),
-        ("general.name".to_owned(), Value::String(model_name(texts))),
         ("general.file_type".to_owned(), Value::U32(settings.preset.file_type())),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ];
+    pairs.extend(super::general::pairs(merged, base));
     if let Some(importance) = settings.importance {
         let text = |s: &str| Value::String(s.into());
         pairs.push(("quantize.imatrix.file".to_owned(), text("made by tallow")));
-        pairs.push(("quantize.imatrix.dataset".to_owned(), text(&importance.source.data)));
+        pairs.push(("quantize.imatrix.dataset".to_owned(), text(&file_name(&importance.source.data))));
         pairs.push(("quantize.imatrix.entries_count".to_owned(), Value::U32(importance.matrices() as u32)));
         pairs.push(("quantize.imatrix.chunks_count".to_owned(), Value::U32(importance.source.rows as u32)));
     }
@@ -131,7 +131,7 @@ pub(super) fn of_model(merged: &Merged, texts: &TextTokenizer, settings: Setting
     for (key, v) in rope(spec, arch) {
         put(key, v);
     }
-    let (tokenizer, of_texts) = tokenizer::metadata(texts, spec)?;
+    let (tokenizer, of_texts) = tokenizer::metadata(base.texts, spec)?;
     pairs.extend(tokenizer);
     Ok(Metadata { pairs, notes: notes(spec).into_iter().chain(of_texts).collect() })
 }
@@ -164,6 +164,7 @@ fn rope(spec: &DecoderSpec, arch: Arch) -> Vec<(&'static str, Value)> {
     }
 }
 
-fn model_name(texts: &TextTokenizer) -> String {
-    texts.origin().file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+/// The last part of a path: the rest tells of somebody's disk.
+fn file_name(path: &str) -> String {
+    std::path::Path::new(path).file_name().map_or_else(|| path.to_owned(), |n| n.to_string_lossy().into_owned())
 }

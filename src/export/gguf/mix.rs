@@ -2,6 +2,7 @@
 
 use super::Settings;
 use crate::export::Bounds;
+use crate::export::proof::bounds;
 use crate::model::gguf::{Arch, GgmlType};
 use crate::model::spec::DecoderSpec;
 
@@ -27,11 +28,24 @@ pub enum Preset {
     Q5KS,
     Q5KM,
     Q6K,
+    Iq4Nl,
+    Iq4Xs,
+    Mxfp4,
+    Iq3M,
+    Iq3S,
+    Iq3Xs,
+    Iq3Xxs,
+    Iq2M,
+    Iq2S,
+    Iq2Xs,
+    Iq2Xxs,
+    Tq2_0,
+    Tq1_0,
 }
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 30] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -45,10 +59,23 @@ impl Preset {
         Self::Q4KS,
         Self::Q4_1,
         Self::Q4_0,
+        Self::Iq4Nl,
+        Self::Mxfp4,
+        Self::Iq4Xs,
         Self::Q3KL,
         Self::Q3KM,
+        Self::Iq3M,
         Self::Q3KS,
+        Self::Iq3S,
+        Self::Iq3Xs,
+        Self::Iq3Xxs,
         Self::Q2K,
+        Self::Iq2M,
+        Self::Iq2S,
+        Self::Iq2Xs,
+        Self::Iq2Xxs,
+        Self::Tq2_0,
+        Self::Tq1_0,
     ];
 
     /// Its name.
@@ -88,6 +115,19 @@ impl Preset {
             Self::Q5KS => ("q5_k_s", 16, GgmlType::Q5K),
             Self::Q5KM => ("q5_k_m", 17, GgmlType::Q5K),
             Self::Q6K => ("q6_k", 18, GgmlType::Q6K),
+            Self::Iq4Nl => ("iq4_nl", 25, GgmlType::IQ4NL),
+            Self::Iq4Xs => ("iq4_xs", 30, GgmlType::IQ4XS),
+            Self::Mxfp4 => ("mxfp4", 38, GgmlType::MXFP4),
+            Self::Iq3M => ("iq3_m", 27, GgmlType::IQ3S),
+            Self::Iq3S => ("iq3_s", 26, GgmlType::IQ3S),
+            Self::Iq3Xs => ("iq3_xs", 22, GgmlType::IQ3S),
+            Self::Iq3Xxs => ("iq3_xxs", 23, GgmlType::IQ3XXS),
+            Self::Iq2M => ("iq2_m", 29, GgmlType::IQ2S),
+            Self::Iq2S => ("iq2_s", 28, GgmlType::IQ2XS),
+            Self::Iq2Xs => ("iq2_xs", 20, GgmlType::IQ2XS),
+            Self::Iq2Xxs => ("iq2_xxs", 19, GgmlType::IQ2XXS),
+            Self::Tq2_0 => ("tq2_0", 37, GgmlType::TQ2_0),
+            Self::Tq1_0 => ("tq1_0", 36, GgmlType::TQ1_0),
         }
     }
 
@@ -100,21 +140,24 @@ impl Preset {
         self.facts().2
     }
 
-    /// What the proof allows of the logits: some times what random models, which forgive least, were seen to lose. For
-    /// few bits that is much; there it is the comparison of each tensor that catches a wrong file.
+    /// Whether it stores most matrices in grids of two bits.
+    fn is_two_bits(self) -> bool {
+        matches!(self, Self::Iq2Xxs | Self::Iq2Xs | Self::Iq2S | Self::Iq2M)
+    }
+
+    /// What the proof allows of the logits.
     pub fn bounds(self) -> Bounds {
-        let (kl, max_abs) = match self.base() {
-            GgmlType::F32 => (1e-6, 0.005),
-            GgmlType::F16 => (1e-4, 0.05),
-            GgmlType::BF16 => (2e-3, 0.3),
-            GgmlType::Q8_0 => (5e-3, 0.5),
-            GgmlType::Q6K => (0.1, 2.0),
-            GgmlType::Q5K | GgmlType::Q5_0 | GgmlType::Q5_1 => (0.4, 4.0),
-            GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => (1.5, 8.0),
-            GgmlType::Q3K => (3.0, 12.0),
-            GgmlType::Q2K => (6.0, 16.0),
-        };
-        Bounds { kl, max_abs }
+        match self.base() {
+            GgmlType::F32 => bounds::EXACT,
+            GgmlType::F16 => bounds::F16,
+            GgmlType::BF16 => bounds::BF16,
+            GgmlType::Q8_0 => bounds::EIGHT,
+            GgmlType::Q6K => bounds::SIX,
+            GgmlType::Q5K | GgmlType::Q5_0 | GgmlType::Q5_1 => bounds::FIVE,
+            GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::IQ4NL | GgmlType::IQ4XS | GgmlType::MXFP4 => bounds::FOUR,
+            GgmlType::Q3K | GgmlType::IQ3S | GgmlType::IQ3XXS => bounds::THREE,
+            GgmlType::Q2K | GgmlType::IQ2S | GgmlType::IQ2XS | GgmlType::IQ2XXS | GgmlType::TQ1_0 | GgmlType::TQ2_0 => bounds::TWO,
+        }
     }
 }
 
@@ -128,15 +171,18 @@ const WEIGHED: f64 = 0.8;
 /// small ones that do: then even the best scale may leave much. What is wrong altogether is beyond [`WEIGHED`] still.
 pub(super) fn loss(kind: GgmlType, weighed: bool) -> f64 {
     let even: f64 = match kind {
-        GgmlType::F32 => 0.0,
+        // Gemma's norms are stored with one added.
+        GgmlType::F32 => 1e-6,
         GgmlType::F16 => 1e-3,
         GgmlType::BF16 => 4e-3,
         GgmlType::Q8_0 => 0.015,
         GgmlType::Q6K => 0.045,
         GgmlType::Q5K | GgmlType::Q5_0 | GgmlType::Q5_1 => 0.11,
-        GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 => 0.22,
-        GgmlType::Q3K => 0.35,
-        GgmlType::Q2K => 0.5,
+        GgmlType::Q4K | GgmlType::Q4_0 | GgmlType::Q4_1 | GgmlType::IQ4NL | GgmlType::IQ4XS | GgmlType::MXFP4 => 0.22,
+        GgmlType::Q3K | GgmlType::IQ3S | GgmlType::IQ3XXS => 0.35,
+        GgmlType::Q2K | GgmlType::IQ2S | GgmlType::IQ2XS | GgmlType::IQ2XXS => 0.5,
+        // Made for weights that have three values; of others they leave little.
+        GgmlType::TQ1_0 | GgmlType::TQ2_0 => 0.95,
     };
     if weighed && even > 0.0 { even.max(WEIGHED) } else { even }
 }
@@ -157,59 +203,109 @@ pub(super) fn choose(settings: Settings, spec: &DecoderSpec, arch: Arch, tied: b
         return base;
     }
     let wanted = match name {
-        "output.weight" => head(base, width),
-        "token_embd.weight" if tied => head(base, width),
-        "token_embd.weight" => base,
+        "output.weight" => head(settings.preset, width),
+        "token_embd.weight" if tied => head(settings.preset, width),
+        "token_embd.weight" => match base {
+            _ if matches!(settings.preset, Preset::Iq2Xxs | Preset::Iq2Xs) => GgmlType::Q2K,
+            _ if matches!(settings.preset, Preset::Iq2S | Preset::Iq2M | Preset::Iq3Xxs) => GgmlType::IQ3S,
+            GgmlType::TQ1_0 | GgmlType::TQ2_0 => GgmlType::Q4K,
+            _ => base,
+        },
         _ => in_layer(settings, spec, arch, name),
     };
     fit(wanted, width)
 }
 
-fn head(base: GgmlType, width: usize) -> GgmlType {
-    if base == GgmlType::Q8_0 || !width.is_multiple_of(base.block()) { GgmlType::Q8_0 } else { GgmlType::Q6K }
+fn head(preset: Preset, width: usize) -> GgmlType {
+    let base = preset.base();
+    if matches!(base, GgmlType::Q8_0 | GgmlType::MXFP4) || !width.is_multiple_of(base.block()) {
+        return GgmlType::Q8_0;
+    }
+    if preset.is_two_bits() || preset == Preset::Iq3Xxs { GgmlType::Q5K } else { GgmlType::Q6K }
+}
+
+/// A layer of a model, as the rules ask for it.
+struct Place {
+    layer: usize,
+    layers: usize,
+    /// Query heads that share a value head.
+    shared: usize,
+    weighed: bool,
+}
+
+impl Place {
+    /// Whether it is in the first eighth.
+    fn early(&self) -> bool {
+        self.layer < self.layers / 8
+    }
 }
 
 fn in_layer(settings: Settings, spec: &DecoderSpec, arch: Arch, name: &str) -> GgmlType {
     let preset = settings.preset;
     let mut parts = name.split('.').skip(1);
     let layer: usize = parts.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-    let (part, n, base) = (parts.next().unwrap_or(""), spec.num_layers(), preset.base());
+    let (part, n) = (parts.next().unwrap_or(""), spec.num_layers());
     let attention = &spec.layers[0].attention;
-    let shared = attention.heads / attention.kv_heads;
+    let place = Place { layer, layers: n, shared: attention.heads / attention.kv_heads, weighed: settings.importance.is_some() };
     match (part, preset) {
         ("attn_v", _) => {
-            let kind = match preset {
-                Preset::Q2K if shared >= 4 => GgmlType::Q4K,
-                Preset::Q2K => GgmlType::Q3K,
-                Preset::Q3KM if layer < 2 => GgmlType::Q5K,
-                Preset::Q3KM => GgmlType::Q4K,
-                Preset::Q3KL => GgmlType::Q5K,
-                Preset::Q4KM | Preset::Q5KM if more_bits(layer, n) => GgmlType::Q6K,
-                Preset::Q4KS if layer < 4 => GgmlType::Q5K,
-                _ => base,
-            };
+            let kind = values(preset, &place);
             // The 70-billion models share each value head among eight: more bits there cost next to nothing.
-            let large = n == 80 && matches!(arch, Arch::Llama | Arch::Qwen2 | Arch::Olmo) && (arch != Arch::Llama || shared > 1);
+            let large = n == 80 && matches!(arch, Arch::Llama | Arch::Qwen2 | Arch::Olmo) && (arch != Arch::Llama || place.shared > 1);
             if large && matches!(kind, GgmlType::Q3K | GgmlType::Q4K) { GgmlType::Q5K } else { kind }
         }
-        ("ffn_down", Preset::Q2K) => GgmlType::Q3K,
-        ("ffn_down", Preset::Q3KM) => {
-            if layer < n / 16 {
-                GgmlType::Q5K
-            } else {
-                GgmlType::Q4K
-            }
-        }
-        ("ffn_down", Preset::Q3KL) => GgmlType::Q5K,
-        ("ffn_down", Preset::Q4KM | Preset::Q5KM) if more_bits(layer, n) => GgmlType::Q6K,
-        // llama.cpp found that these go astray in the first layers under an importance matrix.
-        ("ffn_down", Preset::Q4_0) if settings.importance.is_some() && layer < n / 8 => GgmlType::Q4_1,
-        ("ffn_down", Preset::Q5_0) if settings.importance.is_some() && layer < n / 8 => GgmlType::Q5_1,
-        ("ffn_down", Preset::Q4KS) if layer < n / 8 => GgmlType::Q5K,
+        ("ffn_down", _) => down(preset, &place),
         ("attn_output", Preset::Q2K) => GgmlType::Q3K,
-        ("attn_output", Preset::Q3KM) => GgmlType::Q4K,
+        ("attn_output", Preset::Q3KM | Preset::Iq3M) => GgmlType::Q4K,
         ("attn_output", Preset::Q3KL) => GgmlType::Q5K,
-        _ => base,
+        ("attn_output", Preset::Iq2S | Preset::Iq2M | Preset::Iq3Xxs) => GgmlType::IQ3S,
+        ("attn_q" | "attn_k", Preset::Iq3Xs) => GgmlType::IQ3XXS,
+        ("attn_q" | "attn_k", Preset::Iq3Xxs) => GgmlType::IQ2S,
+        ("ffn_gate" | "ffn_up", Preset::Iq3Xs) if (n / 8..7 * n / 8).contains(&layer) => GgmlType::IQ3XXS,
+        _ => preset.base(),
+    }
+}
+
+/// The value projection.
+fn values(preset: Preset, at: &Place) -> GgmlType {
+    let few = at.shared >= 4;
+    match preset {
+        Preset::Q2K if few => GgmlType::Q4K,
+        Preset::Q2K => GgmlType::Q3K,
+        Preset::Q3KM if at.layer < 2 => GgmlType::Q5K,
+        Preset::Q3KM | Preset::Iq3M => GgmlType::Q4K,
+        Preset::Q3KL => GgmlType::Q5K,
+        Preset::Q4KM | Preset::Q5KM if more_bits(at.layer, at.layers) => GgmlType::Q6K,
+        Preset::Q4KS if at.layer < 4 => GgmlType::Q5K,
+        Preset::Iq4Nl | Preset::Iq4Xs if few => GgmlType::Q5K,
+        Preset::Iq3Xs | Preset::Iq3S | Preset::Iq3Xxs if few => GgmlType::Q4K,
+        Preset::Iq3Xxs if !at.weighed => GgmlType::IQ3S,
+        p if p.is_two_bits() && few => GgmlType::Q4K,
+        Preset::Iq2S | Preset::Iq2M => GgmlType::IQ3S,
+        Preset::Iq2Xs | Preset::Iq2Xxs => GgmlType::Q2K,
+        p => p.base(),
+    }
+}
+
+/// The last matrix of the feed-forward block.
+fn down(preset: Preset, at: &Place) -> GgmlType {
+    match preset {
+        Preset::Q2K => GgmlType::Q3K,
+        Preset::Q3KM if at.layer < at.layers / 16 => GgmlType::Q5K,
+        Preset::Q3KM => GgmlType::Q4K,
+        Preset::Q3KL => GgmlType::Q5K,
+        Preset::Q4KM | Preset::Q5KM if more_bits(at.layer, at.layers) => GgmlType::Q6K,
+        // llama.cpp found that these go astray in the first layers under an importance matrix.
+        Preset::Q4_0 if at.weighed && at.early() => GgmlType::Q4_1,
+        Preset::Q5_0 if at.weighed && at.early() => GgmlType::Q5_1,
+        Preset::Q4KS if at.early() => GgmlType::Q5K,
+        Preset::Iq4Nl | Preset::Iq4Xs if !at.weighed && at.early() => GgmlType::Q5K,
+        Preset::Iq3M if at.early() => GgmlType::Q4K,
+        Preset::Iq3Xxs if !at.weighed && at.early() => GgmlType::Q4K,
+        Preset::Iq3Xxs if !at.weighed => GgmlType::Q3K,
+        Preset::Iq2S | Preset::Iq2M if at.early() => GgmlType::IQ3S,
+        Preset::Iq2Xs | Preset::Iq2Xxs if at.early() => GgmlType::Q2K,
+        p => p.base(),
     }
 }
 
@@ -219,7 +315,8 @@ fn fit(wanted: GgmlType, width: usize) -> GgmlType {
         return wanted;
     }
     let smaller = match wanted {
-        GgmlType::Q2K | GgmlType::Q3K => GgmlType::Q4_0,
+        GgmlType::Q2K | GgmlType::Q3K | GgmlType::TQ1_0 | GgmlType::TQ2_0 => GgmlType::Q4_0,
+        GgmlType::IQ4XS | GgmlType::IQ3S | GgmlType::IQ3XXS | GgmlType::IQ2S | GgmlType::IQ2XS | GgmlType::IQ2XXS => GgmlType::IQ4NL,
         GgmlType::Q4K => GgmlType::Q5_0,
         GgmlType::Q5K => GgmlType::Q5_1,
         GgmlType::Q6K => GgmlType::Q8_0,

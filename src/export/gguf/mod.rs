@@ -1,10 +1,13 @@
 //! GGUF files: the merged model in any of llama.cpp's types, and the adapter alone.
 
 mod adapter;
+mod general;
+pub mod imatrix;
 mod metadata;
 mod mix;
 mod read_tokenizer;
 mod tokenizer;
+mod tokens;
 mod unigram;
 mod writer;
 
@@ -13,18 +16,20 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use adapter::{AdapterReport, write_adapter};
+pub use adapter::{AdapterReport, AdapterType, write_adapter};
 pub use metadata::notes;
 pub use mix::Preset;
 pub use read_tokenizer::{end_ids, tokenizer_of};
+pub use tokenizer::added_start;
 
 use super::quantise::quantize;
-use super::{Importance, Merged, Prompts, Proof};
+use super::side_files::Base;
+use super::{Allowed, Importance, Merged, Prompts, Proof};
 use crate::base::atomic::AtomicFile;
 use crate::base::error::Fault;
-use crate::data::TextTokenizer;
 use crate::model::gguf::names::{gguf_name, reorder_rows, reordered_heads};
 use crate::model::gguf::{Arch, GgmlType, GgufFile, GgufSource};
+use crate::model::weights::check_range;
 use writer::{Planned, Writer};
 
 /// What was written.
@@ -65,7 +70,7 @@ impl From<Preset> for Settings<'_> {
 /// When llama.cpp cannot express the model, the disk refuses, or the proof fails; then nothing is left of the file.
 pub fn write_model(
     merged: &Merged,
-    tokenizer: &TextTokenizer,
+    base: Base,
     prompts: &Prompts,
     settings: Settings,
     out: &Path,
@@ -75,7 +80,7 @@ pub fn write_model(
     let Settings { preset, importance } = settings;
     let arch = metadata::arch_of(spec)?;
     let file = AtomicFile::new(out)?;
-    let metadata = metadata::of_model(merged, tokenizer, settings)?;
+    let metadata = metadata::of_model(merged, base, settings)?;
     let plan = plan(merged, arch, settings)?;
     let mut writer = Writer::begin(file.file(), out, &metadata.pairs, plan.iter().map(|p| p.planned.clone()).collect())?;
     let total: u64 = plan.iter().map(|p| p.planned.elements() as u64).sum();
@@ -85,6 +90,7 @@ pub fn write_model(
         let rows = entry.planned.shape[0];
         let width = if entry.planned.shape.len() > 1 { entry.planned.elements() / rows.max(1) } else { rows };
         let mut put = |values: &[f32]| -> Result<(), Fault> {
+            check_range(&entry.planned.name, values, entry.planned.kind.range())?;
             writer.put(&quantize(entry.planned.kind, values, width, weights))?;
             done += values.len() as u64;
             progress(done, total);
@@ -107,12 +113,14 @@ pub fn write_model(
     }
     let bytes = writer.finish()?;
     let written = GgufSource::new(GgufFile::open(file.path())?)?;
-    let mut proof = Proof::of(merged, written.spec(), &written, prompts, preset.bounds())?;
+    let mut proof = Proof::measure(merged, written.spec(), &written, prompts, preset.bounds())?;
     let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
     let weighed = |name: &str| importance.is_some_and(|w| w.of(name).is_some());
     let kind = |name: &str| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str()));
-    let allowed = |name: &str| kind(name).map_or(0.0, |k| mix::loss(*k, weighed(name)));
+    let allowed =
+        |name: &str| kind(name).map_or_else(Allowed::default, |k| Allowed { error: mix::loss(*k, weighed(name)), block: k.block() });
     proof.tensors(merged, &written, &allowed, importance)?;
+    proof.judge()?;
     drop(written);
     file.commit()?;
     let mut types = std::collections::BTreeMap::new();

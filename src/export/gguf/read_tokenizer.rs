@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
+use tokenizers::Tokenizer;
 
 use super::tokenizer::{CONTROL, OMNI, ONES, TEKKEN, THREES, UNUSED, USER_DEFINED};
 use crate::base::error::Fault;
@@ -17,9 +18,10 @@ use crate::model::gguf::{GgufFile, Value};
 pub fn tokenizer_of(path: &Path) -> Result<TextTokenizer, Fault> {
     let file = GgufFile::open(path)?;
     let refuse = |m: String| Fault::new("tokenizer_unsupported", format!("{}: {m}", path.display()));
-    let parts = Parts::of(&file).ok_or_else(|| refuse("the file holds no tokenizer".into()))?;
+    let get = |key: &str| file.get(key);
+    let parts = Parts::of(&get).ok_or_else(|| refuse("the file holds no tokenizer".into()))?;
     let json = parts.json().map_err(refuse)?;
-    let inner = tokenizers::Tokenizer::from_bytes(json.to_string().as_bytes()).map_err(|e| refuse(e.to_string()))?;
+    let inner = Tokenizer::from_bytes(json.to_string().as_bytes()).map_err(|e| refuse(e.to_string()))?;
     let named = [("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")];
     let special = named.into_iter().filter_map(|(name, key)| Some((name.to_owned(), parts.named(key)?.to_owned()))).collect();
     let mut texts = TextTokenizer::from_parts(inner, special)?.at(path);
@@ -39,23 +41,34 @@ pub fn end_ids(path: &Path) -> Result<Vec<u32>, Fault> {
     Ok(["eos", "eot"].into_iter().filter_map(id).collect())
 }
 
+/// The tokenizer that a reader makes of a file with these pairs.
+///
+/// # Errors
+/// When they describe none that is known.
+pub(super) fn as_read(pairs: &[(String, Value)]) -> Result<Tokenizer, String> {
+    let get = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v);
+    let json = Parts::of(&get).ok_or("there are no tokens")?.json()?;
+    Tokenizer::from_bytes(json.to_string().as_bytes()).map_err(|e| e.to_string())
+}
+
+/// The pairs of a file that tell of its tokenizer.
 struct Parts<'a> {
-    file: &'a GgufFile,
+    lookup: &'a dyn Fn(&str) -> Option<&'a Value>,
     pieces: Vec<&'a str>,
     kinds: Vec<i64>,
 }
 
 impl<'a> Parts<'a> {
-    fn of(file: &'a GgufFile) -> Option<Self> {
-        let pieces: Vec<&str> = file.get("tokenizer.ggml.tokens")?.as_array()?.iter().filter_map(Value::as_str).collect();
-        let kinds = file.get("tokenizer.ggml.token_type").and_then(Value::as_array).unwrap_or(&[]);
+    fn of(lookup: &'a dyn Fn(&str) -> Option<&'a Value>) -> Option<Self> {
+        let pieces: Vec<&str> = lookup("tokenizer.ggml.tokens")?.as_array()?.iter().filter_map(Value::as_str).collect();
+        let kinds = lookup("tokenizer.ggml.token_type").and_then(Value::as_array).unwrap_or(&[]);
         let mut kinds: Vec<i64> = kinds.iter().map(|v| v.as_u64().map_or(1, |n| n as i64)).collect();
         kinds.resize(pieces.len(), 1);
-        Some(Self { file, pieces, kinds })
+        Some(Self { lookup, pieces, kinds })
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
-        self.file.get(&format!("tokenizer.ggml.{key}"))
+        (self.lookup)(&format!("tokenizer.ggml.{key}"))
     }
 
     fn named(&self, key: &str) -> Option<&'a str> {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
-use super::unigram;
+use super::{tokens, unigram};
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
+use crate::export::served::turn_end;
 use crate::model::gguf::Value;
 use crate::model::spec::DecoderSpec;
 
@@ -41,8 +42,8 @@ pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<(Vec
     }
     let mut pairs = Vec::new();
     let mut put = |key: &str, v: Value| {
-        // The template alone has no `ggml` in its name.
-        let key = if key == "chat_template" { format!("tokenizer.{key}") } else { format!("tokenizer.ggml.{key}") };
+        // Templates alone have no `ggml` in their names.
+        let key = if key.starts_with("chat_template") { format!("tokenizer.{key}") } else { format!("tokenizer.ggml.{key}") };
         pairs.push((key, v));
     };
     let byte_level = json["pre_tokenizer"].to_string().contains("ByteLevel");
@@ -65,7 +66,28 @@ pub(super) fn metadata(texts: &TextTokenizer, spec: &DecoderSpec) -> Result<(Vec
         put("add_space_prefix", Value::Bool(unigram::adds_space(&json)));
     }
     special(texts, spec, &mut put)?;
-    Ok((pairs, notes(&json, byte_level)))
+    let mut notes = notes(&json, byte_level);
+    if !byte_level {
+        notes.extend(settle_space(texts, &mut pairs));
+    }
+    notes.extend(tokens::notes(texts, &pairs));
+    Ok((pairs, notes))
+}
+
+/// llama.cpp puts a space before a text and after every special token, or nowhere. Of the two the
+/// one stays that gives more chats the tokens of the model.
+fn settle_space(texts: &TextTokenizer, pairs: &mut [(String, Value)]) -> Option<String> {
+    let as_it_is = tokens::different_chats(texts, pairs)?;
+    let at = pairs.iter().position(|(k, _)| k == "tokenizer.ggml.add_space_prefix")?;
+    let held = pairs[at].1.clone();
+    pairs[at].1 = Value::Bool(held != Value::Bool(true));
+    let other = tokens::different_chats(texts, pairs)?;
+    if other >= as_it_is {
+        pairs[at].1 = held;
+        return None;
+    }
+    let word = if held == Value::Bool(true) { "no space" } else { "a space" };
+    Some(format!("llama.cpp is told to put {word} before texts: so {} more chats get the model's own tokens", as_it_is - other))
 }
 
 fn notes(json: &Json, byte_level: bool) -> Vec<String> {
@@ -160,12 +182,18 @@ fn special(texts: &TextTokenizer, spec: &DecoderSpec, put: &mut impl FnMut(&str,
     let eos = texts.eos_id().or(ends.first().copied());
     // Without this key llama.cpp takes id 11 for the beginning of a text.
     let bos = texts.bos_id().or(begins.first().copied()).or(eos);
-    let all = [("bos", bos), ("eos", eos), ("unknown", texts.unk_id()), ("padding", texts.pad_id())];
+    let all = [
+        ("bos", bos),
+        ("eos", eos),
+        ("unknown", texts.unk_id()),
+        ("padding", texts.pad_id().or_else(|| ids(&config, "pad_token_id").first().copied())),
+    ];
     for (name, id) in all.into_iter().filter_map(|(n, id)| Some((n, id?))).filter(|(_, id)| (*id as usize) < spec.vocab_size) {
         put(&format!("{name}_token_id"), Value::U32(id));
     }
-    if let Some(second) = ends.iter().find(|id| Some(**id) != eos) {
-        put("eot_token_id", Value::U32(*second));
+    let end = turn_end(texts).into_iter().chain(ends.iter().copied()).find(|id| Some(*id) != eos);
+    if let Some(end) = end.filter(|id| (*id as usize) < spec.vocab_size) {
+        put("eot_token_id", Value::U32(end));
     }
     let (bare, full) = (texts.encode("a", false)?, texts.encode("a", true)?);
     let at = full.windows(bare.len().max(1)).position(|w| w == bare).unwrap_or(0);
@@ -174,7 +202,49 @@ fn special(texts: &TextTokenizer, spec: &DecoderSpec, put: &mut impl FnMut(&str,
     if let Some(template) = texts.chat_template() {
         put("chat_template", Value::String(template.source().to_owned()));
     }
+    let named = named_templates(texts);
+    if !named.is_empty() {
+        put("chat_templates", Value::Array(named.iter().map(|(name, _)| Value::String(name.clone())).collect()));
+    }
+    for (name, template) in named {
+        put(&format!("chat_template.{name}"), Value::String(template));
+    }
     Ok(())
+}
+
+/// Templates for other purposes, such as `tool_use`, by their names.
+fn named_templates(texts: &TextTokenizer) -> Vec<(String, String)> {
+    let read = |name: &str| std::fs::read_to_string(texts.origin().join(name)).ok();
+    let config: Json = read("tokenizer_config.json").and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
+    let listed = config["chat_template"].as_array().into_iter().flatten();
+    let mut all: Vec<(String, String)> = listed
+        .filter_map(|t| Some((t["name"].as_str()?.to_owned(), t["template"].as_str()?.to_owned())))
+        .filter(|(name, _)| name != "default")
+        .collect();
+    let folder = std::fs::read_dir(texts.origin().join("additional_chat_templates")).into_iter().flatten().flatten();
+    for path in folder.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jinja")) {
+        let (Some(name), Ok(text)) = (path.file_stem(), std::fs::read_to_string(&path)) else { continue };
+        let name = name.to_string_lossy().into_owned();
+        if !all.iter().any(|(n, _)| *n == name) {
+            all.push((name, text));
+        }
+    }
+    // As llama.cpp's converter writes them: letters, digits and underscores.
+    for (name, _) in &mut all {
+        *name = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    }
+    all.sort();
+    all
+}
+
+/// The token that this tokenizer, and so llama.cpp with its file, puts before every text.
+///
+/// # Errors
+/// When the tokenizer refuses a text.
+pub fn added_start(texts: &TextTokenizer) -> Result<Option<String>, Fault> {
+    let (bare, full) = (texts.encode("a", false)?, texts.encode("a", true)?);
+    let added = full.len() > bare.len() && full.ends_with(&bare);
+    Ok(full.first().filter(|_| added).and_then(|id| texts.inner().id_to_token(*id)))
 }
 
 fn config(texts: &TextTokenizer) -> HashMap<String, Json> {

@@ -5,9 +5,11 @@
 
 mod fit;
 mod flat;
+mod grid;
 mod k;
 mod k_min;
 mod lanes;
+mod nonlinear;
 
 use half::f16;
 use rayon::prelude::*;
@@ -58,6 +60,31 @@ macro_rules! blocks {
     };
 }
 
+/// Calls `$pack` for each block of 256 with the weights of its numbers.
+macro_rules! weighed {
+    ($run:ident, $pack:path) => {
+        for (i, (out, x)) in $run.out.chunks_exact_mut($run.kind.block_bytes()).zip($run.values.chunks_exact(256)).enumerate() {
+            let w = weights($run.importance, ($run.from + i * 256) % $run.width);
+            $pack(x, &w, out);
+        }
+    };
+}
+
+/// Weights of the 256 columns from `column` on.
+#[inline(always)]
+fn weights(importance: Option<&[f32]>, column: usize) -> [f32; 256] {
+    let mut out = [1.0; 256];
+    if let Some(w) = importance {
+        let w = &w[column..column + 256];
+        // A column that calibration never touched must still be stored.
+        let floor = w.iter().sum::<f32>() / 256.0 * 1e-4 + f32::MIN_POSITIVE;
+        for i in 0..256 {
+            out[i] = w[i].max(floor);
+        }
+    }
+    out
+}
+
 impl Wide for Run<'_> {
     type Output = ();
 
@@ -77,6 +104,16 @@ impl Wide for Run<'_> {
             GgmlType::Q2K => batches!(self, 16, k_min::q2_k),
             GgmlType::Q4K => batches!(self, 32, k_min::q4_k),
             GgmlType::Q5K => batches!(self, 32, k_min::q5_k),
+            GgmlType::IQ4NL => batches!(self, 32, nonlinear::iq4_nl),
+            GgmlType::IQ4XS => batches!(self, 32, nonlinear::iq4_xs),
+            GgmlType::MXFP4 => blocks!(self, nonlinear::mxfp4),
+            GgmlType::IQ2XXS => weighed!(self, grid::iq2_xxs),
+            GgmlType::IQ2XS => weighed!(self, grid::iq2_xs),
+            GgmlType::IQ2S => weighed!(self, grid::iq2_s),
+            GgmlType::IQ3XXS => weighed!(self, grid::iq3_xxs),
+            GgmlType::IQ3S => weighed!(self, grid::iq3_s),
+            GgmlType::TQ1_0 => blocks!(self, nonlinear::tq1_0),
+            GgmlType::TQ2_0 => blocks!(self, nonlinear::tq2_0),
         }
     }
 }

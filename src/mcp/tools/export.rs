@@ -12,6 +12,7 @@ use crate::app::formats;
 use crate::app::upload::{self, Target};
 use crate::base::cancel;
 use crate::base::error::Fault;
+use crate::export::Verdict;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool};
 
@@ -101,10 +102,14 @@ pub(super) struct CheckOut {
     max_abs: f64,
     /// Mean KL divergence of the next token's distribution, in nats.
     kl: f64,
+    /// What exports of this type usually stay below; beyond it the export is weak.
+    kl_usual: f64,
     /// The most that was allowed; beyond it there is no export.
     kl_allowed: f64,
     /// Share of positions whose likeliest token is the same.
     same_top: f64,
+    /// good, or weak: then the notes say why, and answers will differ from the model's.
+    verdict: Verdict,
     /// Positions compared.
     positions: u64,
 }
@@ -159,7 +164,7 @@ impl Tool for Export {
             unknown: found.model.unknown,
         };
         let mut told = 0;
-        let extras = Extras { calibration: None, run: Some(run) };
+        let extras = Extras { run: Some(run), ..Extras::default() };
         let mut report = export(&request, &extras, &mut |done, total| {
             cancel::checkpoint();
             // A thousand notifications say enough.
@@ -186,8 +191,10 @@ impl Tool for Export {
             logit_check: CheckOut {
                 max_abs: p.max_abs,
                 kl: p.mean_kl,
+                kl_usual: p.bounds.usual_kl,
                 kl_allowed: p.bounds.kl,
                 same_top: p.same_top,
+                verdict: p.verdict(),
                 positions: p.tokens as u64,
             },
             huggingface_url: report.uploaded.map(|u| u.url),
@@ -234,7 +241,7 @@ fn usage(name: &str, base: &str, out: &Path) -> String {
     match name {
         "gguf" => format!("llama-cli -m {at} -p ... ; or tallow generate --model {at} --prompt ..."),
         "gguf-adapter" => format!("llama-cli -m BASE.gguf --lora {at} -p ... (the base as GGUF: export {base} without an adapter)"),
-        "ollama" => format!("ollama create my-model -f {at}/Modelfile && ollama run my-model"),
+        "ollama" | "ollama-adapter" => format!("ollama create my-model -f {at}/Modelfile && ollama run my-model"),
         "peft" => format!("tallow generate --model {base} --adapter {at} --prompt ... ; peft loads the folder over {base}"),
         "mlx" => format!("mlx_lm.generate --model {at} --prompt ..."),
         "mlx-adapter" => format!("mlx_lm.generate --model {base} --adapter-path {at} --prompt ..."),

@@ -17,6 +17,8 @@ use crate::model::norm::Norm;
 use crate::model::params::Params;
 use crate::model::seed;
 use crate::model::spec::{DecoderSpec, NormKind, Unknown};
+use crate::model::weights::compressed::CompressedSource;
+use crate::model::weights::mlx::MlxSource;
 use crate::model::weights::{Shards, TensorSource};
 
 pub use crate::config::Quantization;
@@ -97,6 +99,12 @@ pub fn open_source(path: &Path, unknown: Unknown) -> Result<(DecoderSpec, Box<dy
         return Ok((source.spec().clone(), Box::new(source)));
     }
     let spec = DecoderSpec::open(path, unknown)?;
+    if let Some(source) = CompressedSource::open(path, &spec)? {
+        return Ok((spec, Box::new(source)));
+    }
+    if let Some(source) = MlxSource::open(path, &spec)? {
+        return Ok((spec, Box::new(source)));
+    }
     let shards = Shards::open(path)?;
     check_names(&spec, &shards)?;
     Ok((spec, Box::new(shards)))

@@ -19,6 +19,7 @@ const HARMLESS: &[&str] = &[
     "model_type",
     "pad_token_id",
     "pretraining_tp",
+    "quantization",
     "quantization_config",
     "torch_dtype",
     "transformers_version",

@@ -191,12 +191,19 @@ fn architecture(c: &ConfigJson) -> Result<String> {
     Ok(ENTRIES.iter().find(|e| e.model_type == model_type).map_or(model_type, |e| e.architecture).to_owned())
 }
 
-/// Checkpoints that are quantised already: only bitsandbytes NF4 is read.
+/// Checkpoints that are quantised already: bitsandbytes NF4 and compressed-tensors are read.
 fn quantization(c: &ConfigJson) -> Result<()> {
     let Some(q) = c.object("quantization_config")? else { return Ok(()) };
     let method = q.str("quant_method")?.unwrap_or("bitsandbytes");
+    if method == "compressed-tensors" {
+        // The weights' own reader says which formats it knows.
+        return Ok(());
+    }
     if method != "bitsandbytes" {
-        return Err(q.bad("quant_method", format!("`{method}` is not supported; bitsandbytes 4-bit is, and unquantised weights")));
+        return Err(q.bad(
+            "quant_method",
+            format!("`{method}` is not supported; bitsandbytes 4-bit and compressed-tensors are, and unquantised weights"),
+        ));
     }
     if q.bool("load_in_8bit")?.unwrap_or(false) {
         return Err(q.bad("load_in_8bit", "8-bit bitsandbytes checkpoints are not supported; 4-bit NF4 ones are"));

@@ -3,9 +3,10 @@
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::GgmlType;
+use super::tables::{FP4_DOUBLED, IQ4, e8m0_half};
+use super::{GgmlType, grid_blocks};
 
-fn half(b: &[u8]) -> f32 {
+pub(super) fn half(b: &[u8]) -> f32 {
     f16::from_le_bytes([b[0], b[1]]).to_f32()
 }
 
@@ -37,6 +38,16 @@ fn unpacker(kind: GgmlType) -> fn(&[u8], &mut [f32]) {
         GgmlType::Q4K => q4k,
         GgmlType::Q5K => q5k,
         GgmlType::Q6K => q6k,
+        GgmlType::IQ4NL => |b, o| iq4(half(b), &b[2..], o),
+        GgmlType::IQ4XS => iq4xs,
+        GgmlType::MXFP4 => mxfp4,
+        GgmlType::IQ2XXS => grid_blocks::iq2_xxs,
+        GgmlType::IQ2XS => grid_blocks::iq2_xs,
+        GgmlType::IQ2S => grid_blocks::iq2_s,
+        GgmlType::IQ3XXS => grid_blocks::iq3_xxs,
+        GgmlType::IQ3S => grid_blocks::iq3_s,
+        GgmlType::TQ1_0 => tq1_0,
+        GgmlType::TQ2_0 => tq2_0,
     }
 }
 
@@ -122,5 +133,50 @@ fn q6k(b: &[u8], o: &mut [f32]) {
         let nibble = low[64 * n + 32 * (part % 2) + l] >> (4 * (part / 2)) & 15;
         let q = i32::from(nibble | (high[32 * n + l] >> (2 * part) & 3) << 4) - 32;
         *o = d * f32::from(scales[e / 16] as i8) * q as f32;
+    }
+}
+
+fn iq4(d: f32, qs: &[u8], o: &mut [f32]) {
+    for j in 0..16 {
+        o[j] = d * f32::from(IQ4[usize::from(qs[j] & 15)]);
+        o[j + 16] = d * f32::from(IQ4[usize::from(qs[j] >> 4)]);
+    }
+}
+
+fn iq4xs(b: &[u8], o: &mut [f32]) {
+    let (d, high) = (half(b), u16::from_le_bytes([b[2], b[3]]));
+    for (j, o) in o.chunks_exact_mut(32).enumerate() {
+        let s = i32::from(b[4 + j / 2] >> (4 * (j % 2)) & 15) | i32::from(high >> (2 * j) & 3) << 4;
+        iq4(d * (s - 32) as f32, &b[8 + 16 * j..], o);
+    }
+}
+
+fn mxfp4(b: &[u8], o: &mut [f32]) {
+    let d = e8m0_half(b[0]);
+    let value = |c: u8| f32::from(FP4_DOUBLED[usize::from(c & 7)]) * if c & 8 == 0 { d } else { -d };
+    for j in 0..16 {
+        o[j] = value(b[1 + j] & 15);
+        o[j + 16] = value(b[1 + j] >> 4);
+    }
+}
+
+fn tq2_0(b: &[u8], o: &mut [f32]) {
+    let d = half(&b[64..]);
+    for (e, o) in o.iter_mut().enumerate() {
+        *o = d * (f32::from(two_bits(b, e)) - 1.0);
+    }
+}
+
+fn tq1_0(b: &[u8], o: &mut [f32]) {
+    let d = half(&b[52..]);
+    // The n-th multiplication by 3 carries the n-th digit over.
+    let digit = |byte: u8, n: usize| (u16::from(byte.wrapping_mul([1, 3, 9, 27, 81][n])) * 3) >> 8;
+    for (e, o) in o.iter_mut().enumerate() {
+        let q = match e {
+            0..160 => digit(b[e % 32], e / 32),
+            160..240 => digit(b[32 + e % 16], (e - 160) / 16),
+            _ => digit(b[48 + e % 4], (e - 240) / 4),
+        };
+        *o = d * (f32::from(q) - 1.0);
     }
 }

@@ -76,14 +76,16 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// How its elements are stored.
     pub kind: GgmlType,
+    /// The part of a split file that holds it.
+    part: usize,
     start: usize,
 }
 
-/// A GGUF file, mapped.
+/// A GGUF file, mapped; of a model that was split into several files, all of them.
 #[derive(Debug)]
 pub struct GgufFile {
     path: PathBuf,
-    map: MappedFile,
+    parts: Vec<MappedFile>,
     metadata: BTreeMap<String, Value>,
     tensors: BTreeMap<String, TensorInfo>,
 }
@@ -196,15 +198,32 @@ fn least_bytes(kind: u32) -> usize {
 }
 
 impl GgufFile {
-    /// Opens a file and reads its header.
+    /// Opens a file and reads its header. Any part of a split file opens the whole, whose metadata
+    /// are those of the first part.
     ///
     /// # Errors
-    /// When it cannot be read, is no GGUF file of version 2 or 3, or is damaged.
+    /// When it cannot be read, is no GGUF file of version 2 or 3, or is damaged, or a part is missing.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = MappedFile::open(path).map_err(Error::io(path))?;
+        let (map, metadata, tensors) = open_part(path)?;
+        let count = metadata.get("split.count").and_then(Value::as_u64).unwrap_or(1) as usize;
+        if count <= 1 {
+            return Ok(Self { path: path.to_path_buf(), parts: vec![map], metadata, tensors });
+        }
         let bad = |message: String| Error::WeightFile { path: path.to_path_buf(), message };
-        let (metadata, tensors) = header(map.bytes()).map_err(bad)?;
-        Ok(Self { path: path.to_path_buf(), map, metadata, tensors })
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem = split_stem(&name)
+            .ok_or_else(|| bad(format!("is one of {count} parts; parts are found by names that end in -00001-of-{count:05}.gguf")))?;
+        let mut whole = Self { path: path.to_path_buf(), parts: Vec::new(), metadata: BTreeMap::new(), tensors: BTreeMap::new() };
+        for part in 0..count {
+            let at = path.with_file_name(format!("{stem}-{:05}-of-{count:05}.gguf", part + 1));
+            let (map, metadata, tensors) = open_part(&at)?;
+            whole.parts.push(map);
+            whole.tensors.extend(tensors.into_iter().map(|(name, t)| (name, TensorInfo { part, ..t })));
+            if part == 0 {
+                whole.metadata = metadata;
+            }
+        }
+        Ok(whole)
     }
 
     /// Its path.
@@ -234,8 +253,9 @@ impl GgufFile {
     pub fn float(&self, name: &str) -> Result<Vec<f32>> {
         let info = self.tensors.get(name).ok_or_else(|| Error::tensor(&self.path, name, "is missing from the file"))?;
         let end = info.start + info.kind.bytes(info.shape.iter().product());
-        let out = super::dequantize(info.kind, &self.map.bytes()[info.start..end]);
-        self.map.release(info.start..end);
+        let map = &self.parts[info.part];
+        let out = super::dequantize(info.kind, &map.bytes()[info.start..end]);
+        map.release(info.start..end);
         Ok(out)
     }
 }
@@ -252,10 +272,26 @@ impl GgufFile {
             return Err(Error::tensor(&self.path, name, format!("has shape {:?}, no row {}", info.shape, from + count - 1)));
         }
         let span = info.start + info.kind.bytes(from * width)..info.start + info.kind.bytes((from + count) * width);
-        let out = super::dequantize(info.kind, &self.map.bytes()[span.clone()]);
-        self.map.release(span);
+        let map = &self.parts[info.part];
+        let out = super::dequantize(info.kind, &map.bytes()[span.clone()]);
+        map.release(span);
         Ok(out)
     }
+}
+
+fn open_part(path: &Path) -> Result<(MappedFile, BTreeMap<String, Value>, BTreeMap<String, TensorInfo>)> {
+    let map = MappedFile::open(path).map_err(Error::io(path))?;
+    let (metadata, tensors) = header(map.bytes()).map_err(|message| Error::WeightFile { path: path.to_path_buf(), message })?;
+    Ok((map, metadata, tensors))
+}
+
+/// `name` of `name-00001-of-00003.gguf`.
+fn split_stem(file: &str) -> Option<&str> {
+    let rest = file.strip_suffix(".gguf")?;
+    let (rest, count) = rest.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |s: &str| s.len() == 5 && s.bytes().all(|b| b.is_ascii_digit());
+    (digits(count) && digits(number)).then_some(stem)
 }
 
 type Header = (BTreeMap<String, Value>, BTreeMap<String, TensorInfo>);
@@ -309,7 +345,7 @@ fn header(bytes: &[u8]) -> Result<Header, String> {
         if size.and_then(|s| s.checked_add(start)).is_none_or(|end| end > bytes.len()) {
             return Err(format!("the file is cut short: it has {} bytes, tensor `{name}` goes beyond them", bytes.len()));
         }
-        out.insert(name, TensorInfo { shape, kind, start });
+        out.insert(name, TensorInfo { shape, kind, part: 0, start });
     }
     Ok((metadata, out))
 }

@@ -2,8 +2,11 @@
 
 mod blocks;
 mod file;
+pub mod grid_blocks;
+pub mod grids;
 pub mod names;
 mod source;
+pub mod tables;
 mod types;
 
 pub use blocks::dequantize;

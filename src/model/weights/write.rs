@@ -70,19 +70,14 @@ impl ShardWriter {
     /// Writes the next planned tensor, given as f32 and cast to its planned dtype.
     ///
     /// # Errors
-    /// When it is not the next one planned, or the disk refuses.
+    /// When it is not the next one planned, holds what its dtype cannot, or the disk refuses.
     pub fn write_f32(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let t = self.next(name)?;
         let want: usize = t.shape.iter().product();
         if values.len() != want {
             return Err(Error::Value(format!("`{name}` has {} elements, {want} were planned", values.len())));
         }
-        let bytes: Vec<u8> = match t.dtype {
-            Dtype::BF16 => values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
-            Dtype::F16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
-            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        };
-        self.put(&bytes)
+        self.put(&cast(name, values, t.dtype)?)
     }
 
     /// Writes the next planned tensor from bytes already in its dtype.
@@ -167,5 +162,69 @@ impl ShardWriter {
         let path = self.dir.join("model.safetensors.index.json");
         let mut file = File::create(&path).map_err(Error::io(&path))?;
         file.write_all(format!("{index:#}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(Error::io(&path))
+    }
+}
+
+/// The bytes of finite numbers in F32, F16 or BF16.
+///
+/// # Errors
+/// [`Error::NotFinite`], and [`Error::Overflow`] where the dtype would make an infinity of a number.
+pub fn cast(name: &str, values: &[f32], dtype: Dtype) -> Result<Vec<u8>> {
+    check_range(name, values, dtype)?;
+    Ok(match dtype {
+        Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Dtype::F16 => values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect(),
+    })
+}
+
+/// Refuses what F32, F16 or BF16 cannot hold.
+///
+/// # Errors
+/// [`Error::NotFinite`] and [`Error::Overflow`], with the element.
+pub fn check_range(name: &str, values: &[f32], dtype: Dtype) -> Result<()> {
+    check_finite(name, values)?;
+    let (dtype, most, fits): (_, _, fn(f32) -> bool) = match dtype {
+        Dtype::F16 => ("f16", half::f16::MAX.to_f32(), |v| half::f16::from_f32(v).is_finite()),
+        Dtype::BF16 => ("bf16", half::bf16::MAX.to_f32(), |v| half::bf16::from_f32(v).is_finite()),
+        _ => return Ok(()),
+    };
+    // Rounding may still reach the largest number from a little beyond it.
+    let beyond = values.iter().position(|v| v.abs() > most && !fits(*v));
+    match beyond {
+        Some(element) => Err(Error::Overflow { tensor: name.to_owned(), element, value: values[element], dtype, most }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses NaN and infinities.
+///
+/// # Errors
+/// [`Error::NotFinite`] with the element.
+pub fn check_finite(name: &str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(element) => Err(Error::NotFinite { tensor: name.to_owned(), element, value: values[element] }),
+        None => Ok(()),
+    }
+}
+
+/// The same for bytes of F32, F16 or BF16, without making numbers of them.
+///
+/// # Errors
+/// [`Error::NotFinite`] with the element.
+pub fn check_finite_bytes(name: &str, bytes: &[u8], dtype: Dtype) -> Result<()> {
+    let found = match dtype {
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).enumerate().find(|(_, v)| !v.is_finite()),
+        Dtype::F16 => {
+            bytes.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32()).enumerate().find(|(_, v)| !v.is_finite())
+        }
+        Dtype::BF16 => {
+            bytes.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f32()).enumerate().find(|(_, v)| !v.is_finite())
+        }
+        _ => None,
+    };
+    match found {
+        Some((element, value)) => Err(Error::NotFinite { tensor: name.to_owned(), element, value }),
+        None => Ok(()),
     }
 }

@@ -1,10 +1,16 @@
 //! The proof: logits of what was written against those of the live model, on prompts that nothing was trained on.
 
-use candle_core::{DType, Tensor};
+pub mod bounds;
+mod tensors;
+
+use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Importance, Merged};
+pub use bounds::{Bounds, EXACT};
+pub use tensors::{Allowed, LostBlocks, WorstTensor};
+
+use super::Merged;
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
 use crate::model::weights::TensorSource;
@@ -62,19 +68,6 @@ impl Prompts {
     }
 }
 
-/// What may at most separate an export from the live model.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Bounds {
-    /// Mean KL divergence of the next token's distribution, in nats, for logits with a standard deviation of at most 1;
-    /// times its square beyond.
-    pub kl: f64,
-    /// Largest difference of a logit, in standard deviations of the live model's logits.
-    pub max_abs: f64,
-}
-
-/// For exports that lose nothing.
-pub const EXACT: Bounds = Bounds { kl: 1e-6, max_abs: 0.005 };
-
 /// How far an export is from the live model.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Proof {
@@ -92,21 +85,29 @@ pub struct Proof {
     pub max_kl: f64,
     /// Share of positions whose likeliest token is the same.
     pub same_top: f64,
-    /// What was allowed for logits as large as these.
+    /// Positions where the live model's first choice is at least twice as likely as its second.
+    pub clear: usize,
+    /// Share of those whose likeliest token is the same.
+    pub same_clear_top: f64,
+    /// What was allowed.
     pub bounds: Bounds,
+    /// Where it is worse than such exports usually are, with figures.
+    pub warnings: Vec<String>,
     /// The matrix that lost most, of those compared element by element.
     pub worst_tensor: Option<WorstTensor>,
+    /// Blocks that a large element has emptied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_blocks: Option<LostBlocks>,
 }
 
-/// A matrix after reading back.
-#[derive(Debug, Clone, Serialize)]
-pub struct WorstTensor {
-    /// Its name.
-    pub name: String,
-    /// Root of the mean squared error, over that of the values.
-    pub relative_error: f64,
-    /// What its type allows.
-    pub bound: f64,
+/// How good an export is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As such exports usually are.
+    Good,
+    /// Within what is allowed, but worse than such exports usually are.
+    Weak,
 }
 
 impl Proof {
@@ -115,9 +116,25 @@ impl Proof {
     /// # Errors
     /// `export_proof_failed` when it is further away than `bounds`; otherwise when a tensor cannot be read.
     pub fn of(live: &Merged, spec: &DecoderSpec, written: &dyn TensorSource, prompts: &Prompts, bounds: Bounds) -> Result<Self, Fault> {
+        let mut proof = Self::measure(live, spec, written, prompts, bounds)?;
+        proof.judge()?;
+        Ok(proof)
+    }
+
+    /// The same without judging it: where tensors are compared, too, a wrong one is the better reason.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read, or logits are no numbers.
+    pub fn measure(
+        live: &Merged,
+        spec: &DecoderSpec,
+        written: &dyn TensorSource,
+        prompts: &Prompts,
+        bounds: Bounds,
+    ) -> Result<Self, Fault> {
         let want = live.live_logits(&prompts.ids, &prompts.cu_seqlens)?;
         let got = stream_logits(spec, written, None, &prompts.ids, &prompts.cu_seqlens)?;
-        Self::compare(&want, &got, prompts, bounds)
+        Self::of_logits(&want, &got, prompts, bounds)
     }
 
     /// Compares logits `[tokens, vocab]`.
@@ -125,80 +142,79 @@ impl Proof {
     /// # Errors
     /// `export_proof_failed` when they are further apart than `bounds`.
     pub fn compare(want: &Tensor, got: &Tensor, prompts: &Prompts, bounds: Bounds) -> Result<Self, Fault> {
+        let mut proof = Self::of_logits(want, got, prompts, bounds)?;
+        proof.judge()?;
+        Ok(proof)
+    }
+
+    fn of_logits(want: &Tensor, got: &Tensor, prompts: &Prompts, bounds: Bounds) -> Result<Self, Fault> {
         if want.dims() != got.dims() {
             return Err(failed(format!("its logits have shape {:?}, the live model's {:?}", got.dims(), want.dims())));
         }
         let row = |i: usize| Ok(Row::of(&want.get(i)?.to_vec1::<f32>()?, &got.get(i)?.to_vec1::<f32>()?));
         let rows: Vec<Row> = (0..want.dim(0)?).into_par_iter().map(row).collect::<Result<_, Fault>>()?;
-        let n = rows.len() as f64;
+        let (n, broken) = (rows.len() as f64, |f: fn(&Row) -> bool| rows.iter().filter(|r| !f(r)).count());
+        let (live, written) = (broken(|r| r.live_finite), broken(|r| r.written_finite));
+        if live > 0 {
+            let message = format!("the live model's logits are no numbers at {live} of {n} positions: there is nothing to compare with");
+            return Err(Fault::new("export_model_broken", message)
+                .hint("the model or its adapter is damaged, or its training diverged; try an earlier checkpoint"));
+        }
+        if written > 0 {
+            return Err(failed(format!("its logits are no numbers at {written} of {n} positions: values overflow where it computes")));
+        }
         let spread = (rows.iter().map(|r| r.variance).sum::<f64>() / n).sqrt().max(f64::MIN_POSITIVE);
-        // Errors of the logits grow with them, and the divergence with their square.
-        let bounds = Bounds { kl: bounds.kl * spread.powi(2).max(1.0), ..bounds };
-        let max_abs = rows.iter().map(|r| r.max_abs).fold(0.0, worse);
-        let proof = Self {
+        let max_abs = rows.iter().map(|r| r.max_abs).fold(0.0, f64::max);
+        let clear = rows.iter().filter(|r| r.clear).count();
+        Ok(Self {
             prompts: prompts.cu_seqlens.len() - 1,
             tokens: rows.len(),
             max_abs,
             max_abs_relative: max_abs / spread,
             mean_kl: rows.iter().map(|r| r.kl).sum::<f64>() / n,
-            max_kl: rows.iter().map(|r| r.kl).fold(0.0, worse),
+            max_kl: rows.iter().map(|r| r.kl).fold(0.0, f64::max),
             same_top: rows.iter().filter(|r| r.same_top).count() as f64 / n,
+            clear,
+            same_clear_top: rows.iter().filter(|r| r.clear && r.same_top).count() as f64 / clear.max(1) as f64,
             bounds,
-            worst_tensor: None,
-        };
-        // Written so that a NaN fails.
-        let within = proof.mean_kl <= bounds.kl && proof.max_abs_relative <= bounds.max_abs;
-        if within {
-            return Ok(proof);
-        }
-        Err(failed(format!(
-            "mean KL {:.3e} (at most {:.1e}), largest logit difference {:.3e}, {:.3e} of their spread (at most {:.1e}), over {} positions",
-            proof.mean_kl, bounds.kl, proof.max_abs, proof.max_abs_relative, bounds.max_abs, proof.tokens
-        )))
+            ..Self::default()
+        })
     }
-}
 
-impl Proof {
-    /// Compares every tensor element by element; `allowed` gives the relative error that a tensor may have. Where the
-    /// quantiser weighed its errors, they are weighed here.
+    /// Good or weak.
+    pub fn verdict(&self) -> Verdict {
+        if self.warnings.is_empty() { Verdict::Good } else { Verdict::Weak }
+    }
+
+    /// Refuses what is beyond the bounds, and warns of what is unusual.
     ///
     /// # Errors
-    /// `export_proof_failed` naming the tensor that is further away.
-    pub fn tensors(
-        &mut self,
-        live: &Merged,
-        written: &dyn TensorSource,
-        allowed: &dyn Fn(&str) -> f64,
-        importance: Option<&Importance>,
-    ) -> Result<(), Fault> {
-        for t in live.spec().tensors() {
-            let (mut wrong, mut all) = (0.0, 0.0);
-            let weights = importance.and_then(|w| w.of(&t.name));
-            let weigh = |i: usize, v: f32| weights.map_or(1.0, |w| f64::from(w[i % w.len()])) * f64::from(v).powi(2);
-            live.runs(&t.name, &t.shape, |from, want| -> Result<(), Fault> {
-                let width = if t.shape.len() > 1 { t.shape[1] } else { 1 };
-                let got = match t.shape.as_slice() {
-                    [_, _] => written.rows(&t.name, from, want.len() / width.max(1))?,
-                    _ => written.float(&t.name, DType::F32)?.flatten_all()?.to_vec1::<f32>()?,
-                };
-                let sum = |f: &(dyn Fn(usize) -> f64 + Sync)| (0..want.len()).into_par_iter().with_min_len(1 << 16).map(f).sum::<f64>();
-                wrong += sum(&|i| weigh(i, want[i] - got[i]));
-                all += sum(&|i| weigh(i, want[i]));
-                Ok(())
-            })?;
-            live.base().release(&t.name);
-            let relative_error = if wrong == 0.0 { 0.0 } else { (wrong / all).sqrt() };
-            let bound = allowed(&t.name);
-            let within = relative_error <= bound; // false for a NaN
-            if !within {
-                return Err(failed(format!(
-                    "tensor `{}` reads back with a relative error of {relative_error:.3e} (at most {bound:.1e})",
-                    t.name
-                )));
-            }
-            if self.worst_tensor.as_ref().is_none_or(|w| w.relative_error < relative_error) {
-                self.worst_tensor = Some(WorstTensor { name: t.name, relative_error, bound });
-            }
+    /// `export_proof_failed` with the figures.
+    pub fn judge(&mut self) -> Result<(), Fault> {
+        let b = self.bounds;
+        let enough = self.clear >= bounds::FEWEST_CLEAR;
+        let clear = format!("the same likeliest token at {:.1} % of {} clear positions", 100.0 * self.same_clear_top, self.clear);
+        // Written so that a NaN fails.
+        let near = self.mean_kl <= b.kl && b.max_abs.is_none_or(|most| self.max_abs_relative <= most);
+        if !near || (enough && self.same_clear_top < b.same_top) {
+            let logit = b.max_abs.map_or(String::new(), |most| {
+                format!("largest logit difference {:.3e} of their spread (at most {most:.1e}), ", self.max_abs_relative)
+            });
+            return Err(failed(format!(
+                "mean KL {:.3e} nats (at most {:.1e}), {logit}{clear} (at least {:.0} %)",
+                self.mean_kl,
+                b.kl,
+                100.0 * b.same_top
+            )));
+        }
+        if self.mean_kl > b.usual_kl {
+            self.warnings.push(format!(
+                "mean KL {:.3} nats, where exports of this type usually stay below {}: its answers differ from the model's",
+                self.mean_kl, b.usual_kl
+            ));
+        }
+        if enough && self.same_clear_top < b.usual_same_top {
+            self.warnings.push(format!("{clear}, where exports of this type usually have {:.0} %", 100.0 * b.usual_same_top));
         }
         Ok(())
     }
@@ -209,16 +225,15 @@ fn failed(message: String) -> Fault {
         .hint("nothing was left behind; choose a format with more bits, or report this with the model's name")
 }
 
-/// The larger, or NaN where one is.
-fn worse(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
-}
-
 struct Row {
     kl: f64,
     max_abs: f64,
     variance: f64,
     same_top: bool,
+    /// Whether the live model's first choice is at least twice as likely as its second.
+    clear: bool,
+    live_finite: bool,
+    written_finite: bool,
 }
 
 impl Row {
@@ -230,9 +245,12 @@ impl Row {
         Self {
             // Rounding may take it below zero; `max` would turn a NaN into 0.
             kl: if kl < 0.0 { 0.0 } else { kl },
-            max_abs: want.iter().zip(got).map(|(w, g)| f64::from(w - g).abs()).fold(0.0, worse),
+            max_abs: want.iter().zip(got).map(|(w, g)| f64::from(w - g).abs()).fold(0.0, f64::max),
             variance: want.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n,
             same_top: top(want) == top(got),
+            clear: lead(want) >= std::f64::consts::LN_2,
+            live_finite: want.iter().all(|v| v.is_finite()),
+            written_finite: got.iter().all(|v| v.is_finite()),
         }
     }
 }
@@ -241,8 +259,21 @@ fn top(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (i, v)| if *v > row[best] { i } else { best })
 }
 
+/// How far the largest logit is above the second.
+fn lead(row: &[f32]) -> f64 {
+    let (mut first, mut second) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
+    for v in row.iter().map(|v| f64::from(*v)) {
+        if v > first {
+            (first, second) = (v, first);
+        } else {
+            second = second.max(v);
+        }
+    }
+    first - second
+}
+
 fn log_probabilities(logits: &[f32]) -> Vec<f64> {
-    let peak = logits.iter().map(|v| f64::from(*v)).fold(f64::NEG_INFINITY, worse);
+    let peak = logits.iter().map(|v| f64::from(*v)).fold(f64::NEG_INFINITY, f64::max);
     let total = logits.iter().map(|v| (f64::from(*v) - peak).exp()).sum::<f64>().ln() + peak;
     logits.iter().map(|v| f64::from(*v) - total).collect()
 }

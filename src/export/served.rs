@@ -1,0 +1,67 @@
+//! What a reading program needs to serve the model as it was trained: the chat template, and the
+//! token that ends an answer.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::side_files::Base;
+use crate::base::atomic::write_file;
+use crate::base::error::Fault;
+use crate::data::TextTokenizer;
+
+/// The token that ends an answer: what the chat template writes after one, else the end of text.
+pub fn turn_end(texts: &TextTokenizer) -> Option<u32> {
+    const PROBE: &str = "probe of an answer";
+    let messages = [json!({"role": "user", "content": "a"}), json!({"role": "assistant", "content": PROBE})];
+    let text = texts.chat_template().and_then(|t| t.render(&messages, &[], false).ok());
+    let after = text.as_deref().and_then(|t| t.rsplit_once(PROBE)).map(|(_, after)| after.to_owned());
+    let ids = after.and_then(|a| texts.encode(&a, false).ok()).unwrap_or_default();
+    ids.into_iter().find(|id| texts.is_special(*id) || texts.eos_id() == Some(*id)).or_else(|| texts.eos_id())
+}
+
+/// Writes both into a folder that has the base's own side files.
+///
+/// # Errors
+/// When a file is damaged or cannot be written.
+pub(super) fn write(base: Base, folder: &Path) -> Result<(), Fault> {
+    write_template(base, folder)?;
+    write_ends(base, folder)
+}
+
+/// The template that was trained takes the place of the base's own.
+fn write_template(base: Base, folder: &Path) -> Result<(), Fault> {
+    let Some(template) = base.texts.chat_template() else { return Ok(()) };
+    let own = TextTokenizer::load(folder)?;
+    if own.chat_template().is_some_and(|t| t.source() == template.source()) {
+        return Ok(());
+    }
+    write_file(&folder.join("chat_template.jinja"), template.source().as_bytes())?;
+    let path = folder.join("tokenizer_config.json");
+    let mut config = read(&path).unwrap_or_else(|| json!({"tokenizer_class": "PreTrainedTokenizerFast"}));
+    config["chat_template"] = template.source().into();
+    write_file(&path, format!("{config:#}\n").as_bytes())
+}
+
+/// generation_config.json names the token that ends an answer among those that end one.
+fn write_ends(base: Base, folder: &Path) -> Result<(), Fault> {
+    let Some(end) = turn_end(base.texts) else { return Ok(()) };
+    let path = folder.join("generation_config.json");
+    let (generation, config) = (read(&path), read(&folder.join("config.json")).unwrap_or_default());
+    let listed = |v: &Value| v.as_array().cloned().unwrap_or_else(|| vec![v.clone()]);
+    let own = generation.as_ref().map_or(&Value::Null, |g| &g["eos_token_id"]);
+    let mut ends: Vec<u64> = listed(own).iter().chain(&listed(&config["eos_token_id"])).filter_map(Value::as_u64).collect();
+    if ends.contains(&u64::from(end)) {
+        return Ok(());
+    }
+    ends.extend(base.texts.eos_id().map(u64::from));
+    ends.insert(0, end.into());
+    ends.dedup();
+    let mut generation = generation.unwrap_or_else(|| json!({"_from_model_config": true}));
+    generation["eos_token_id"] = json!(ends);
+    write_file(&path, format!("{generation:#}\n").as_bytes())
+}
+
+fn read(path: &Path) -> Option<Value> {
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
