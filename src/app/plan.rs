@@ -287,7 +287,7 @@ fn space(config: &RunConfig, room: Room) -> Result<Space, Fault> {
         Room::Gpu(bytes) => return Ok(on_gpu(bytes, GPU_HELD, Some(HOST_OF_GPU.saturating_mul(bytes)))),
         Room::Here | Room::Bytes(_) => Chosen::of(config)?,
     };
-    let on_cpu = |budget| Space { gpu: false, budget, held: alloc::current_rss_bytes(), host: None };
+    let on_cpu = |budget| Space { gpu: false, budget, held: alloc::live_bytes(), host: None };
     match (device, room) {
         (Chosen::Cpu, Room::Bytes(bytes)) => Ok(on_cpu(Some(bytes))),
         (Chosen::Cpu, _) => Ok(on_cpu(None)),

@@ -47,7 +47,20 @@ fn every_key_is_read_or_has_no_effect() {
         // A name that other structures have, too, counts only behind its section.
         let common = ["path", "format", "device", "enabled"].contains(&name);
         let any: Vec<String> = "abcdefghijklmnopqrstuvwxyz".chars().map(|c| format!("{c}.{name}")).collect();
-        let last_words = ["training", "stage1", "stage2", "settings", "config", "stage", "early_stopping", "base_model", "lora"];
+        let last_words = [
+            "training",
+            "stage1",
+            "stage2",
+            "settings",
+            "config",
+            "stage",
+            "early_stopping",
+            "early",
+            "base_model",
+            "base",
+            "lora",
+            "self",
+        ];
         let any = any.into_iter().chain(last_words.map(|w| format!("{w}.{name}"))).chain(behind.clone());
         let wanted: Vec<String> = if common { behind.to_vec() } else { any.collect() };
         match key.no_effect {

@@ -35,14 +35,8 @@ fn stage(s: &StageRecord) -> String {
 }
 
 fn memory(s: &StageRecord) -> Option<String> {
-    let predicted = s.peak_memory.predicted_bytes?;
-    // On a GPU it is the card's memory that was planned, and the process's elsewhere.
-    let gpu = s.memory_plan.as_ref().is_some_and(|plan| plan["parts"].to_string().contains("\"driver\""));
-    let (measured, what) = match gpu {
-        true => (s.peak_memory.measured_bytes?, "allocated"),
-        false => (s.peak_memory.peak_rss_bytes?, "resident"),
-    };
-    Some(format!("peak {} {what}, {} predicted", bytes(measured), bytes(predicted)))
+    let (predicted, measured) = (s.peak_memory.predicted_bytes?, s.peak_memory.measured_bytes?);
+    Some(format!("peak {} measured, {} predicted", bytes(measured), bytes(predicted)))
 }
 
 /// `tallow train`.

@@ -2,8 +2,7 @@
 //!
 //! What is predicted is what the allocator has given out at the worst moment of a step (`tallow_kernels::alloc::peak_bytes`).
 //! Pages of mapped model files are not in it: they are given back as soon as a tensor is read. The resident size of the
-//! process lies a little above, by the program itself (which a caller counts in `held`, with what it holds) and by pages that
-//! the allocator keeps: [`HEADROOM`] stands for those.
+//! process lies a little above, by the program itself and by pages that the allocator keeps: [`HEADROOM`] stands for that.
 
 mod available;
 mod search;
