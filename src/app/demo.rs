@@ -10,8 +10,9 @@ use super::load::{LoadedModel, ModelRequest, load};
 use super::recipe::{Part, demo_rows, is_right};
 use super::train::{TrainReport, TrainRequest, run as train};
 use crate::base::atomic::write_file;
+use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
-use crate::train::{Event, Observer, StopFlag};
+use crate::train::{Event, Observer};
 
 /// Rows that are trained.
 const TRAIN_ROWS: usize = 600;
@@ -74,7 +75,7 @@ pub struct DemoReport {
 ///
 /// # Errors
 /// When the folder cannot be written, or training fails.
-pub fn run(out: &Path, stop: StopFlag, observer: &mut dyn Observer) -> Result<DemoReport, Fault> {
+pub fn run(out: &Path, stop: Cancel, observer: &mut dyn Observer) -> Result<DemoReport, Fault> {
     let held_out = demo_rows(SEED, Part::HeldOut, 2 * HELD_OUT_ROWS);
     let (validation, test) = held_out.split_at(HELD_OUT_ROWS);
     for (name, rows) in [("train", demo_rows(SEED, Part::Train, TRAIN_ROWS).as_slice()), ("validation", validation), ("test", test)] {

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
 use crate::config::{Resolved, Sources, resolve};
 use crate::runs::{Project, RunFolder, StageRecord, Status, find};
-use crate::train::{Evaluation, Event, Observer, StopFlag};
+use crate::train::{Evaluation, Event, Observer};
 
 /// A request to train.
 #[derive(Debug, Clone)]
@@ -30,8 +31,8 @@ pub struct TrainRequest {
     pub stop_after: Option<u64>,
     /// Stop when this stage is done; the run can go on later.
     pub until_stage: Option<usize>,
-    /// Raised to stop after the step at hand.
-    pub stop: StopFlag,
+    /// Stops after the step at hand; before the first step at once.
+    pub stop: Cancel,
     /// Whether this process has its turn at the device already; otherwise it queues for it.
     pub has_turn: bool,
 }
@@ -47,7 +48,7 @@ impl TrainRequest {
             name: "run".into(),
             stop_after: None,
             until_stage: None,
-            stop: StopFlag::default(),
+            stop: Cancel::default(),
             has_turn: false,
         }
     }
@@ -121,7 +122,7 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
         let (project, resolved) = configuration_of(request.config.as_deref(), &request.set, &request.flags)?;
         resolved.warnings.iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
         super::device::Chosen::of(&resolved.config)?;
-        let (config, materials) = session::Materials::gather(&resolved.config, Some(&resolved.said), observer)?;
+        let (config, materials) = request.stop.within(|| session::Materials::gather(&resolved.config, Some(&resolved.said), observer))?;
         let folder = RunFolder::create(&project.runs_of(&config), &request.name, &config)?;
         return session::train(request, &config, &folder, materials, observer);
     };
@@ -137,7 +138,7 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
             .hint("start a new run; its adapter is in final-model/"));
     }
     super::device::Chosen::of(&manifest.config)?;
-    let (_, materials) = session::Materials::gather(&manifest.config, None, observer)?;
+    let (_, materials) = request.stop.within(|| session::Materials::gather(&manifest.config, None, observer))?;
     session::train(request, &manifest.config, &folder, materials, observer)
 }
 

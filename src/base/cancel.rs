@@ -1,24 +1,25 @@
-//! Work that nobody waits for any more ends where it stands.
+//! Cooperative cancellation: one handle for stop requests and for calls that nobody waits for.
 //!
 //! ```text
-//!   within(asked, work)          work ... loop { checkpoint() ... }
-//!        │                                     │ asked() is true
+//!   cancel.within(work)          work ... loop { checkpoint() ... }
+//!        │                                     │ cancel.request() was called
 //!        └── Err(cancelled)  <── unwinds ──────┘    half-written files go with their owners
 //! ```
-//! A loop that may take more than a moment comes by a [`checkpoint`]. Outside of [`within`] that is one look at an empty
-//! variable of the thread, so training and the shell pay nothing. What is passed on the way up is dropped as by any
-//! early return; nothing is printed. Work that may not be broken off in its middle has no checkpoint in it.
+//! There are two ways to heed it. A training loop looks with [`Cancel::is_requested`] between steps and ends in good
+//! order. Other loops that may take more than a moment call [`checkpoint`], which unwinds; what is passed on the way up
+//! is dropped as by any early return, and nothing is printed. Outside of [`Cancel::within`] a checkpoint is one look at
+//! an empty variable of the thread. Work that may not be broken off in its middle has no checkpoint in it.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::Fault;
 
-type Asked = Arc<dyn Fn() -> bool + Send + Sync>;
-
 thread_local! {
-    static ASKED: RefCell<Option<Asked>> = const { RefCell::new(None) };
+    /// What the work of this thread heeds.
+    static CURRENT: RefCell<Option<Cancel>> = const { RefCell::new(None) };
 }
 
 struct Cancelled;
@@ -28,46 +29,25 @@ pub(super) fn is_cancellation(payload: &(dyn std::any::Any + Send)) -> bool {
     payload.is::<Cancelled>()
 }
 
-/// What to look at: for the threads that help with the work at hand.
+type Asked = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A request to end, which a signal handler, a supervisor or another thread makes. Clones share it.
 #[derive(Clone, Default)]
-pub struct Token(Option<Asked>);
+pub struct Cancel {
+    requested: Arc<AtomicBool>,
+    /// Another place where it may have been asked for.
+    elsewhere: Option<Asked>,
+}
 
-impl std::fmt::Debug for Token {
+/// Its name where a signal or a supervisor stops a run.
+pub type StopFlag = Cancel;
+/// Its name where helping threads take it along.
+pub type Token = Cancel;
+
+impl std::fmt::Debug for Cancel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Token({})", self.0.is_some())
+        write!(f, "Cancel({})", self.is_requested())
     }
-}
-
-impl Token {
-    /// That of the work at hand.
-    pub fn current() -> Self {
-        Self(ASKED.with_borrow(Clone::clone))
-    }
-
-    /// Does work on this thread as part of the work that the token is of.
-    pub fn lend<R>(self, work: impl FnOnce() -> R) -> R {
-        struct Back(Option<Asked>);
-        impl Drop for Back {
-            fn drop(&mut self) {
-                ASKED.set(self.0.take());
-            }
-        }
-        let _back = Back(ASKED.replace(self.0));
-        work()
-    }
-
-    /// Ends the work here, where that was asked for.
-    pub fn checkpoint(&self) {
-        // A panic under way goes on as what it is.
-        if self.0.as_ref().is_some_and(|asked| asked()) && !std::thread::panicking() {
-            resume_unwind(Box::new(Cancelled));
-        }
-    }
-}
-
-/// Ends the work of this thread here, where that was asked for.
-pub fn checkpoint() {
-    Token::current().checkpoint();
 }
 
 /// Does work that ends at its next checkpoint once `asked` says so.
@@ -75,67 +55,115 @@ pub fn checkpoint() {
 /// # Errors
 /// What the work gives, or `cancelled`.
 pub fn within<T>(asked: impl Fn() -> bool + Send + Sync + 'static, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    let before = ASKED.replace(Some(Arc::new(asked)));
-    // Nothing that the work held is looked at afterwards.
-    let result = catch_unwind(AssertUnwindSafe(work));
-    ASKED.set(before);
-    match result {
-        Ok(result) => result,
-        Err(payload) if is_cancellation(&*payload) => Err(Fault::new("cancelled", "the call was cancelled")),
-        Err(payload) => resume_unwind(payload),
+    Cancel { elsewhere: Some(Arc::new(asked)), ..Cancel::default() }.within(work)
+}
+
+impl Cancel {
+    /// That of the work at hand, for the threads that help with it; one that nobody requests where there is none.
+    pub fn current() -> Self {
+        CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
+    }
+
+    /// Asks the work to end.
+    pub fn request(&self) {
+        self.requested.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the work has been asked to end.
+    pub fn is_requested(&self) -> bool {
+        self.requested.load(Ordering::SeqCst) || self.elsewhere.as_ref().is_some_and(|asked| asked())
+    }
+
+    /// Ends the work here by unwinding, where that was asked for.
+    pub fn checkpoint(&self) {
+        // A panic under way goes on as what it is.
+        if self.is_requested() && !std::thread::panicking() {
+            resume_unwind(Box::new(Cancelled));
+        }
+    }
+
+    /// Does work on this thread as part of the work that this handle is of.
+    pub fn lend<R>(self, work: impl FnOnce() -> R) -> R {
+        struct Back(Option<Cancel>);
+        impl Drop for Back {
+            fn drop(&mut self) {
+                CURRENT.set(self.0.take());
+            }
+        }
+        let _back = Back(CURRENT.replace(Some(self)));
+        work()
+    }
+
+    /// Does work that ends at its next checkpoint once that is requested.
+    ///
+    /// # Errors
+    /// What the work gives, or `cancelled`.
+    pub fn within<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        // Nothing that the work held is looked at afterwards.
+        let result = catch_unwind(AssertUnwindSafe(|| self.clone().lend(work)));
+        match result {
+            Ok(result) => result,
+            Err(payload) if is_cancellation(&*payload) => Err(Fault::new("cancelled", "the call was cancelled")),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+}
+
+/// Ends the work of this thread here, where that was asked for.
+pub fn checkpoint() {
+    let asked = CURRENT.with_borrow(|current| current.as_ref().is_some_and(Cancel::is_requested));
+    if asked && !std::thread::panicking() {
+        resume_unwind(Box::new(Cancelled));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use rayon::prelude::*;
 
     use super::*;
 
+    fn requested() -> Cancel {
+        let cancel = Cancel::default();
+        cancel.request();
+        cancel
+    }
+
     #[test]
     fn work_ends_at_its_next_checkpoint() {
-        let looks = Arc::new(AtomicU32::new(0));
-        let counted = looks.clone();
-        let done = Cell::new(0);
-        let result: Result<(), Fault> = within(
-            move || counted.fetch_add(1, Ordering::SeqCst) >= 3,
-            || loop {
+        let cancel = Cancel::default();
+        let mut done = 0;
+        let result: Result<(), Fault> = cancel.within(|| {
+            loop {
                 checkpoint();
-                done.set(done.get() + 1);
-            },
-        );
-        assert_eq!((result.unwrap_err().code, done.get()), ("cancelled", 3));
-        // Nobody asks any more.
+                done += 1;
+                if done == 3 {
+                    cancel.request();
+                }
+            }
+        });
+        assert_eq!((result.unwrap_err().code, done), ("cancelled", 3));
+        // Outside of it nobody asks any more.
         checkpoint();
-        assert_eq!(looks.load(Ordering::SeqCst), 4);
     }
 
     #[test]
     fn helping_threads_end_it_too() {
-        let result = within(
-            || true,
-            || {
-                let token = Token::current();
-                (0..100).into_par_iter().for_each(|_| token.checkpoint());
-                Ok(())
-            },
-        );
+        let result = requested().within(|| {
+            let cancel = Cancel::current();
+            (0..100).into_par_iter().for_each(|_| cancel.checkpoint());
+            Ok(())
+        });
         assert_eq!(result.unwrap_err().code, "cancelled");
     }
 
     #[test]
     fn work_on_another_thread_is_still_that_work() {
-        let result = within(
-            || true,
-            || {
-                let token = Token::current();
-                rayon::scope(|_| token.lend(checkpoint));
-                Ok(())
-            },
-        );
+        let result = requested().within(|| {
+            let cancel = Cancel::current();
+            rayon::scope(|_| cancel.lend(checkpoint));
+            Ok(())
+        });
         assert_eq!(result.unwrap_err().code, "cancelled");
         // What a thread was lent is taken back.
         rayon::scope(|_| checkpoint());
@@ -143,7 +171,15 @@ mod tests {
 
     #[test]
     fn a_panic_stays_one() {
-        let caught = catch_unwind(|| within(|| false, || -> Result<(), Fault> { panic!("a bug") }));
+        let caught = catch_unwind(|| Cancel::default().within(|| -> Result<(), Fault> { panic!("a bug") }));
         assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"a bug"));
+    }
+
+    #[test]
+    fn work_without_a_handle_is_never_cancelled() {
+        let nobody = Cancel::current();
+        nobody.checkpoint();
+        requested().within(|| Ok(())).unwrap();
+        Cancel::current().checkpoint();
     }
 }

@@ -72,6 +72,8 @@ mod tests {
                 }
             })
         };
-        assert_eq!(cancel::within(|| true, inner).unwrap_err().code, "cancelled");
+        let asked = cancel::Cancel::default();
+        asked.request();
+        assert_eq!(asked.within(inner).unwrap_err().code, "cancelled");
     }
 }

@@ -22,11 +22,12 @@ use crate::app::{
     bench, chat, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, merge, models, outcome, plan, recipe,
     train, upload, versions,
 };
+use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Layout};
 use crate::model::{Policy, Quantization, Unknown};
 use crate::runs;
-use crate::train::{Event, Observer, StopFlag};
+use crate::train::{Event, Observer};
 
 /// Configuration or data are wrong.
 const WRONG_INPUT: u8 = 3;
@@ -587,9 +588,9 @@ impl Observer for Looked<'_> {
 
 /// The first signal asks the run to stop after its step, the second ends the process at once; so does the first one while
 /// nothing is trained, where `at_once` says so: a run's folder holds its newest checkpoint at any moment.
-fn stop_on_signals(at_once: bool) -> StopFlag {
+fn stop_on_signals(at_once: bool) -> Cancel {
     static ASKED: AtomicBool = AtomicBool::new(false);
-    let flag = StopFlag::default();
+    let flag = Cancel::default();
     let raised = flag.clone();
     // Where a handler is in place already (a second run in one process), that one goes on to work.
     let _ = ctrlc::set_handler(move || {

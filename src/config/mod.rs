@@ -16,6 +16,7 @@ mod combinations;
 mod hostile;
 mod kind;
 mod layer;
+mod older;
 mod problem;
 mod resolve;
 mod run_config;
@@ -23,6 +24,7 @@ mod schema;
 mod words;
 mod yaml;
 
+pub use older::with_defaults;
 pub use problem::{ConfigError, Origin, Problem};
 pub use resolve::{Resolved, Said, Sources, resolve};
 pub use run_config::*;

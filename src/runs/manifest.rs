@@ -227,12 +227,13 @@ impl Manifest {
             Fault::new("manifest_damaged", format!("{}:{}: {e}", path.display(), e.line()))
                 .hint("the file was changed by hand or by another program; the checkpoints of the run are still good")
         };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+        let mut value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
         let version = value["manifest_version"].as_str().unwrap_or("none");
         if version != MANIFEST_VERSION {
             let message = format!("{}: manifest version {version}, this program reads {MANIFEST_VERSION}", path.display());
             return Err(Fault::new("manifest_version", message).hint("use the version of tallow that wrote the run"));
         }
+        value["config"] = crate::config::with_defaults(value["config"].take());
         serde_json::from_value(value).map_err(damaged)
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::optimiser::OptimizerConfig;
 use super::schedule::Schedule;
-use super::stop::StopFlag;
+use crate::base::cancel::Cancel;
 use crate::model::Policy;
 
 pub use crate::config::EarlyStopping;
@@ -59,7 +59,7 @@ pub struct TrainConfig {
     /// Hash of the settings that shape the run, as the caller computes it. A checkpoint of another hash is refused.
     pub config_hash: String,
     /// Raised from outside to end the run after its step.
-    pub stop: StopFlag,
+    pub stop: Cancel,
     /// Steps to make in this session, each with the evaluation and checkpoint that are due after it;
     /// `None`: all that are left.
     pub stop_after: Option<u64>,
@@ -87,7 +87,7 @@ impl TrainConfig {
             restore_best: false,
             resume: Resume::No,
             config_hash: String::new(),
-            stop: StopFlag::default(),
+            stop: Cancel::default(),
             stop_after: None,
         }
     }

@@ -118,7 +118,7 @@ impl TrainError {
                 "bring one of the folders back from a copy; or delete them all, and the stage starts again at step 1; or start a new run"
                     .into(),
             ),
-            Self::ConfigChanged { .. } => Some("resume with the settings of the run, or start a new run from its adapter".into()),
+            Self::ConfigChanged { .. } => Some("resume with the settings of the run and the version of Tallow that wrote it, or start a new run".into()),
             Self::NoTargets { .. } => Some("look at how an example is masked (tallow data check --show 1): every label is ignored".into()),
             Self::Memory { fits, .. } if !fits.is_empty() => Some(format!("these would fit: {}", fits.join("; "))),
             Self::NotFinite { .. } => Some(

@@ -15,10 +15,10 @@ mod optimiser;
 mod schedule;
 mod source;
 mod step;
-mod stop;
 mod trainer;
 mod window;
 
+pub use crate::base::cancel::StopFlag;
 pub use config::{EarlyStopping, Resume, TrainConfig};
 pub use diagnosis::{Diagnosis, Symptom};
 pub use error::{Result, TrainError};
@@ -30,6 +30,5 @@ pub use optimiser::{Optimizer, OptimizerConfig, OptimizerKind};
 pub use schedule::{Decay, Schedule};
 pub use source::{Batches, Sampled};
 pub use step::{StepOut, StepSettings, train_step};
-pub use stop::StopFlag;
 pub use trainer::{End, Outcome, Trainer};
 pub use window::passes;

@@ -143,6 +143,27 @@ fn a_panic_ends_the_run_as_a_fault_and_the_next_call_works() {
 }
 
 #[test]
+fn a_stop_before_the_first_step_is_heard_at_once() {
+    let desk = Desk::new();
+    desk.project(4, "");
+    let request = TrainRequest { has_turn: true, ..TrainRequest::new(Some(desk.path().join("project"))) };
+    request.stop.request();
+    assert_eq!(train::run(&request, &mut Silent).unwrap_err().code, "cancelled");
+    assert!(!desk.path().join("project/runs").exists());
+    // After the data is read, there is a run, and it can go on.
+    let request = TrainRequest { has_turn: true, ..TrainRequest::new(Some(desk.path().join("project"))) };
+    let stop = request.stop.clone();
+    let mut observer = |event: &Event| {
+        if matches!(event, Event::Run { .. }) {
+            stop.request();
+        }
+    };
+    let report = train::run(&request, &mut observer).unwrap();
+    assert!(report.model.is_none() && report.resume_command.is_some());
+    desk.ok(&["train", "project", "--resume", "latest", "--quiet"]);
+}
+
+#[test]
 fn figures_on_files_of_one_name_do_not_overwrite_each_other() {
     let desk = Desk::new();
     desk.project(2, "");

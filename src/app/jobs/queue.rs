@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::atomic;
+use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
-use crate::train::StopFlag;
 
 /// How often the queue is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -135,7 +135,7 @@ impl Ticket {
     }
 
     /// Waits for its turn, and tells who is before it whenever that changes; false when `stop` was raised first.
-    pub(super) fn wait(&self, stop: &StopFlag, told: &mut dyn FnMut(&[String])) -> Result<bool, Fault> {
+    pub(super) fn wait(&self, stop: &Cancel, told: &mut dyn FnMut(&[String])) -> Result<bool, Fault> {
         let mut last = None;
         while !self.has_turn()? {
             if stop.is_requested() {
@@ -160,7 +160,7 @@ impl Ticket {
 ///
 /// # Errors
 /// When the queue cannot be written.
-pub fn turn(device: &str, claim: &Claim, stop: &StopFlag, told: &mut dyn FnMut(&[String])) -> Result<Option<Ticket>, Fault> {
+pub fn turn(device: &str, claim: &Claim, stop: &Cancel, told: &mut dyn FnMut(&[String])) -> Result<Option<Ticket>, Fault> {
     let ticket = Ticket::of(device, claim)?;
     Ok(ticket.wait(stop, told)?.then_some(ticket))
 }

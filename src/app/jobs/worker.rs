@@ -10,11 +10,12 @@ use super::start::Stop;
 use crate::app::device::Chosen;
 use crate::app::train::{TrainReport, TrainRequest, run as train};
 use crate::app::{plan, prepare};
+use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
 use crate::base::panics;
 use crate::config::RunConfig;
 use crate::runs::{RunFolder, Status};
-use crate::train::{Observer, StopFlag};
+use crate::train::Observer;
 
 /// How often the wish to stop is looked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -34,7 +35,7 @@ pub struct Work {
 ///
 /// # Errors
 /// What ended the run, or `run_busy` when somebody else is at it.
-pub fn work(work: &Work, stop: &StopFlag, observer: &mut dyn Observer) -> Result<State, Fault> {
+pub fn work(work: &Work, stop: &Cancel, observer: &mut dyn Observer) -> Result<State, Fault> {
     let run = RunFolder::open(&work.run.canonicalize().map_err(|e| Fault::io("open", &work.run, &e))?)?;
     let lock = if work.owned { None } else { own(&run)? };
     if lock.is_none() && !work.owned {
@@ -66,7 +67,7 @@ pub fn work(work: &Work, stop: &StopFlag, observer: &mut dyn Observer) -> Result
     })
 }
 
-fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, observer: &mut dyn Observer) -> Result<State, Fault> {
+fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &Cancel, observer: &mut dyn Observer) -> Result<State, Fault> {
     let manifest = run.manifest()?;
     let ticket = Ticket::of(&Chosen::of(&manifest.config)?.name(), &claim(run, &manifest.config))?;
     job.ticket = Some(ticket.name());
@@ -75,7 +76,11 @@ fn wait_and_train(run: &RunFolder, job: &mut JobRecord, stop: &StopFlag, observe
         return Ok(stopped(run));
     }
     job.turn(run, State::Running, None)?;
-    let report: TrainReport = train(&TrainRequest { until_stage: job.stage, ..request(run, stop) }, observer)?;
+    let report: TrainReport = match train(&TrainRequest { until_stage: job.stage, ..request(run, stop) }, observer) {
+        // Stopped while it was made ready.
+        Err(fault) if fault.code == "cancelled" && stop.is_requested() => return Ok(stopped(run)),
+        result => result?,
+    };
     Ok(if report.status == Status::Finished { State::Completed } else { stopped(run) })
 }
 
@@ -91,7 +96,7 @@ pub fn claim(run: &RunFolder, config: &RunConfig) -> Claim {
     Claim { who: run.path().display().to_string(), memory_bytes }
 }
 
-fn request(run: &RunFolder, stop: &StopFlag) -> TrainRequest {
+fn request(run: &RunFolder, stop: &Cancel) -> TrainRequest {
     let project = run.path().parent().and_then(Path::parent).unwrap_or(run.path());
     let resume = Some(run.path().to_string_lossy().into_owned());
     TrainRequest { resume, stop: stop.clone(), has_turn: true, ..TrainRequest::new(Some(project.to_path_buf())) }

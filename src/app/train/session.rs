@@ -179,7 +179,8 @@ impl Session<'_> {
     fn stages(&mut self) -> Result<TrainReport, Fault> {
         self.record.event(&Event::doing("loading the base model"));
         let options = LoadOptions { device: self.device.clone(), ..prepare::load_options(self.config) };
-        let mut model = Decoder::load(&self.materials.base.path, &options)?;
+        let path = &self.materials.base.path;
+        let mut model = self.request.stop.within(|| Ok(Decoder::load(path, &options)?))?;
         check_vocabulary(&self.materials.tokenizer, &model)?;
         match self.config.training.method {
             Method::Full => model.enable_full_finetuning()?,

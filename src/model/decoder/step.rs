@@ -13,7 +13,7 @@ use super::engine::Engine;
 use super::pass::Stack;
 use super::tape::Policy;
 use super::{Decoder, Error, Grads, Result};
-use crate::base::cancel::Token;
+use crate::base::cancel::Cancel;
 use crate::data::PackedBatch;
 use crate::model::linear::Linear;
 use crate::model::norm::Norm;
@@ -66,7 +66,7 @@ impl Decoder {
         if tallow_kernels::device::launches(&self.device) {
             return work();
         }
-        let token = Token::current();
+        let token = Cancel::current();
         tallow_kernels::pool::awake(|| token.lend(work))
     }
 
