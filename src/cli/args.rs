@@ -120,7 +120,7 @@ pub struct McpArgs {
     /// Show only tools that change nothing.
     #[arg(long)]
     pub read_only: bool,
-    /// Most memory of one call, for example 8GiB; by default half or most of what is free, by the kind of call.
+    /// Most memory of one call, for example 8GiB (at least 2GiB); by default half or most of what is free, by the kind of call.
     #[arg(long, value_name = "SIZE")]
     pub call_memory: Option<String>,
 }

@@ -427,6 +427,9 @@ fn mcp(a: McpArgs) -> Result<u8, Fault> {
     let (allowed_hosts, allowed_origins) = (a.allow_host, a.allow_origin);
     let (toolsets, read_only) = (a.toolsets, a.read_only);
     let call_memory = a.call_memory.as_deref().map(plan::parse_size).transpose()?;
+    if call_memory.is_some_and(|bytes| bytes < crate::mcp::LEAST_CALL_MEMORY) {
+        return Err(Fault::new("usage", "--call-memory is less than a call can start with").hint("give at least 2GiB"));
+    }
     let options = crate::mcp::Options {
         roots: a.root,
         http: a.http,

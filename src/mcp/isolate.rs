@@ -51,8 +51,9 @@ enum Word {
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a cancelled call may take to tidy up.
 const GRACE: Duration = Duration::from_secs(2);
-/// Least that a call is given, however little is free.
-const LEAST_MEMORY: u64 = 512 << 20;
+/// Least that a call is given, however little is free: the allocator reserves a GiB at a time, which
+/// counts before it is used.
+pub const LEAST_MEMORY: u64 = 2 << 30;
 /// Characters of what the process printed when it died.
 const MOST_LAST_WORDS: u64 = 8 << 10;
 
@@ -66,7 +67,7 @@ pub(super) fn run(tool: &'static str, arguments: Value, shared: &Shared, limits:
         arguments,
         roots: shared.roots.all().map(PathBuf::from).collect(),
         cpu_seconds: limits.cpu_seconds,
-        memory_bytes: most.map_or(share, |most| most.min(share)),
+        memory_bytes: most.map_or(share, |most| most.min(share)).max(LEAST_MEMORY),
     };
     let line = serde_json::to_vec(&request).map_err(|e| Fault::new("io", e.to_string()))?;
     let mut process = Process::start(&line)?;

@@ -41,7 +41,7 @@ use rmcp::ServiceExt;
 
 use crate::base::error::Fault;
 
-pub use isolate::answer_one_call;
+pub use isolate::{LEAST_MEMORY as LEAST_CALL_MEMORY, answer_one_call};
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]

@@ -92,7 +92,7 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     };
     // The commit is pinned, so that all files are of one version.
     let pinned = Repo::with_revision(model.to_owned(), RepoType::Model, info.sha.clone());
-    let files: Vec<String> = info.siblings.into_iter().map(|s| s.rfilename).collect();
+    let files: Vec<String> = info.siblings.into_iter().map(|s| s.rfilename).filter(|f| is_wanted(f)).collect();
     if !files.iter().any(|f| f == "config.json") {
         return Err(bad("has no config.json: it is not a transformers model".into()));
     }
@@ -100,7 +100,7 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
         return Err(bad("has no safetensors weights".into()));
     }
     let skipped = |f: &String| options.without_weights && f.ends_with(".safetensors");
-    let files: Vec<String> = files.into_iter().filter(|f| is_wanted(f) && !skipped(f)).collect();
+    let files: Vec<String> = files.into_iter().filter(|f| !skipped(f)).collect();
     let repo: ApiRepo = api.repo(pinned.clone());
     let store = options.cache().repo(pinned);
     let mut folder = None;

@@ -158,6 +158,7 @@ impl RunFolder {
         })?;
         atomic::sweep(&self.path);
         for stage in 1..=2 {
+            atomic::sweep(&self.stage(stage));
             STAGE_PARTS.iter().for_each(|part| {
                 atomic::sweep(&self.stage(stage).join(part));
             });

@@ -59,13 +59,11 @@ fn data() {
     assert_eq!(said.code, 3);
     assert!(said.out.contains("fields.jsonl:2"), "{}", said.out);
 
-    // A chat for a tokenizer without a template.
-    let config = std::fs::read_to_string(desk.path().join("model/tokenizer_config.json")).unwrap();
-    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
-    config.as_object_mut().unwrap().remove("chat_template");
-    desk.write("model/tokenizer_config.json", &config.to_string());
-    desk.write("chat.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}\n");
-    refused(&train("chat.jsonl"), 3, &["chat template"]);
+    // A chat template that is none.
+    let row = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]}\n";
+    desk.write("chat.jsonl", row);
+    let named = ["train", "project", "--set", "dataset.train_path=chat.jsonl", "--set", "dataset.chat_template=no-such-form"];
+    refused(&desk.run(&named), 3, &["no-such-form"]);
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn models_and_adapters() {
     std::fs::remove_file(desk.path().join("model/model.safetensors")).unwrap();
     refused(&eval("model", &[]), 1, &["safetensors"]);
     desk.write("model/config.json", "{\"architectures\": [\"MambaForCausalLM\"], \"model_type\": \"mamba\"}");
-    refused(&eval("model", &[]), 1, &["MambaForCausalLM", "supported: Llama"]);
+    refused(&eval("model", &[]), 1, &["MambaForCausalLM", "is not known", "Llama", "--custom"]);
 }
 
 #[test]

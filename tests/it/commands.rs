@@ -119,7 +119,12 @@ fn divergence_stops_the_run_with_a_diagnosis() {
     let at = bytes.len() - 4;
     bytes[at..].copy_from_slice(&f32::INFINITY.to_le_bytes());
     std::fs::write(&weights, bytes).unwrap();
+    // The base cannot be evaluated; without test rows the first step says so.
     let said = wild(&[]);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("NaN"), "{}", said.err);
+    std::fs::remove_dir_all(desk.path().join("project/runs")).unwrap();
+    let said = wild(&["--set", "dataset.test_path=null"]);
     assert_eq!(said.code, 5, "{}", said.err);
     assert!(said.err.contains("error: ") && said.err.contains("hint: "), "{}", said.err);
     let run = desk.only_run();

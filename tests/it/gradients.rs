@@ -210,7 +210,7 @@ fn some_layers_only() -> Outcome {
         let names = ["q_proj", "v_proj", "o_proj", "up_proj", "layers.1.mlp.down_proj", "layers.0.self_attn.k_proj"];
         let fused = ["layers.0.self_attn.qkv_proj", "layers.1.mlp.gate_up_proj"];
         let paths = g.base()?.linear_paths();
-        let there = |t: &&str| paths.iter().any(|p| p.ends_with(t));
+        let there = |t: &&str| paths.iter().any(|p| p.ends_with(&format!(".{t}")));
         for target in names.into_iter().chain(fused).filter(there) {
             let mut model = g.base()?;
             let target_modules = vec![target.to_owned()];

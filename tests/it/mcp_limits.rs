@@ -104,7 +104,7 @@ fn hostile_model_folders_end_their_own_call_only() {
         ("doubling", doubling.to_owned()),
         ("itself", itself.to_owned()),
     ];
-    let mut client = Client::start(&desk, &["--call-memory", "1GiB"]);
+    let mut client = Client::start(&desk, &["--call-memory", "2GiB"]);
     for (name, template) in &templates {
         with_template(&desk, name, template);
         let answer = client.try_call("validate_dataset", json!({"dataset": "chat.jsonl", "model": name}));

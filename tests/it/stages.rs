@@ -60,7 +60,7 @@ fn rows_cut_and_left_out_in_stage_two_are_told() {
     let config = config.replace("test_path: data/held.jsonl", "test_path: data/held.jsonl, stage2_path: data/second.jsonl");
     desk.write("project/config/fine_tuning_config.yaml", &config);
     let said = desk.ok(&["train", "project"]);
-    assert!(said.err.contains("stage 2: 8 of 8 rows are longer than max_seq_length"), "{}", said.err);
+    assert!(said.err.contains("stage 2: 8 of 8 sequences are longer than max_seq_length"), "{}", said.err);
 }
 
 fn one_step(desk: &Desk, rows: &str) -> crate::program::Said {

@@ -52,7 +52,7 @@ const TEXTS: [&str; 48] = [
     "\u{1f600}\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}",
     "a\u{a0}b\u{2003}c\u{200b}d",
     "\u{fb01}n \u{ff21}\u{ff22} x\u{b2}",
-    "fn main() {\n    println!(\"{}\", 1 << 3);\n}",
+    "fn main() {\n    let eight = 1 << 3;\n}",
     "def f(x):\n\treturn x**2  # square",
     "a/b\\c:d;e|f&g",
     "((([[[{{{}}}]]])))",

@@ -75,7 +75,7 @@ impl Tool for Configure {
     const NAME: &'static str = "configure_training_run";
     const TITLE: &'static str = "Configure a training run";
     const ABOUT: &'static str = "Check settings, model and every row, hash the data, predict memory and time, and make the run's folder with \
-        its manifest. Nothing is trained yet. What is wrong is reported all at once, and then there is no folder. A model from the Hub is \
+        its manifest. Nothing is trained yet. All problems are reported at once. A model from the Hub is \
         downloaded here.";
     const HINTS: Hints = Hints::MAKE.reaching_out();
     const LANE: Lane = Lane::Model;

@@ -86,7 +86,7 @@ impl Tool for Plan {
     const NAME: &'static str = "plan_training";
     const TITLE: &'static str = "Plan memory and time";
     const ABOUT: &'static str = "Predict peak memory by part, steps, epochs and time as training would run, and choose the fastest plan that \
-        fits. Of a Hub model no weights are downloaded. A plan that cannot fit is an error that names settings which would.";
+        fits. Downloads no weights. A plan that cannot fit is an error that names settings which would.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
     const LANE: Lane = Lane::Inspect;
     type In = PlanIn;

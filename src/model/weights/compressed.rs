@@ -161,6 +161,7 @@ mod tests {
         for code in (0..127u8).chain(129..255) {
             assert_eq!(to_e4m3(e4m3(code)), code);
         }
-        assert_eq!((to_e4m3(1e9), to_e4m3(-1e9), to_e4m3(1.06)), (126, 254, to_e4m3(1.125 - 0.06)));
+        // Between 1.0 (code 56) and 1.125 (code 57) the middle is 1.0625.
+        assert_eq!((to_e4m3(1e9), to_e4m3(-1e9), to_e4m3(1.06), to_e4m3(1.065)), (126, 254, 56, 57));
     }
 }

@@ -42,7 +42,7 @@ impl Tool for Generate {
     const NAME: &'static str = "generate_fine_tuning_project";
     const TITLE: &'static str = "Generate a fine-tuning project";
     const ABOUT: &'static str = "Make a project folder: config/fine_tuning_config.yaml, README, justfile, .env.example, .mcp.json and \
-        folders for data and runs. It never overwrites. The rows go into data/raw/train.jsonl (split 80/10/10), or are named later in \
+        folders for data and runs. Never overwrites. The rows go into data/raw/train.jsonl (split 80/10/10), or are named later in \
         configure_training_run.";
     const HINTS: Hints = Hints::MAKE;
     const LANE: Lane = Lane::Inspect;
