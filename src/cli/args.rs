@@ -519,6 +519,7 @@ pub struct UploadArgs {
 
 /// `tallow models ...`.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // parsed once, at the start
 pub enum ModelsCommand {
     /// Results and exports of the project's runs, and which one is promoted.
     List {

@@ -119,7 +119,7 @@ impl Finish {
     /// # Safety
     /// As [`Finish::put`] with BF; `sums` holds the rows that are written.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) unsafe fn from_memory(&self, sums: *const f32) {
+    pub(super) unsafe fn load_sums(&self, sums: *const f32) {
         let alpha = _mm512_set1_ps(self.alpha);
         let (rows, stride) = (self.rows, self.stride);
         macro_rules! each {

@@ -29,7 +29,7 @@ pub(super) fn pairs(merged: &Merged, base: Base) -> Vec<(String, Value)> {
     if let Some(run) = merged.training().map(|t| t.run.as_str()).filter(|r| !r.is_empty()) {
         put("finetune", text(run));
     }
-    put("size_label", text(&size_label(merged.spec().num_parameters() as u64)));
+    put("size_label", text(&size_label(merged.spec().num_parameters())));
     let front = FrontMatter::of(base.path);
     if let Some(license) = card::license(base.path).or_else(|| said("license")) {
         put("license", text(&license));

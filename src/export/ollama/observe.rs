@@ -211,7 +211,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The text up to a call, and the call.
-    fn to_call(&mut self, (name, arguments): &(String, Value)) -> Option<(&'a str, Text)> {
+    fn call_text(&mut self, (name, arguments): &(String, Value)) -> Option<(&'a str, Text)> {
         let rest = &self.text[self.at..];
         let name_at = rest.find(name.as_str())?;
         let value = arguments.as_object()?.values().next()?.as_str()?;
@@ -254,7 +254,7 @@ fn take_apart(text: &str, kinds: &[Kind], (tools, quiet): (bool, bool), scope: S
         }
         let before = match kind {
             C => {
-                let (before, call) = cursor.to_call(&call_of(10 * i)).ok_or_else(|| lost(*kind))?;
+                let (before, call) = cursor.call_text(&call_of(10 * i)).ok_or_else(|| lost(*kind))?;
                 agree(&mut seen.call, call, "calls")?;
                 before
             }
@@ -262,7 +262,7 @@ fn take_apart(text: &str, kinds: &[Kind], (tools, quiet): (bool, bool), scope: S
         };
         seen.glues.push(Glue { from, to: *kind, place: place(i), text: pieces(before, scope)? });
         if *kind == B {
-            let (before, call) = cursor.to_call(&call_of(10 * i)).ok_or_else(|| lost(*kind))?;
+            let (before, call) = cursor.call_text(&call_of(10 * i)).ok_or_else(|| lost(*kind))?;
             agree(&mut seen.call, call, "calls")?;
             agree(&mut seen.between, plain(before), "calls after text")?;
         }
@@ -291,8 +291,8 @@ fn separator(render: &dyn Fn(&Talk) -> Option<String>, seen: &mut Seen) -> Resul
     let Some(text) = render(&talk) else { return Ok(()) };
     let mut cursor = Cursor { text: &text, at: 0 };
     let unknown = || "it writes several calls in another way than one".to_owned();
-    cursor.to_call(&call_of(10)).ok_or_else(unknown)?;
-    let (before, call) = cursor.to_call(&call_of(11)).ok_or_else(unknown)?;
+    cursor.call_text(&call_of(10)).ok_or_else(unknown)?;
+    let (before, call) = cursor.call_text(&call_of(11)).ok_or_else(unknown)?;
     if seen.call.as_ref() != Some(&call) {
         return Err(unknown());
     }

@@ -155,7 +155,7 @@ impl Fitted {
         for step in [0.0, -1.0, 1.0] {
             let own = lanes(
                 #[inline(always)]
-                |l| (super::lanes::code(wanted[l] * by[l], -32.0, 31.0) + step).max(-32.0).min(31.0),
+                |l| (super::lanes::code(wanted[l] * by[l], -32.0, 31.0) + step).clamp(-32.0, 31.0),
             );
             let e = error(
                 b,

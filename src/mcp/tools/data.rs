@@ -165,8 +165,7 @@ pub(super) struct Validate;
 impl Tool for Validate {
     const NAME: &'static str = "validate_dataset";
     const TITLE: &'static str = "Validate a dataset";
-    const ABOUT: &'static str = "Read every row of a file as training would, and report each bad one with file and line. With `show`, show \
-        how examples are rendered and which parts are trained.";
+    const ABOUT: &'static str = "Read every row of a file as training would and report each bad one; `show` shows what is trained.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
     const LANE: Lane = Lane::Data;
     type In = DatasetIn;

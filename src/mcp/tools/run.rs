@@ -127,8 +127,7 @@ pub(super) struct Monitor;
 impl Tool for Monitor {
     const NAME: &'static str = "monitor_training_progress";
     const TITLE: &'static str = "Monitor a run";
-    const ABOUT: &'static str = "How a run stands: status, step, losses, speed, time left. Read from the run's folder in milliseconds, so it \
-        may be asked often.";
+    const ABOUT: &'static str = "How a run stands: status, step, losses, speed, time left. Cheap to ask.";
     const HINTS: Hints = Hints::LOOK;
     const LANE: Lane = Lane::Cheap;
     type In = MonitorIn;
@@ -175,8 +174,7 @@ pub(super) struct Stop;
 impl Tool for Stop {
     const NAME: &'static str = "stop_training";
     const TITLE: &'static str = "Pause or cancel a run";
-    const ABOUT: &'static str = "Stop a run after the step at hand; it writes a checkpoint first. `pause` can be taken up again with \
-        start_training and gives the same result as if it had never stopped; `cancel` cannot.";
+    const ABOUT: &'static str = "Stop a run after a checkpoint. `pause` goes on with start_training, to the same result; `cancel` cannot.";
     const HINTS: Hints = Hints::DESTROY;
     const LANE: Lane = Lane::Control;
     type In = StopIn;

@@ -203,10 +203,11 @@ impl Engine for Compute<'_> {
     }
 
     fn gate_backward(&self, activation: Activation, d: &Tensor, gate: &Tensor, up: &Tensor) -> Result<()> {
-        Ok(match activation {
+        match activation {
             Activation::Silu => swiglu_backward_inplace(d, gate, up)?,
             Activation::GeluTanh => tallow_kernels::geglu::geglu_backward_inplace(d, gate, up)?,
-        })
+        }
+        Ok(())
     }
 
     fn add(&self, to: &Tensor, x: &Tensor) -> Result<()> {

@@ -164,7 +164,7 @@ impl Fields<'_> {
         let heads = self.count("attention.head_count")?;
         let head_dim = self.count("attention.key_length").unwrap_or(hidden_size / heads);
         let window = match arch.window_pattern() {
-            Some(pattern) if (i + 1) % pattern != 0 => Some(self.count("attention.sliding_window")?),
+            Some(pattern) if !(i + 1).is_multiple_of(pattern) => Some(self.count("attention.sliding_window")?),
             _ => None,
         };
         let attention = AttentionSpec {

@@ -177,7 +177,7 @@ fn work_grows_with_the_input_and_no_faster() {
     let long = format!("{{\"text\": \"a\"}}\n{{\"text\": \"{}\"}}\n", "b ".repeat(20 << 20));
     let set = records_of("long.jsonl", &long, &DataOptions::default());
     assert_eq!((lines(&set.records), problem_list(&set)), (vec![1], vec!["2: line_too_long".to_owned()]));
-    let turn = |i: usize| json!({"role": if i % 2 == 0 { "user" } else { "assistant" }, "content": "x"});
+    let turn = |i: usize| json!({"role": if i.is_multiple_of(2) { "user" } else { "assistant" }, "content": "x"});
     let many = json!({"messages": (0..20_000).map(turn).collect::<Vec<_>>()}).to_string();
     assert_eq!(problem_list(&records_of("turns.jsonl", &many, &DataOptions::default())), ["1: too_many_messages"]);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));

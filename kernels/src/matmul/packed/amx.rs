@@ -99,7 +99,7 @@ pub(super) unsafe fn run<T: Real>(
                 if let Some(finish) = finish {
                     // SAFETY: the rows of the sink are this thread's; the processor has the
                     // instructions for bf16, see `super::block`.
-                    unsafe { finish.from_memory(sums.as_ptr()) };
+                    unsafe { finish.load_sums(sums.as_ptr()) };
                 }
             }
         }
