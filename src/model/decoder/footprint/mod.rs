@@ -1,7 +1,7 @@
 //! The bytes that a model and a training pass take, without either: the block program run over sizes.
 //!
-//! What lives when is the program's ([`super::block`], [`super::backward`], [`super::pass`]); what an operation needs for a
-//! moment is said in [`sizes`]. `tests/it/memory.rs` holds it to what the allocator counts.
+//! What lives when is the program's (`super::block`, `super::backward`, `super::pass`); what an operation needs for a
+//! moment is said in `sizes`. `tests/it/memory.rs` holds it to what the allocator counts.
 
 mod ledger;
 mod sizes;
