@@ -52,7 +52,7 @@ impl Tool for Evaluate {
     const NAME: &'static str = "evaluate_model";
     const TITLE: &'static str = "Evaluate a run";
     const ABOUT: &'static str = "Loss, perplexity and token accuracy of a run's result on a file of rows, beside those of the base model. \
-        The figures are also written into the run's folder.";
+       ";
     const HINTS: Hints = Hints { idempotent: true, ..Hints::MAKE };
     const LANE: Lane = Lane::Model;
     type In = EvaluateIn;

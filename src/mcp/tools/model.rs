@@ -180,7 +180,7 @@ impl Tool for Info {
     const NAME: &'static str = "get_model_info";
     const TITLE: &'static str = "Describe a model";
     const ABOUT: &'static str = "Architecture, size, context, licence, chat template, and the memory that each way of training it takes. \
-        Reads config.json; loads and downloads nothing.";
+        Loads nothing.";
     const HINTS: Hints = Hints::LOOK;
     const LANE: Lane = Lane::Inspect;
     type In = InfoIn;

@@ -75,8 +75,7 @@ pub(super) struct Change;
 impl Tool for Change {
     const NAME: &'static str = "set_config";
     const TITLE: &'static str = "Change settings";
-    const ABOUT: &'static str =
-        "Change settings in a project's configuration file, all or none. Runs that are configured already keep theirs.";
+    const ABOUT: &'static str = "Change settings in a project's configuration file, all or none. Configured runs keep theirs.";
     const HINTS: Hints = Hints { idempotent: true, ..Hints::MAKE };
     const LANE: Lane = Lane::Inspect;
     type In = ChangeIn;

@@ -56,7 +56,7 @@ impl Tool for Start {
     const NAME: &'static str = "start_training";
     const TITLE: &'static str = "Start or continue a run";
     const ABOUT: &'static str = "Start a configured run, or go on with one that was paused or failed, from its newest checkpoint. It trains \
-        in a process that outlives this server; runs wait in a queue for the device. Takes up to 8 seconds to measure the first steps.";
+        in a process that outlives this server; runs wait in a queue for the device.";
     const HINTS: Hints = Hints::MAKE;
     const LANE: Lane = Lane::Wait;
     type In = StartIn;
