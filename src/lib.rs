@@ -12,4 +12,5 @@ pub mod export;
 pub mod mcp;
 pub mod model;
 pub mod runs;
+pub mod track;
 pub mod train;

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
 use crate::config::{Resolved, Sources, resolve};
-use crate::runs::{Project, RunFolder, StageRecord, Status, find};
+use crate::runs::{EnergyRecord, Project, RunFolder, StageRecord, Status, find};
+use crate::track;
 use crate::train::{Evaluation, Event, Observer};
 
 /// A request to train.
@@ -80,6 +81,8 @@ pub struct TrainReport {
     pub tuned: Option<Evaluation>,
     /// The result: a PEFT adapter, or a whole model after full fine-tuning.
     pub model: Option<PathBuf>,
+    /// Energy and CO2 of all its sessions, where they were tracked.
+    pub energy: Option<EnergyRecord>,
     /// How to go on, when it was stopped.
     pub resume_command: Option<String>,
 }
@@ -122,6 +125,7 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
         let (project, resolved) = configuration_of(request.config.as_deref(), &request.set, &request.flags)?;
         resolved.warnings.iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
         super::device::Chosen::of(&resolved.config)?;
+        track::check(&resolved.config)?;
         let (config, materials) = request.stop.within(|| session::Materials::gather(&resolved.config, Some(&resolved.said), observer))?;
         let folder = RunFolder::create(&project.runs_of(&config), &request.name, &config)?;
         return session::train(request, &config, &folder, materials, observer);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::track::TrackCommand;
 use crate::app::formats;
 
 /// Fine-tune language models natively: LoRA and QLoRA, one binary, no Python.
@@ -44,6 +45,9 @@ pub enum Command {
     /// List runs, or show one.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// What trackers (TensorBoard, MLflow, Weights & Biases) have of a run.
+    #[command(subcommand)]
+    Track(TrackCommand),
     /// Say what this machine and this build can do, and what to fix.
     Doctor,
     /// Fold an adapter into its base and write merged safetensors.

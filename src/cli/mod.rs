@@ -5,6 +5,7 @@ mod progress;
 mod run;
 mod show;
 mod style;
+mod track;
 mod watch;
 
 pub use args::Cli;

@@ -33,10 +33,10 @@ use crate::train::{Event, Observer};
 const WRONG_INPUT: u8 = 3;
 
 /// What every command needs to know.
-struct Desk {
+pub(super) struct Desk {
     json: bool,
     talk: Talk,
-    paint: Paint,
+    pub(super) paint: Paint,
 }
 
 /// Does what the arguments say; the exit code.
@@ -57,6 +57,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Data(DataCommand::Stats(a)) => desk.data(&a, show::data_stats),
         Command::Plan(a) => desk.plan(a),
         Command::Runs(a) => desk.runs(a),
+        Command::Track(a) => super::track::run(&desk, a),
         Command::Doctor => {
             let report = doctor::run();
             desk.give(&report, || show::doctor(&report, desk.paint))
@@ -85,7 +86,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
 
 impl Desk {
     /// Prints a report, as JSON or as text.
-    fn give(&self, report: &impl Serialize, text: impl FnOnce() -> String) -> Result<u8, Fault> {
+    pub(super) fn give(&self, report: &impl Serialize, text: impl FnOnce() -> String) -> Result<u8, Fault> {
         let out = if self.json {
             serde_json::to_string_pretty(report).map_err(|e| Fault::new("io", format!("the report cannot be written as JSON: {e}")))?
         } else {

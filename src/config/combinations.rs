@@ -110,12 +110,26 @@ const RULES: &[Rule] = &[
         hint: "for example [q_proj, v_proj], or all-linear",
     },
     Rule {
+        broken: |c| c.mlflow.tracking_uri.as_deref().is_some_and(|uri| !is_server(uri)),
+        key: "mlflow.tracking_uri",
+        message: "is not the address of a server",
+        hint: "it begins with http:// or https:// and holds no password, for example http://127.0.0.1:5000",
+    },
+    Rule {
         broken: |c| c.mlx.enabled && !matches!(c.device, DeviceChoice::Auto | DeviceChoice::Metal),
         key: "mlx.enabled",
         message: "means `device: metal`, but another device is named",
         hint: "remove one of the two",
     },
 ];
+
+/// Whether a text is the address of a server, without a user or a password in it.
+pub fn is_server(uri: &str) -> bool {
+    let rest = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
+    let host = rest.map(|r| r.split(['/', '?', '#']).next().unwrap_or(r));
+    let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+    host.is_some_and(|h| !h.is_empty() && !h.contains('@')) && uri.chars().all(is_plain) && !uri.contains(['?', '#'])
+}
 
 fn has_auto_batch(c: &RunConfig) -> bool {
     let t = &c.training;

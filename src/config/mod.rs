@@ -24,6 +24,7 @@ mod schema;
 mod words;
 mod yaml;
 
+pub use combinations::is_server;
 pub use older::with_defaults;
 pub use problem::{ConfigError, Origin, Problem};
 pub use resolve::{Resolved, Said, Sources, resolve};

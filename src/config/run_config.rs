@@ -189,8 +189,10 @@ pub struct CarbonTracking {
     pub project_name: Option<String>,
     /// Grid.
     pub country_iso_code: String,
-    /// Folder.
-    pub output_dir: PathBuf,
+    /// All energy of the data centre for each unit that the machine takes.
+    pub pue: f64,
+    /// Folder of the emissions file; `None`: `emissions/` beside `runs/`.
+    pub output_dir: Option<PathBuf>,
 }
 
 /// `mlflow`.

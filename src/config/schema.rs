@@ -44,10 +44,6 @@ impl Key {
     }
 }
 
-const MLFLOW: &str = "logging to MLflow is not in this version; metrics.jsonl is always written";
-const WANDB: &str = "logging to Weights & Biases is not in this version; metrics.jsonl is always written";
-const TENSORBOARD: &str = "logging to TensorBoard is not in this version; metrics.jsonl is always written";
-const CARBON: &str = "measuring energy is not in this version";
 const HUB: &str = "uploading after a run is not in this version; `export` and `upload` do it on request";
 const SCORES: &str = "scores and thresholds are not in this version; loss, perplexity and token accuracy are always measured";
 
@@ -202,18 +198,18 @@ pub(super) const KEYS: &[Key] = &[
     key("mlx.enabled", Bool, "false", "Accepted for old files: means `device: metal`."),
     key("mlx.memory_efficient", Bool, "false", "Accepted for old files; the memory plan decides.")
         .without_effect("the memory plan decides what is kept and what is computed again"),
-    key("carbon_tracking.enabled", Bool, "false", "Energy and CO2 of the run.").without_effect(CARBON),
-    key("carbon_tracking.project_name", Text, "null", "Name in the emissions file; unset: the project's.").without_effect(CARBON),
-    key("carbon_tracking.country_iso_code", Text, "\"USA\"", "Country whose grid intensity counts (ISO 3166-1 alpha-3).")
-        .without_effect(CARBON),
-    key("carbon_tracking.output_dir", Path, "\"./emissions\"", "Folder of the emissions file.").without_effect(CARBON),
-    key("mlflow.enabled", Bool, "false", "Log to an MLflow server.").without_effect(MLFLOW),
-    key("mlflow.tracking_uri", Text, "null", "Its address.").without_effect(MLFLOW),
-    key("mlflow.experiment_name", Text, "null", "Experiment to log to.").without_effect(MLFLOW),
-    key("wandb.enabled", Bool, "false", "Write an offline Weights & Biases run.").without_effect(WANDB),
-    key("wandb.project", Text, "null", "Project of the run.").without_effect(WANDB),
-    key("tensorboard.enabled", Bool, "false", "Write TensorBoard events.").without_effect(TENSORBOARD),
-    key("tensorboard.log_dir", Path, "null", "Their folder.").without_effect(TENSORBOARD),
+    key("carbon_tracking.enabled", Bool, "true", "Energy and CO2 of the run, measured or estimated."),
+    key("carbon_tracking.project_name", Text, "null", "Name in the emissions file; unset: the project's."),
+    key("carbon_tracking.country_iso_code", Text, "\"USA\"", "Country whose grid intensity counts (ISO 3166-1 alpha-3)."),
+    key("carbon_tracking.pue", Float(1.0, 5.0), "1.0", "All energy of the data centre for each unit that the machine takes (PUE)."),
+    key("carbon_tracking.output_dir", Path, "null", "Folder of the file of all runs' emissions; unset: `emissions/` beside `runs/`."),
+    key("mlflow.enabled", Bool, "false", "Send figures, settings and the adapter to an MLflow server."),
+    key("mlflow.tracking_uri", Text, "null", "Its address (`http://host:port`); unset: the variable `MLFLOW_TRACKING_URI`."),
+    key("mlflow.experiment_name", Text, "null", "Experiment to log to; unset: `MLFLOW_EXPERIMENT_NAME`, or the project's name."),
+    key("wandb.enabled", Bool, "false", "Write an offline Weights & Biases run, for `wandb sync`."),
+    key("wandb.project", Text, "null", "Project of that run; unset: the project's name."),
+    key("tensorboard.enabled", Bool, "false", "Write TensorBoard event files."),
+    key("tensorboard.log_dir", Path, "null", "Folder in which they get a folder of the run's name; unset: `tensorboard/` of the run."),
     key("huggingface.enabled", Bool, "false", "Upload the result to the Hub.").without_effect(HUB),
     key("huggingface.repo_prefix", Text, "null", "Prefix of the repository's name.").without_effect(HUB),
     key("huggingface.private_repos", Bool, "true", "Make repositories private.").without_effect(HUB),

@@ -42,8 +42,23 @@ pub struct Training {
     pub base_test: Option<Figures>,
     /// The tuned model on them.
     pub tuned_test: Option<Figures>,
-    /// Kilowatt hours, where they were measured.
-    pub energy_kwh: Option<f64>,
+    /// Energy and CO2, where they were tracked.
+    pub energy: Option<Energy>,
+}
+
+/// What the training took.
+#[derive(Debug, Clone)]
+pub struct Energy {
+    /// Kilowatt hours.
+    pub kwh: f64,
+    /// Kilograms of CO2 equivalents.
+    pub emissions_kg: f64,
+    /// The country whose grid was counted.
+    pub country: String,
+    /// Of that grid.
+    pub grams_per_kwh: f64,
+    /// How the energy is known, in words.
+    pub source: String,
 }
 
 /// A data file.
@@ -138,9 +153,11 @@ fn training_part(out: &mut String, t: &Training) {
     for d in &t.data {
         let _ = writeln!(out, "- Data: `{}`, {} rows, SHA-256 `{}`", d.file, d.rows, d.sha256);
     }
-    match t.energy_kwh {
-        Some(kwh) => {
-            let _ = writeln!(out, "- Energy: {kwh:.4} kWh");
+    match &t.energy {
+        Some(e) => {
+            let (kwh, kg, grid) = (e.kwh, e.emissions_kg, e.grams_per_kwh);
+            let _ = writeln!(out, "- Energy: {kwh:.6} kWh ({})", e.source);
+            let _ = writeln!(out, "- Emissions: {kg:.6} kg CO2 equivalents ({}, {grid:.0} g/kWh)", e.country);
         }
         None => out.push_str("- Energy and emissions: not measured\n"),
     }

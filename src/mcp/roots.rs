@@ -133,7 +133,7 @@ impl Roots {
     pub(super) fn settings(&self, config: &RunConfig) -> Result<(), Fault> {
         let d = &config.dataset;
         let data = [&d.path, &d.train_path, &d.validation_path, &d.test_path, &d.stage2_path];
-        let more = [&config.base_model.local_path, &config.tensorboard.log_dir];
+        let more = [&config.base_model.local_path, &config.tensorboard.log_dir, &config.carbon_tracking.output_dir];
         for path in data.into_iter().chain(more).flatten() {
             self.allow(path)?;
         }

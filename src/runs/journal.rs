@@ -98,7 +98,8 @@ impl Journal {
         let fail = |e: std::io::Error| Fault::io("write to", &self.metrics_path.with_file_name("events.jsonl"), &e);
         // One write a line, so that a killed process leaves at most one line unfinished.
         self.events.write_all(format!("{value}\n").as_bytes()).map_err(fail)?;
-        if let Some(row) = metrics_row(event, self.stage) {
+        let now = value["time"].clone();
+        if let Some(row) = metrics_row(event, self.stage, now) {
             self.metrics.write_all(format!("{row}\n").as_bytes()).map_err(|e| Fault::io("write to", &self.metrics_path, &e))?;
         }
         if let Some(text) = in_words(event) {
@@ -130,8 +131,8 @@ impl Observer for Journal {
     }
 }
 
-fn metrics_row(event: &Event, stage: usize) -> Option<Value> {
-    Some(match event {
+fn metrics_row(event: &Event, stage: usize, time: Value) -> Option<Value> {
+    let mut row = match event {
         Event::Step { step, loss, lr, grad_norm, sequences, tokens, trained_tokens, tokens_per_second, elapsed, peak_rss } => json!({
             "stage": stage, "step": step, "loss": loss, "learning_rate": lr, "grad_norm": grad_norm, "sequences": sequences, "tokens": tokens,
             "trained_tokens": trained_tokens, "tokens_per_second": tokens_per_second, "elapsed_seconds": elapsed, "peak_rss_bytes": peak_rss,
@@ -141,7 +142,9 @@ fn metrics_row(event: &Event, stage: usize) -> Option<Value> {
             "eval_tokens": tokens, "best": best,
         }),
         _ => return None,
-    })
+    };
+    row["time"] = time;
+    Some(row)
 }
 
 /// An event as a line for people.

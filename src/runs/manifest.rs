@@ -120,6 +120,21 @@ pub struct StageRecord {
     pub energy_kwh: Option<f64>,
 }
 
+/// What a run took: measured where the machine has counters, else estimated.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnergyRecord {
+    /// Kilowatt hours of all sessions, PUE included.
+    pub kwh: f64,
+    /// Kilograms of CO2 equivalents.
+    pub emissions_kg: f64,
+    /// ISO 3166-1 alpha-3.
+    pub country_iso_code: String,
+    /// Of that country's grid.
+    pub grams_per_kwh: f64,
+    /// How the energy is known, in words.
+    pub source: String,
+}
+
 /// Where a run comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
@@ -180,6 +195,9 @@ pub struct Manifest {
     pub seeds: BTreeMap<String, u64>,
     /// Its stages.
     pub stages: Vec<StageRecord>,
+    /// Energy and CO2, where they were tracked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<EnergyRecord>,
     /// Exports, each with its proof.
     pub exports: Vec<serde_json::Value>,
     /// Parent run.
@@ -211,6 +229,7 @@ impl Manifest {
             dataset: DatasetRecord::default(),
             seeds: [("training".to_owned(), config.training.seed)].into(),
             stages: Vec::new(),
+            energy: None,
             exports: Vec::new(),
             lineage: Lineage::default(),
             error: None,

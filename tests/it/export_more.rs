@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tallow::export::bnb;
-use tallow::export::card::{Training, model_card};
+use tallow::export::card::{Energy, Training, model_card};
 use tallow::export::quantise::quantize;
 use tallow::export::side_files::Base;
 use tallow::export::{Merged, Prompts, Proof};
@@ -219,13 +219,19 @@ fn a_card_states_energy_only_where_it_was_measured() -> Outcome {
     let desk = Desk::new();
     random_model(&desk);
     let folder = desk.path().join("model");
-    let card = |energy_kwh: Option<f64>| {
+    let took = |kwh| Energy { kwh, emissions_kg: 0.047, country: "DEU".into(), grams_per_kwh: 381.0, source: "processor: rapl".into() };
+    let card = |energy: Option<Energy>| {
         let mut merged = Merged::open(&folder, None)?;
-        merged.set_training(Training { run: "a".into(), energy_kwh, ..Training::default() });
+        merged.set_training(Training { run: "a".into(), energy, ..Training::default() });
         anyhow::Ok(model_card(&merged, &folder, "transformers", "f32", &Proof::default()))
     };
-    let (measured, not) = (card(Some(0.123_44))?, card(None)?);
-    assert!(measured.contains("- Energy: 0.1234 kWh\n") && !measured.contains("not measured"), "{measured}");
+    let (measured, not) = (card(Some(took(0.123_44)))?, card(None)?);
+    assert!(
+        measured.contains("- Energy: 0.123440 kWh (processor: rapl)\n")
+            && measured.contains("0.047000 kg CO2 equivalents (DEU, 381 g/kWh)")
+            && !measured.contains("not measured"),
+        "{measured}"
+    );
     assert!(not.contains("- Energy and emissions: not measured\n") && !not.contains("kWh"), "{not}");
     Ok(())
 }
@@ -337,7 +343,7 @@ fn versions_are_promoted_and_taken_back() -> Outcome {
     assert!(told["sha256"].as_str().unwrap().starts_with(&file) && told["proof"]["mean_kl"].is_number(), "{told}");
     desk.ok(&["export", "--run", "second", "--project", "project", "--format", "peft", "--out", "peft"]);
     let card = std::fs::read_to_string(desk.path().join("peft/README.md"))?;
-    for word in ["Run `second-", "train.jsonl", "48 rows", "Energy and emissions: not measured", "| base |", "licence: not stated"] {
+    for word in ["Run `second-", "train.jsonl", "48 rows", "- Energy: ", "- Emissions: ", "| base |", "licence: not stated"] {
         assert!(card.contains(word), "{word}: {card}");
     }
 

@@ -6,7 +6,7 @@ use super::ExportReport;
 use crate::base::clock;
 use crate::base::error::Fault;
 use crate::base::hash::sha256_tree;
-use crate::export::card::{Figures, Training, TrainingData};
+use crate::export::card::{Energy, Figures, Training, TrainingData};
 use crate::runs::{Manifest, RunFolder};
 
 /// What a model card tells of a run.
@@ -17,7 +17,6 @@ pub(super) fn training_of(run: &RunFolder) -> Result<Training, Fault> {
     let m = Manifest::read(&run.manifest_path())?;
     let name = |path: &str| std::path::Path::new(path).file_name().map_or_else(|| path.to_owned(), |n| n.to_string_lossy().into_owned());
     let stages = &m.stages;
-    let energy: Vec<f64> = stages.iter().filter_map(|s| s.energy_kwh).collect();
     let t = &m.config.training;
     Ok(Training {
         run: m.run_id.clone(),
@@ -35,7 +34,13 @@ pub(super) fn training_of(run: &RunFolder) -> Result<Training, Fault> {
         best_validation_loss: stages.last().and_then(|s| s.best_loss),
         base_test: figures(run, &m, "base"),
         tuned_test: figures(run, &m, "tuned"),
-        energy_kwh: (!energy.is_empty()).then(|| energy.iter().sum()),
+        energy: m.energy.as_ref().map(|e| Energy {
+            kwh: e.kwh,
+            emissions_kg: e.emissions_kg,
+            country: e.country_iso_code.clone(),
+            grams_per_kwh: e.grams_per_kwh,
+            source: e.source.clone(),
+        }),
     })
 }
 

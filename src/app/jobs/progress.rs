@@ -54,6 +54,8 @@ pub struct Progress {
     pub total: u64,
     /// The newest figures.
     pub metrics: Metrics,
+    /// Kilograms of CO2 equivalents so far, where they are tracked.
+    pub carbon_kg: Option<f64>,
     /// Seconds from the newest step until the run is over, evaluations and checkpoints included; from what they have taken.
     pub seconds_left: Option<f64>,
     /// The newest checkpoint.
@@ -108,6 +110,7 @@ pub fn progress(run: &RunFolder) -> Result<Progress, Fault> {
         done,
         total,
         metrics,
+        carbon_kg: crate::track::energy::known(run.path()).map(|t| t.kg),
         seconds_left: left,
         last_checkpoint: newest_checkpoint(run),
         created_at: manifest.created_at.clone(),

@@ -93,20 +93,29 @@ pub(super) fn train(
         return session.stopped(None);
     }
     session.started()?;
-    session.device = chosen.open()?;
-    let result = match panics::caught(|| session.stages()) {
+    session.record.track(&chosen.name());
+    let result = match panics::caught(|| {
+        session.device = chosen.open()?;
+        session.stages()
+    }) {
         Err(fault) if fault.code == "cancelled" && request.stop.is_requested() => session.stopped(None),
         result => result.map_err(|fault| session.explained(fault)),
     };
+    session.record.end_meter();
     if let Err(fault) = &result {
         let status = if fault.code == "diverged" { Status::Diverged } else { Status::Failed };
         session.record.manifest.fail(status, fault);
-        // The fault itself matters more than one that keeps it from being written down.
-        let _ = session.write_manifest();
     }
+    // The fault itself matters more than one that keeps it from being written down.
+    let written = session.write_manifest();
+    let result = result.and_then(|report| {
+        written?;
+        Ok(TrainReport { energy: session.record.manifest.energy.clone(), ..report })
+    });
     if let Some(fault) = session.record.journal.failure() {
         session.record.event(&Event::warning("journal", format!("a line of the journal is missing: {fault}")));
     }
+    session.record.end_tracking();
     result
 }
 
@@ -289,6 +298,7 @@ impl Session<'_> {
         record.sequences = outcome.sequences;
         record.peak_memory.measured_bytes = Some(device::peak_bytes(&self.device)?);
         record.peak_memory.peak_rss_bytes = Some(outcome.peak_rss);
+        self.record.measure_energy();
         self.write_manifest()
     }
 
@@ -320,7 +330,7 @@ impl Session<'_> {
 
     fn report(&self, status: Status, base: Option<Evaluation>, tuned: Option<Evaluation>, model: Option<PathBuf>) -> TrainReport {
         let (run_id, run, stages) = (self.folder.id(), self.folder.path().to_path_buf(), self.record.manifest.stages.clone());
-        TrainReport { run_id, run, status, stages, base, tuned, model, resume_command: None }
+        TrainReport { run_id, run, status, stages, base, tuned, model, energy: None, resume_command: None }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Lines, evaluations, table};
 use crate::app::demo::{Answer, DemoReport};
 use crate::app::init::InitReport;
 use crate::app::train::TrainReport;
-use crate::runs::{Manifest, RunSummary, StageRecord, Status};
+use crate::runs::{EnergyRecord, Manifest, RunSummary, StageRecord, Status};
 
 /// Answers that the demo prints in full.
 const SHOWN_ANSWERS: usize = 4;
@@ -39,6 +39,11 @@ fn memory(s: &StageRecord) -> Option<String> {
     Some(format!("peak {} measured, {} predicted", bytes(measured), bytes(predicted)))
 }
 
+fn energy(e: &EnergyRecord) -> String {
+    let (wh, grams) = (1e3 * e.kwh, 1e3 * e.emissions_kg);
+    format!("{wh:.3} Wh, {grams:.3} g CO2e at {:.0} g/kWh ({}; {})", e.grams_per_kwh, e.country_iso_code, e.source)
+}
+
 /// `tallow train`.
 pub fn train(report: &TrainReport, paint: Paint) -> String {
     let mut out = Lines::default();
@@ -48,6 +53,9 @@ pub fn train(report: &TrainReport, paint: Paint) -> String {
         if let Some(text) = memory(s) {
             out.named(paint, "memory", text);
         }
+    }
+    if let Some(e) = &report.energy {
+        out.named(paint, "energy", energy(e));
     }
     let pair = report.base.as_ref().map(|b| ("base", b)).into_iter().chain(report.tuned.as_ref().map(|t| ("tuned", t)));
     let pair: Vec<_> = pair.collect();
@@ -152,6 +160,9 @@ pub fn run(m: &Manifest, path: &Path, paint: Paint) -> String {
         if let Some(adapters) = &s.adapters {
             out.named(paint, "adapters", path.join(adapters).display().to_string());
         }
+    }
+    if let Some(e) = &m.energy {
+        out.named(paint, "energy", energy(e));
     }
     if let Some(e) = &m.error {
         out.named(paint, "error", paint.red(&format!("{}: {}", e.code, e.message)));

@@ -76,7 +76,7 @@ pub(super) struct ProgressOut {
     /// Of all stages.
     progress_percentage: f64,
     metrics: MetricsOut,
-    /// Not measured in this version.
+    /// Measured or estimated.
     carbon_emissions_kg: Option<f64>,
     /// UTC; from the third step on.
     estimated_completion_time: Option<String>,
@@ -104,7 +104,7 @@ impl From<jobs::Progress> for ProgressOut {
                 tokens_per_second: m.tokens_per_second,
                 peak_memory_mb: m.peak_memory_bytes.map(|b| b as f64 / 1e6),
             },
-            carbon_emissions_kg: None,
+            carbon_emissions_kg: p.carbon_kg,
             estimated_completion_time: p.seconds_left.filter(|_| p.state == State::Running).map(crate::base::clock::utc_in),
             estimated_seconds_left: p.seconds_left,
             last_checkpoint: p.last_checkpoint.map(|p| p.display().to_string()),

@@ -1,0 +1,6 @@
+//! Trackers, pictures and checkpoints of runs.
+
+mod exactly_once;
+mod read;
+mod server;
+mod trained;
