@@ -1,7 +1,9 @@
 //! Use cases: one typed request in, one typed report out. The faces (command line, MCP, web) hold no logic of their own.
 
 pub mod bench;
+pub mod beside;
 pub mod chat;
+pub mod checkpoints;
 pub mod compare;
 pub mod configure;
 pub mod data;
@@ -24,6 +26,7 @@ pub mod models;
 pub mod outcome;
 pub mod overview;
 pub mod plan;
+pub mod plot;
 mod prepare;
 pub mod project;
 mod ready;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::checkpoints::CheckpointsCommand;
+use super::plot::{CompareArgs, PlotArgs};
 use super::track::TrackCommand;
 use crate::app::formats;
 
@@ -45,6 +47,9 @@ pub enum Command {
     /// List runs, or show one.
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// A run's checkpoints: list, compare, prune, average.
+    #[command(subcommand)]
+    Checkpoints(CheckpointsCommand),
     /// What trackers (TensorBoard, MLflow, Weights & Biases) have of a run.
     #[command(subcommand)]
     Track(TrackCommand),
@@ -405,6 +410,10 @@ pub enum RunsCommand {
         #[arg(long, default_value = ".")]
         project: PathBuf,
     },
+    /// Draw a run's curves: losses, learning rate, gradient norm, speed, memory.
+    Plot(PlotArgs),
+    /// Runs beside one another: figures, and the settings in which they differ.
+    Compare(CompareArgs),
 }
 
 /// `tallow merge`.

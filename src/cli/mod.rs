@@ -1,6 +1,8 @@
 //! The command line: reads arguments, calls one use case, prints its report. Only this room prints.
 
 mod args;
+mod checkpoints;
+mod plot;
 mod progress;
 mod run;
 mod show;

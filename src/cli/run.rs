@@ -57,6 +57,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Data(DataCommand::Stats(a)) => desk.data(&a, show::data_stats),
         Command::Plan(a) => desk.plan(a),
         Command::Runs(a) => desk.runs(a),
+        Command::Checkpoints(a) => super::checkpoints::run(&desk, a),
         Command::Track(a) => super::track::run(&desk, a),
         Command::Doctor => {
             let report = doctor::run();
@@ -245,6 +246,8 @@ impl Desk {
                 let manifest = folder.manifest()?;
                 self.give(&manifest, || show::run(&manifest, folder.path(), self.paint))
             }
+            RunsCommand::Plot(a) => super::plot::plot(self, a),
+            RunsCommand::Compare(a) => super::plot::compare(self, a),
         }
     }
 

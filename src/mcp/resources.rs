@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
 use super::icon;
 use super::tool::Shared;
+use crate::app::plot::{Curves, Look, Picture};
 use crate::app::{doctor, info, jobs, models};
 use crate::base::error::Fault;
 use crate::runs::RunFolder;
@@ -18,6 +20,9 @@ const MOST_TEXT_BYTES: usize = 64 << 10;
 const MOST_FOLDERS: usize = 500;
 
 const JSON: &str = "application/json";
+const PNG: &str = "image/png";
+/// Most of metrics.jsonl that a picture shows: some hundred thousand steps.
+const MOST_ROWS_BYTES: u64 = 128 << 20;
 const DATASETS: &str = "tallow://datasets/{path}";
 
 /// The projects at or directly below the roots.
@@ -97,7 +102,7 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
         ("tallow://runs/{run_id}", "run", "How a run stands", JSON),
         ("tallow://runs/{run_id}/metrics", "run metrics", "The newest rows of metrics.jsonl", "application/jsonl"),
         ("tallow://runs/{run_id}/log", "run log", "The end of training.log and worker.log", "text/plain"),
-        ("tallow://runs/{run_id}/plot", "run plot", "Loss by step, drawn with characters", "text/plain"),
+        ("tallow://runs/{run_id}/plot", "run plot", "Curves of the whole run, as a picture", PNG),
         (DATASETS, "dataset", "Rows, tokens and problems of a dataset file", JSON),
     ];
     let template = |(uri, name, about, mime): (&str, &str, &str, &str)| {
@@ -121,6 +126,11 @@ pub(super) fn of_json(shared: &Shared, uri: &str, value: &Value) -> ReadResource
 pub(super) fn read(shared: &Shared, uri: &str) -> Result<ReadResourceResult, Fault> {
     let unknown =
         || Fault::new("unknown_resource", "there is no such resource").hint("resources/list and resources/templates/list show them");
+    if let Some(id) = uri.strip_prefix("tallow://runs/").and_then(|rest| rest.strip_suffix("/plot")) {
+        let run = find_run(shared, &unescape(id).unwrap_or_default())?;
+        let picture = base64::engine::general_purpose::STANDARD.encode(plot(shared, &run)?);
+        return Ok(ReadResourceResult::new(vec![ResourceContents::blob(picture, uri).with_mime_type(PNG)]));
+    }
     let (text, mime) = match uri {
         "tallow://devices" => (pretty(&json!({ "devices": devices() })), JSON),
         "gpus://available" => (pretty(&json!({ "gpus": crate::app::device::available().unwrap_or_default() })), JSON),
@@ -143,9 +153,16 @@ fn of_run(shared: &Shared, rest: &str) -> Result<Option<(String, &'static str)>,
         None => (pretty(&json!(jobs::progress(&run)?)), JSON),
         Some("metrics") => (end_of(shared, &run, "metrics.jsonl"), "application/jsonl"),
         Some("log") => (format!("{}\n{}", end_of(shared, &run, "training.log"), end_of(shared, &run, "worker.log")), "text/plain"),
-        Some("plot") => (plot(&end_of(shared, &run, "metrics.jsonl")), "text/plain"),
         Some(_) => return Ok(None),
     }))
+}
+
+/// The curves of a run as a PNG file.
+fn plot(shared: &Shared, run: &RunFolder) -> Result<Vec<u8>, Fault> {
+    let path = run.path().join("metrics.jsonl");
+    let rows = shared.roots.tail(&path, MOST_ROWS_BYTES);
+    let curves = Curves::from_lines(rows.as_slice()).map_err(|e| Fault::io("read", &path, &e))?;
+    Picture::of(&[(run.id(), curves)], Look::default()).png()
 }
 
 fn pretty(value: &Value) -> String {
@@ -165,31 +182,6 @@ pub(super) fn devices() -> Vec<Value> {
 pub(super) fn end_of(shared: &Shared, run: &RunFolder, name: &str) -> String {
     let bytes = shared.roots.tail(&run.path().join(name), MOST_TEXT_BYTES as u64);
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Columns and lines of a plot.
-const PLOT: (usize, usize) = (72, 16);
-
-/// Loss by step: `*` training, `o` validation.
-fn plot(metrics: &str) -> String {
-    let rows: Vec<Value> = metrics.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
-    let points = |key: &'static str| rows.iter().filter_map(move |r| Some((r["step"].as_f64()?, r[key].as_f64()?)));
-    let all: Vec<(f64, f64, char)> =
-        points("loss").map(|(x, y)| (x, y, '*')).chain(points("eval_loss").map(|(x, y)| (x, y, 'o'))).collect();
-    let span =
-        |f: fn(&(f64, f64, char)) -> f64| all.iter().map(f).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
-    if all.is_empty() {
-        return "no step has been made yet\n".into();
-    }
-    let ((x0, x1), (y0, y1)) = (span(|p| p.0), span(|p| p.1));
-    let (columns, lines) = PLOT;
-    let at = |v: f64, lo: f64, hi: f64, n: usize| if hi > lo { ((v - lo) / (hi - lo) * (n - 1) as f64).round() as usize } else { 0 };
-    let mut grid = vec![vec![' '; columns]; lines];
-    for (x, y, mark) in &all {
-        grid[lines - 1 - at(*y, y0, y1, lines)][at(*x, x0, x1, columns)] = *mark;
-    }
-    let body: String = grid.iter().map(|line| format!("|{}\n", line.iter().collect::<String>().trim_end())).collect();
-    format!("loss {y1:.4} (top) to {y0:.4} (bottom), steps {x0} to {x1}; * training, o validation\n{body}+{}\n", "-".repeat(columns))
 }
 
 /// `%41` as `A`; `None` for what is no text.

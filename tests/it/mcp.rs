@@ -218,11 +218,14 @@ fn from_a_project_to_an_exported_model() {
 
     let runs = client.call("list_runs", json!({"project_path": "project", "filter": "completed"}));
     assert_eq!(runs["runs"][0]["run_id"], run_id);
-    for part in ["", "/metrics", "/log", "/plot"] {
+    for part in ["", "/metrics", "/log"] {
         let uri = format!("tallow://runs/{}{part}", run_id.as_str().unwrap());
         let read = client.request("resources/read", json!({"uri": uri}));
         assert!(read["result"]["contents"][0]["text"].as_str().unwrap().len() > 20, "{read}");
     }
+    let plot = client.request("resources/read", json!({"uri": format!("tallow://runs/{}/plot", run_id.as_str().unwrap())}));
+    let picture = &plot["result"]["contents"][0];
+    assert!(picture["mimeType"] == "image/png" && picture["blob"].as_str().unwrap().starts_with("iVBORw0KGgo"), "{plot}");
     let prompt = client.request("prompts/get", json!({"name": "debug_training", "arguments": {"run_id": "latest"}}));
     assert!(prompt["result"]["messages"][0]["content"]["text"].as_str().unwrap().contains("Signs"), "{prompt}");
     let reference = json!({"ref": {"type": "ref/prompt", "name": "debug_training"}, "argument": {"name": "run_id", "value": "first"}});

@@ -53,7 +53,7 @@ impl Lines {
 }
 
 /// Rows as columns as wide as their widest cell; numbers to the right.
-fn table(paint: Paint, head: &[&str], rows: &[Vec<String>]) -> String {
+pub(in crate::cli) fn table(paint: Paint, head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([head[i].len()]).max().unwrap_or(0);
     let numeric = |i: usize| !rows.is_empty() && rows.iter().all(|r| r[i].starts_with(|c: char| c.is_ascii_digit()) || r[i] == "-");
     let cell = |i: usize, text: &str| {

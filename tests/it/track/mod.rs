@@ -1,6 +1,8 @@
 //! Trackers, pictures and checkpoints of runs.
 
+mod checkpoints;
 mod exactly_once;
+mod pictures;
 mod read;
 mod server;
 mod trained;
