@@ -22,13 +22,11 @@ require_gpu() {
     fi
 }
 
-# The programs and their data, unpacked beside each other in $bin; -T0 costs a second each.
+# The programs and their data, unpacked beside each other in $bin.
 unpack() {
     bin=$(mktemp -d)
     trap 'rm -rf "$bin"' EXIT
-    for p in tallow launched it; do
-        [ -f "$here/$p.xz" ] && xz -dc "$here/$p.xz" > "$bin/$p" && chmod +x "$bin/$p"
-    done
+    tar -xJf "$here/programs.tar.xz" -C "$bin"
     [ -f "$here/golden.tar.xz" ] && tar -xJf "$here/golden.tar.xz" -C "$bin"
     tallow=$bin/tallow
     # A program built elsewhere that does not start here makes all else pointless: say why at once.

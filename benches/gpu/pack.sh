@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what a machine with a GPU needs to test and measure Tallow without Rust, network or this repository,
-# and puts it into one folder: `tallow`, the test programs `launched` and `it` (each as .xz), their data, and
+# and puts it into one folder: `tallow`, the test programs `launched` and `it` (in one archive), their data, and
 # the scripts first-light.sh and compare.sh with their peers.
 #
 #   benches/gpu/pack.sh [FOLDER]          default: target/gpu
@@ -16,11 +16,6 @@ export CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=symbols CUDA_CO
 mkdir -p "$out"
 rm -rf "${out:?}"/*
 
-pack() { # a program, its name in the folder
-    xz -T0 -6 -c "$1" > "$out/$2.xz"
-    echo "$2: $(stat -c %s "$1") bytes, packed $(stat -c %s "$out/$2.xz")"
-}
-
 # Cargo says in JSON which program a test became.
 executable() { # a package's test
     cargo test --release --locked --features cuda --no-run --message-format=json "$@" |
@@ -28,16 +23,18 @@ executable() { # a package's test
 }
 
 cargo build --release --locked --features cuda
-target=${CARGO_TARGET_DIR:-target}
-pack "$target/release/tallow" tallow
-pack "$(executable -p tallow-kernels --test launched)" launched
-pack "$(executable -p tallow --test it)" it
-
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp "${CARGO_TARGET_DIR:-target}/release/tallow" "$work/tallow"
+cp "$(executable -p tallow-kernels --test launched)" "$work/launched"
+cp "$(executable -p tallow --test it)" "$work/it"
+# The three share most of their code: in one archive with a large dictionary that is stored once.
+tar -cf - -C "$work" tallow launched it | xz --x86 --lzma2=preset=6,dict=192MiB > "$out/programs.tar.xz"
 tar -cJf "$out/golden.tar.xz" tests/golden
 cp benches/gpu/{first-light,compare,common}.sh benches/peers/{unsloth.py,torch_kernels.py,lengths.txt} "$out/"
 git describe --always --dirty > "$out/commit"
 
-programs=$(cat "$out"/{tallow,launched,it}.xz | wc -c)
+programs=$(stat -c %s "$out/programs.tar.xz")
 all=$(cat "$out"/* | wc -c)
 echo "programs $programs bytes, folder $all bytes: $out"
 [ "$programs" -lt 40000000 ] || { echo "the programs take more than 40 MB" >&2; exit 1; }
