@@ -1,51 +1,15 @@
 //! Sums and copies over packed activations.
 
-use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
+use candle_core::{DType, Tensor};
 
-use crate::real::{Real, by_dtype};
-use crate::simd::wide;
-use crate::unwritten::unwritten;
-use crate::view::{on_device, on_known_device, read, to_vec, write};
-use crate::{Error, Result};
-
-const CHUNK: usize = 16384;
+use crate::{Error, Result, backend};
 
 fn same(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     if a.dims() != b.dims() || a.dtype() != b.dtype() {
         let show = |t: &Tensor| format!("{:?} {:?}", t.dtype(), t.dims());
         return Err(Error::Shape { op, what: "b", got: show(b), want: show(a) });
     }
-    on_known_device(op, a)
-}
-
-wide! {
-    fn sum_of<T: Real>(out: &mut [T], a: &[T], b: &[T]) {
-        for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
-            *o = T::down(a.up() + b.up());
-        }
-    }
-
-    /// `a += b`, each of its own type.
-    pub(crate) fn add_to<T: Real, U: Real>(a: &mut [T], b: &[U]) {
-        for (a, b) in a.iter_mut().zip(b) {
-            *a = T::down(a.up() + b.up());
-        }
-    }
-
-    /// `to = from` in another type.
-    pub(crate) fn convert<T: Real, U: Real>(from: &[T], to: &mut [U]) {
-        for (o, x) in to.iter_mut().zip(from) {
-            *o = U::down(x.up());
-        }
-    }
-
-    /// `x *= by`.
-    pub(crate) fn scale<T: Real>(x: &mut [T], by: f32) {
-        for x in x.iter_mut() {
-            *x = T::down(x.up() * by);
-        }
-    }
+    Ok(())
 }
 
 /// `a + b`.
@@ -55,18 +19,7 @@ wide! {
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const OP: &str = "add";
     same(OP, a, b)?;
-    on_device!(a => {
-        let out = crate::cuda::memory::empty(a.shape(), a.dtype(), a.device())?;
-        crate::cuda::elementwise::add(OP, a, b, &out)?;
-        Ok(out)
-    });
-    by_dtype!(OP, "a", a, T => {
-        let mut out = unwritten::<T>(a.elem_count());
-        read::<T, _>(OP, "a", a, |a| read::<T, _>(OP, "b", b, |b| {
-            out.par_chunks_mut(CHUNK).zip(a.par_chunks(CHUNK)).zip(b.par_chunks(CHUNK)).for_each(|((o, a), b)| sum_of(o, a, b));
-        }))??;
-        Ok(Tensor::from_vec(out, a.dims(), &Device::Cpu)?)
-    })
+    backend::of(OP, a)?.add(OP, a, b)
 }
 
 /// `a += b`, in place.
@@ -76,12 +29,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 pub fn add_inplace(a: &Tensor, b: &Tensor) -> Result<()> {
     const OP: &str = "add_inplace";
     same(OP, a, b)?;
-    on_device!(a => crate::cuda::elementwise::add(OP, a, b, a));
-    by_dtype!(OP, "a", a, T => {
-        read::<T, _>(OP, "b", b, |b| write::<T, _>(OP, "a", a, |a| {
-            a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| add_to(a, b));
-        }))?
-    })
+    backend::of(OP, a)?.add_inplace(OP, a, b)
 }
 
 /// `y += bias` on every row, in place: y `[tokens, n]`, bias `[n]` of f32 or y's dtype.
@@ -94,13 +42,7 @@ pub fn add_bias_inplace(y: &Tensor, bias: &Tensor) -> Result<()> {
     if bias.dims() != [n] {
         return Err(Error::Shape { op: OP, what: "bias", got: format!("{:?}", bias.dims()), want: format!("[{n}]") });
     }
-    on_device!(y => crate::cuda::elementwise::add_bias(OP, y, &bias.to_dtype(DType::F32)?));
-    let bias = to_vec::<f32>(OP, "bias", &bias.to_dtype(DType::F32)?)?;
-    by_dtype!(OP, "y", y, T => {
-        write::<T, _>(OP, "y", y, |y| {
-            y.par_chunks_mut(n).for_each(|row| add_to(row, &bias));
-        })
-    })
+    backend::of(OP, y)?.add_bias_inplace(OP, y, &bias.to_dtype(DType::F32)?)
 }
 
 /// `db += sum over rows of dy`, in place: dy `[tokens, n]`, db f32 `[n]`. Rows are added in order.
@@ -113,14 +55,7 @@ pub fn sum_rows_add(dy: &Tensor, db: &Tensor) -> Result<()> {
     if db.dims() != [n] {
         return Err(Error::Shape { op: OP, what: "db", got: format!("{:?}", db.dims()), want: format!("[{n}]") });
     }
-    on_device!(dy => crate::cuda::elementwise::sum_rows_add(OP, dy, db));
-    by_dtype!(OP, "dy", dy, T => {
-        read::<T, _>(OP, "dy", dy, |dy| write::<f32, _>(OP, "db", db, |db| {
-            for row in dy.chunks(n) {
-                add_to(db, row);
-            }
-        }))?
-    })
+    backend::of(OP, dy)?.sum_rows_add(OP, dy, db)
 }
 
 /// Copies the rows of src into dst from row `at` on, in place: a key-value cache grows so.
@@ -134,8 +69,5 @@ pub fn write_rows(dst: &Tensor, at: usize, src: &Tensor) -> Result<()> {
         return Err(Error::Shape { op: OP, what: "src", got: format!("{s:?} at {at}"), want: format!("rows of {d:?}") });
     }
     let width: usize = d[1..].iter().product();
-    on_device!(dst => crate::cuda::elementwise::write_rows(OP, dst, at * width, src));
-    by_dtype!(OP, "src", src, T => {
-        read::<T, _>(OP, "src", src, |s| write::<T, _>(OP, "dst", dst, |d| d[at * width..at * width + s.len()].copy_from_slice(s)))?
-    })
+    backend::of(OP, dst)?.write_rows(OP, dst, at * width, src)
 }

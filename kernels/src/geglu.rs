@@ -5,54 +5,19 @@
 //! ```
 //!
 //! `(1 + tanh(u)) / 2` is `1 / (1 + exp(-2u))`, which loses nothing where tanh is near -1, with the
-//! exponential of [`crate::activation`], so that loops vectorise.
+//! exponential of `cpu::activation`, so that loops vectorise.
 
-use candle_core::{Device, Tensor};
-use rayon::prelude::*;
+use candle_core::Tensor;
 
-use crate::activation::exp;
-use crate::real::{Real, by_dtype};
-use crate::simd::wide;
-use crate::unwritten::unwritten;
-use crate::view::{no_kernel, on_known_device, read, write};
-use crate::{Error, Result};
+use crate::{Error, Result, backend};
 
-const CHUNK: usize = 8192;
-/// sqrt(2/pi)
-const C: f32 = 0.797_884_6;
-const CUBE: f32 = 0.044_715;
-
-/// gelu(x) and its derivative.
-#[inline(always)]
-fn gelu(x: f32) -> (f32, f32) {
-    let u = C * (x + CUBE * x * x * x);
-    let share = 1.0 / (1.0 + exp(-2.0 * u));
-    let inner = C * (1.0 + 3.0 * CUBE * x * x);
-    (x * share, share + 2.0 * x * share * (1.0 - share) * inner)
-}
-
-wide! {
-    fn forward_chunk<T: Real>(out: &mut [T], gate: &[T], up: &[T]) {
-        for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-            *o = T::down(gelu(g.up()).0 * u.up());
-        }
-    }
-
-    fn backward_chunk<T: Real>(gate: &mut [T], up: &mut [T], dact: &[T]) {
-        for ((g, u), d) in gate.iter_mut().zip(up).zip(dact) {
-            let ((y, dy), du, d) = (gelu(g.up()), u.up(), d.up());
-            *g = T::down(d * du * dy);
-            *u = T::down(d * y);
-        }
-    }
-}
+pub(crate) const CUBE: f32 = 0.044_715;
 
 fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
     if a.dims() != b.dims() || a.dtype() != b.dtype() {
         return Err(Error::Shape { op, what: "up", got: format!("{:?}", b.dims()), want: format!("{:?}", a.dims()) });
     }
-    on_known_device(op, a)?;
-    if crate::device::launches(a.device()) { Err(no_kernel(op, a)) } else { Ok(()) }
+    Ok(())
 }
 
 /// `gelu(gate) * up`, both `[tokens, inter]`.
@@ -62,13 +27,7 @@ fn check(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
 pub fn geglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     const OP: &str = "geglu";
     check(OP, gate, up)?;
-    by_dtype!(OP, "gate", gate, T => {
-        let mut out = unwritten::<T>(gate.elem_count());
-        read::<T, _>(OP, "gate", gate, |g| read::<T, _>(OP, "up", up, |u| {
-            out.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(u.par_chunks(CHUNK)).for_each(|((o, g), u)| forward_chunk(o, g, u));
-        }))??;
-        Ok(Tensor::from_vec(out, gate.dims(), &Device::Cpu)?)
-    })
+    backend::of(OP, gate)?.geglu(OP, gate, up)
 }
 
 /// From the gradient of [`geglu`]'s output: gate becomes its gradient and up becomes its own, in place. The two must not
@@ -80,11 +39,7 @@ pub fn geglu_backward_inplace(dact: &Tensor, gate: &Tensor, up: &Tensor) -> Resu
     const OP: &str = "geglu_backward_inplace";
     check(OP, gate, up)?;
     check(OP, gate, dact)?;
-    by_dtype!(OP, "gate", gate, T => {
-        read::<T, _>(OP, "dact", dact, |d| write::<T, _>(OP, "gate", gate, |g| write::<T, _>(OP, "up", up, |u| {
-            g.par_chunks_mut(CHUNK).zip(u.par_chunks_mut(CHUNK)).zip(d.par_chunks(CHUNK)).for_each(|((g, u), d)| backward_chunk(g, u, d));
-        })))??
-    })
+    backend::of(OP, gate)?.geglu_backward_inplace(OP, dact, gate, up)
 }
 
 /// The slow form over Candle tensors with a gradient, in f64.
@@ -100,7 +55,7 @@ pub fn reference(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Var};
+    use candle_core::{DType, Device, Var};
 
     use super::*;
 

@@ -7,8 +7,10 @@
 pub mod activation;
 pub mod alloc;
 pub mod attention;
+mod backend;
 #[cfg(target_arch = "x86_64")]
 mod bf16_loops;
+mod cpu;
 pub mod cross_entropy;
 #[cfg(any(feature = "cuda", emulator))]
 mod cuda;

@@ -4,12 +4,8 @@
 //! backward pass is the rotation by the opposite angle.
 
 use candle_core::{Device, Tensor};
-use rayon::prelude::*;
 
-use crate::real::{Real, by_dtype};
-use crate::simd::wide;
-use crate::view::{no_kernel, on_device, on_known_device, read, write};
-use crate::{Error, Result};
+use crate::{Error, Result, backend};
 
 /// How frequencies are changed for longer contexts (`modeling_rope_utils` in transformers).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -150,6 +146,16 @@ impl RopeTable {
         self.cos.dims().first().copied().unwrap_or(0)
     }
 
+    /// Elements of a head that turn.
+    pub(crate) fn width(&self) -> usize {
+        self.dim
+    }
+
+    /// The tables of cos and of sin.
+    pub(crate) fn parts(&self) -> (&Tensor, &Tensor) {
+        (&self.cos, &self.sin)
+    }
+
     /// Bytes of both tables.
     pub fn bytes(&self) -> u64 {
         2 * 4 * self.cos.elem_count() as u64
@@ -179,12 +185,7 @@ fn both(op: &'static str, q: &Tensor, k: &Tensor, positions: &[u32], table: &Rop
     if k.dtype() != q.dtype() {
         return Err(Error::Dtype { op, what: "k", got: k.dtype(), want: "the dtype of q" });
     }
-    if q.dims()[2] != table.dim && crate::device::launches(q.device()) {
-        return Err(no_kernel(op, q)); // a part of each head is turned on the CPU only
-    }
-    on_device!(q => crate::cuda::rope::rotate(op, q, k, positions, &table.cos, &table.sin, sign));
-    rotate(op, q, positions, table, sign)?;
-    rotate(op, k, positions, table, sign)
+    backend::of(op, q)?.rope(op, q, k, positions, table, sign)
 }
 
 fn check(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable) -> Result<()> {
@@ -196,32 +197,5 @@ fn check(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable) -> 
     if let Some(&p) = positions.iter().find(|&&p| p as usize >= table.max_positions()) {
         return Err(Error::Value { op, message: format!("position {p} is past the table's {} positions", table.max_positions()) });
     }
-    on_known_device(op, x)
-}
-
-fn rotate(op: &'static str, x: &Tensor, positions: &[u32], table: &RopeTable, sign: f32) -> Result<()> {
-    let (_, heads, dim) = x.dims3()?;
-    let half = table.dim / 2;
-    by_dtype!(op, "x", x, T => {
-        read::<f32, _>(op, "cos", &table.cos, |cos| read::<f32, _>(op, "sin", &table.sin, |sin| write::<T, _>(op, "x", x, |x| {
-            x.par_chunks_mut(heads * dim).zip(positions).with_min_len(16).for_each(|(token, &p)| {
-                let at = p as usize * half;
-                turn(token, dim, &cos[at..at + half], &sin[at..at + half], sign);
-            });
-        })))??
-    })
-}
-
-wide! {
-    /// Rotates every head of a token, or its first elements where the table is narrower.
-    fn turn<T: Real>(token: &mut [T], dim: usize, cos: &[f32], sin: &[f32], sign: f32) {
-        for head in token.chunks_mut(dim) {
-            let (a, b) = head[..2 * cos.len()].split_at_mut(cos.len());
-            for (((a, b), c), s) in a.iter_mut().zip(b).zip(cos).zip(sin) {
-                let (x, y, s) = (a.up(), b.up(), s * sign);
-                *a = T::down(x * c - y * s);
-                *b = T::down(y * c + x * s);
-            }
-        }
-    }
+    Ok(())
 }

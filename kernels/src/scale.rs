@@ -2,15 +2,9 @@
 //!
 //! Products are rounded once to the tensor's dtype.
 
-use candle_core::{Device, Tensor};
-use rayon::prelude::*;
+use candle_core::Tensor;
 
-use crate::Result;
-use crate::elementwise::scale;
-use crate::real::by_dtype;
-use crate::view::{no_kernel, on_known_device, read, write};
-
-const CHUNK: usize = 16384;
+use crate::{Result, backend};
 
 /// `x *= by`, in place.
 ///
@@ -18,8 +12,7 @@ const CHUNK: usize = 16384;
 /// On a device other than the CPU, which has no kernel for it yet.
 pub fn scale_inplace(x: &Tensor, by: f32) -> Result<()> {
     const OP: &str = "scale_inplace";
-    on_cpu(OP, x)?;
-    by_dtype!(OP, "x", x, T => write::<T, _>(OP, "x", x, |x| x.par_chunks_mut(CHUNK).for_each(|x| scale(x, by))))
+    backend::of(OP, x)?.times_inplace(OP, x, by)
 }
 
 /// `x * by`.
@@ -28,22 +21,12 @@ pub fn scale_inplace(x: &Tensor, by: f32) -> Result<()> {
 /// As [`scale_inplace`].
 pub fn scaled(x: &Tensor, by: f32) -> Result<Tensor> {
     const OP: &str = "scaled";
-    on_cpu(OP, x)?;
-    by_dtype!(OP, "x", x, T => {
-        let mut out = read::<T, _>(OP, "x", x, <[T]>::to_vec)?;
-        out.par_chunks_mut(CHUNK).for_each(|x| scale(x, by));
-        Ok(Tensor::from_vec(out, x.dims(), &Device::Cpu)?)
-    })
-}
-
-fn on_cpu(op: &'static str, x: &Tensor) -> Result<()> {
-    on_known_device(op, x)?;
-    if crate::device::launches(x.device()) { Err(no_kernel(op, x)) } else { Ok(()) }
+    backend::of(OP, x)?.times(OP, x, by)
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
+    use candle_core::{DType, Device};
 
     use super::*;
 

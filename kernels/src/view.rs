@@ -46,29 +46,6 @@ pub(crate) fn is_cpu(t: &Tensor) -> bool {
     matches!(t.device(), Device::Cpu)
 }
 
-/// Refuses a tensor on a device for which this build has no kernels.
-pub(crate) fn on_known_device(op: &'static str, t: &Tensor) -> Result<()> {
-    match t.device() {
-        Device::Cpu => Ok(()),
-        Device::Cuda(_) if cfg!(feature = "cuda") => Ok(()),
-        _ => Err(no_kernel(op, t)),
-    }
-}
-
-/// Leaves the function with the launcher's result where the tensor's operations are launched on a device; nothing in a
-/// build without devices.
-macro_rules! on_device {
-    ($t:expr => $launch:expr) => {
-        #[cfg(any(feature = "cuda", emulator))]
-        if $crate::cuda::takes($t) {
-            return $launch;
-        }
-        #[cfg(not(any(feature = "cuda", emulator)))]
-        let _ = $t;
-    };
-}
-pub(crate) use on_device;
-
 /// The error for a device without a kernel for `op`.
 pub(crate) fn no_kernel(op: &'static str, t: &Tensor) -> Error {
     Error::NoKernel { op, device: format!("{:?}", t.device().location()) }

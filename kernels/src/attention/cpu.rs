@@ -5,10 +5,10 @@ use candle_core::{DType, Device, Tensor};
 
 use super::Call;
 use crate::Result;
-use crate::activation::exp;
 #[cfg(target_arch = "x86_64")]
 use crate::bf16_loops;
-use crate::elementwise::{convert, scale};
+use crate::cpu::elementwise::{convert, scale};
+use crate::cpu::exp;
 use crate::matmul::{Operand, Reach, product_within};
 use crate::pool::each;
 use crate::real::{Real, by_dtype};
@@ -22,7 +22,7 @@ const TQ: usize = 192;
 const TK: usize = 192;
 
 /// Bytes that the threads need while they work: forward and backward.
-pub(super) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64, u64) {
+pub(crate) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64, u64) {
     let (rows, keys) = (TQ.min(longest), TK.min(longest));
     let (forward, backward) = (rows * (keys + dim + 2), 3 * longest * dim + longest + 2 * rows * keys);
     // Probabilities, and backward their gradients too, once more in bf16.
@@ -31,7 +31,7 @@ pub(super) fn scratch_bytes(longest: usize, dim: usize, threads: usize) -> (u64,
 }
 
 /// The keys that the queries `q0 .. q0 + nq` of a span can see: `[first, last)`. `offset` = keys before the first query.
-pub(super) fn visible(q0: usize, nq: usize, offset: usize, window: usize) -> (usize, usize) {
+pub(crate) fn visible(q0: usize, nq: usize, offset: usize, window: usize) -> (usize, usize) {
     ((q0 + offset + 1).saturating_sub(window), offset + q0 + nq)
 }
 
@@ -84,7 +84,7 @@ wide! {
     }
 }
 
-pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &Call) -> Result<(Tensor, Tensor)> {
+pub(crate) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &Call) -> Result<(Tensor, Tensor)> {
     let tokens = q.dims()[0];
     by_dtype!(op, "q", q, T => {
         let mut o = unwritten::<T>(tokens * c.heads * c.dim);
@@ -238,7 +238,7 @@ fn forward_tile<T: Real>((q, k, v): (Head<T>, Head<T>, Head<T>), c: &Call, posit
     (acc, max)
 }
 
-pub(super) fn backward(
+pub(crate) fn backward(
     op: &'static str,
     dout: &Tensor,
     q: &Tensor,

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use super::Call;
 use super::cpu::{exp_row, row_max, visible};
 use crate::Result;
-use crate::elementwise::{convert, scale};
+use crate::cpu::elementwise::{convert, scale};
 use crate::pool::each;
 use crate::real::{Real, by_dtype};
 use crate::simd::{sum2, wide};
@@ -13,7 +13,7 @@ use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read};
 
 /// The most queries; more go through the tiles.
-pub(super) const MOST: usize = 4;
+pub(crate) const MOST: usize = 4;
 /// Products that are worth a task of their own: a few microseconds.
 const TASK: usize = 1 << 14;
 
@@ -36,7 +36,7 @@ wide! {
 }
 
 /// The output `[n, heads, dim]` of the n queries q at the end of `len` keys.
-pub(super) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &Call, len: usize) -> Result<Tensor> {
+pub(crate) fn forward(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, c: &Call, len: usize) -> Result<Tensor> {
     let n = q.dims()[0];
     by_dtype!(op, "q", q, T => {
         let mut o = unwritten::<T>(n * c.heads * c.dim);

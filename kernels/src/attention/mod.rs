@@ -4,14 +4,13 @@
 //! log-sum-exp a row kept for the backward pass. A query at position i of a sequence sees the keys j <= i of that
 //! sequence only; with a window w, those with i - j < w.
 
-mod cpu;
-mod decode;
+pub(crate) mod cpu;
+pub(crate) mod decode;
 pub mod reference;
 
 use candle_core::{DType, Tensor};
 
-use crate::view::{on_device, on_known_device};
-use crate::{Error, Result};
+use crate::{Error, Result, backend};
 
 /// Shapes and options of one call.
 #[derive(Debug, Clone)]
@@ -40,7 +39,6 @@ fn check(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(usize,
     if k.dtype() != q.dtype() || v.dtype() != q.dtype() {
         return Err(Error::Dtype { op, what: "k and v", got: k.dtype(), want: "the dtype of q" });
     }
-    on_known_device(op, q)?;
     Ok((tq, tk, heads, kv_heads, dim))
 }
 
@@ -63,8 +61,7 @@ fn packed(op: &'static str, q: &Tensor, k: &Tensor, v: &Tensor, cu_seqlens: &[u3
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, cu_seqlens: &[u32], window: Option<usize>, scale: f32) -> Result<(Tensor, Tensor)> {
     const OP: &str = "attention";
     let call = packed(OP, q, k, v, cu_seqlens, window, scale)?;
-    on_device!(q => crate::cuda::attention::forward(OP, q, k, v, &call));
-    cpu::forward(OP, q, k, v, &call)
+    backend::of(OP, q)?.attention(OP, q, k, v, &call)
 }
 
 /// Gradients (dq, dk, dv) from dout and what the forward pass took and gave.
@@ -92,8 +89,7 @@ pub fn attention_backward(
     if lse.dtype() != DType::F32 || lse.dims() != [call.heads, q.dims()[0]] {
         return Err(Error::Shape { op: OP, what: "lse", got: format!("{:?}", lse.dims()), want: "f32 [heads, tokens]".into() });
     }
-    on_device!(q => crate::cuda::attention::backward(OP, dout, q, k, v, o, lse, &call));
-    cpu::backward(OP, dout, q, k, v, o, lse, &call)
+    backend::of(OP, q)?.attention_backward(OP, dout, q, k, v, o, lse, &call)
 }
 
 /// Attention of the last n positions q `[n, heads, dim]` over the first `len` rows of the caches `[cap, kv_heads, dim]`.
@@ -107,9 +103,5 @@ pub fn attention_cached(q: &Tensor, k_cache: &Tensor, v_cache: &Tensor, len: usi
         return Err(Error::Value { op: OP, message: format!("{n} queries at the end of {len} keys in a cache of {cap}") });
     }
     let call = Call { heads, kv_heads, dim, window: window.unwrap_or(usize::MAX), scale, spans: vec![(0, 0, n, len)] };
-    on_device!(q => crate::cuda::attention::cached(OP, q, k_cache, v_cache, len, &call));
-    if n <= decode::MOST {
-        return decode::forward(OP, q, k_cache, v_cache, &call, len);
-    }
-    Ok(cpu::forward(OP, q, k_cache, v_cache, &call)?.0)
+    backend::of(OP, q)?.attention_cached(OP, q, k_cache, v_cache, len, &call)
 }

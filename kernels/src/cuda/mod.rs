@@ -1,14 +1,14 @@
 //! The CUDA side of every operation: what is launched on which addresses. Nothing here computes.
 //!
-//! A public function of this crate checks its operands and then asks [`takes`]: tensors on a GPU go to the launcher of the
-//! same name in here, tensors in host memory to the CPU kernel. Launchers work on addresses ([`memory::Span`]) and go
-//! through [`launch::Kernel`] and [`gemm::Gemm`], which have two executors: the driver's stream, and the emulator of
+//! [`Launchers`] is the back end of tensors on a GPU, and of all tensors on a thread where the emulator is on. Launchers work
+//! on addresses ([`memory::Span`]) and go through [`launch::Kernel`] and [`gemm::Gemm`], which have two executors: the driver's stream, and the emulator of
 //! `kernels/cuda/emulate` (feature `emulate`), on which grids, arguments and kernels are tested without a GPU.
 //!
 //! One stream does everything in order, so no launch waits for another and scratch memory can be used again at once. Only
 //! copies to host memory and back ([`side`](crate::offload)) run on a second one.
 //! One host thread at a time works with a device.
 
+mod backend;
 #[cfg(feature = "cuda")]
 pub(crate) mod driver;
 #[cfg(emulator)]
@@ -35,20 +35,11 @@ pub(crate) mod optim;
 pub(crate) mod quant;
 pub(crate) mod rope;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
+
+pub(crate) use backend::Launchers;
 
 use crate::{Error, Result};
-
-/// True where the tensor's operations are launched rather than computed here: it lies on a GPU, or the emulator is on.
-pub(crate) fn takes(t: &Tensor) -> bool {
-    match t.device() {
-        #[cfg(feature = "cuda")]
-        Device::Cuda(_) => true,
-        #[cfg(emulator)]
-        Device::Cpu => emulator::is_on(),
-        _ => false,
-    }
-}
 
 /// The name that kernels of this activation type end in.
 pub(crate) fn suffix(op: &'static str, what: &'static str, t: &Tensor) -> Result<&'static str> {

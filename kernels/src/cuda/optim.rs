@@ -4,28 +4,29 @@ use candle_core::{DType, Device, Tensor};
 
 use super::launch::{Arg, Kernel, THREADS};
 use super::memory::{empty, span, upload};
-use crate::Result;
-use crate::optim::Constants;
+use crate::backend::Stepped;
+use crate::optim::{Adam8State, AdamW, BLOCK, Constants};
 use crate::quant::dynamic_map;
+use crate::{Error, Result};
 
 /// Elements that one block takes.
 const CHUNK: usize = 8192;
 
 /// One tensor of a launch, in the order of the kernel's table.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Entry {
-    pub(crate) p: u64,
-    pub(crate) g: u64,
-    pub(crate) m: u64,
-    pub(crate) v: u64,
-    pub(crate) m_absmax: u64,
-    pub(crate) v_absmax: u64,
-    pub(crate) n: usize,
-    pub(crate) decay: f32,
+struct Entry {
+    p: u64,
+    g: u64,
+    m: u64,
+    v: u64,
+    m_absmax: u64,
+    v_absmax: u64,
+    n: usize,
+    decay: f32,
 }
 
 /// The address of a whole tensor.
-pub(crate) fn address(op: &'static str, what: &'static str, t: &Tensor, dtype: DType) -> Result<u64> {
+fn address(op: &'static str, what: &'static str, t: &Tensor, dtype: DType) -> Result<u64> {
     Ok(span(op, what, t, dtype)?.address)
 }
 
@@ -37,7 +38,7 @@ fn tables(op: &'static str, entries: &[Entry], device: &Device) -> Result<(Tenso
         entries.iter().enumerate().flat_map(|(i, e)| (0..e.n.div_ceil(CHUNK)).flat_map(move |c| [i as u32, c as u32])).collect();
     let count = chunks.len() / 2;
     if count == 0 {
-        return Err(crate::Error::Value { op, message: "no tensor has elements".into() });
+        return Err(Error::Value { op, message: "no tensor has elements".into() });
     }
     Ok((upload(&tensors, device)?, upload(&chunks, device)?, count))
 }
@@ -47,7 +48,7 @@ fn constants(c: &Constants) -> [Arg; 8] {
 }
 
 /// AdamW over all entries; `c.decay` is not used, each entry has its own.
-pub(crate) fn adamw(op: &'static str, entries: &[Entry], c: &Constants, device: &Device) -> Result<()> {
+fn adamw(op: &'static str, entries: &[Entry], c: &Constants, device: &Device) -> Result<()> {
     if entries.iter().all(|e| e.n == 0) {
         return Ok(());
     }
@@ -60,7 +61,7 @@ pub(crate) fn adamw(op: &'static str, entries: &[Entry], c: &Constants, device: 
 }
 
 /// The same with moments in 8 bits.
-pub(crate) fn adamw8(op: &'static str, entries: &[Entry], c: &Constants, device: &Device) -> Result<()> {
+fn adamw8(op: &'static str, entries: &[Entry], c: &Constants, device: &Device) -> Result<()> {
     if entries.iter().all(|e| e.n == 0) {
         return Ok(());
     }
@@ -76,6 +77,35 @@ pub(crate) fn adamw8(op: &'static str, entries: &[Entry], c: &Constants, device:
     args.extend(constants(c));
     // SAFETY: each entry's addresses hold n elements and one scale for 256 of them; no two entries share a tensor.
     unsafe { Kernel::new(op, "optim", "adamw8", count, 256).launch(device, &args) }
+}
+
+/// One step of AdamW: those with f32 moments in one launch, those with moments in 8 bits in another.
+pub(crate) fn step(op: &'static str, tensors: &[Stepped], o: &AdamW) -> Result<()> {
+    let (mut full, mut blocks) = (Vec::new(), Vec::new());
+    for (p, g, state, weight_decay) in tensors {
+        let of = |what, t: &Tensor, n: usize, dtype| {
+            if t.elem_count() == n {
+                return address(op, what, t, dtype);
+            }
+            Err(Error::Shape { op: op, what, got: format!("{:?}", t.dims()), want: format!("{n} elements") })
+        };
+        let (n, decay) = (p.elem_count(), Constants::of(&AdamW { weight_decay: *weight_decay, ..*o }).decay);
+        let (at, g) = (of("p", p, n, DType::F32)?, of("g", g, n, DType::F32)?);
+        let entry = Entry { p: at, g, n, decay, ..Entry::default() };
+        match state {
+            Adam8State::Full { m, v } => full.push(Entry { m: of("m", m, n, DType::F32)?, v: of("v", v, n, DType::F32)?, ..entry }),
+            Adam8State::Blocks { m, v, m_absmax, v_absmax } => blocks.push(Entry {
+                m: of("m", m, n, DType::U8)?,
+                v: of("v", v, n, DType::U8)?,
+                m_absmax: of("m_absmax", m_absmax, n.div_ceil(BLOCK), DType::F32)?,
+                v_absmax: of("v_absmax", v_absmax, n.div_ceil(BLOCK), DType::F32)?,
+                ..entry
+            }),
+        }
+    }
+    let Some((p, ..)) = tensors.first() else { return Ok(()) };
+    adamw(op, &full, &Constants::of(o), p.device())?;
+    adamw8(op, &blocks, &Constants::of_8bit(o), p.device())
 }
 
 /// The L2 norm over all gradients. The host waits for it.

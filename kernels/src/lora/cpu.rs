@@ -64,12 +64,12 @@ pub fn scratch_bytes(tokens: usize, out: usize, inp: usize, rank: usize, threads
 }
 
 /// `[tokens, rank]`.
-pub(super) fn tensor<T: Real>(h: Vec<T>, s: &Sizes) -> Result<Tensor> {
+pub(crate) fn tensor<T: Real>(h: Vec<T>, s: &Sizes) -> Result<Tensor> {
     Ok(Tensor::from_vec(h, (s.tokens, s.rank), &Device::Cpu)?)
 }
 
 /// `y += scale * h Bᵀ`; returns h.
-pub(super) fn forward<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s: &Sizes) -> Result<Tensor> {
+pub(crate) fn forward<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s: &Sizes) -> Result<Tensor> {
     if l.dropout.is_none() && s.tokens <= few::MOST {
         return few_rows::<T>(op, x, l, y, s);
     }
@@ -103,7 +103,7 @@ fn few_rows<T: Real>(op: &'static str, x: &Tensor, l: &Lora, y: &Tensor, s: &Siz
 }
 
 /// `h = drop(x) Aᵀ`.
-pub(super) fn inner<T: Real>(op: &'static str, x: &Tensor, l: &Lora, s: &Sizes) -> Result<Vec<T>> {
+pub(crate) fn inner<T: Real>(op: &'static str, x: &Tensor, l: &Lora, s: &Sizes) -> Result<Vec<T>> {
     let mut h = unwritten::<T>(s.tokens * s.rank);
     let (inp, rank, bf, part) = (s.inp, s.rank, T::DTYPE == DType::BF16, rows(s.tokens, rayon::current_num_threads(), T::DTYPE));
     read::<f32, _>(op, "a", l.a, |a| {
@@ -125,7 +125,7 @@ pub(super) fn inner<T: Real>(op: &'static str, x: &Tensor, l: &Lora, s: &Sizes) 
 }
 
 /// `y = x Wᵀ + scale * h Bᵀ` in one, and h.
-pub(super) fn forward_folded<T: Real>(op: &'static str, x: &Tensor, w: &Weight, l: &Lora, s: &Sizes) -> Result<(Tensor, Tensor)> {
+pub(crate) fn forward_folded<T: Real>(op: &'static str, x: &Tensor, w: &Weight, l: &Lora, s: &Sizes) -> Result<(Tensor, Tensor)> {
     let h = inner::<T>(op, x, l, s)?;
     // The scale goes with the smallest of the four.
     let scaled: Vec<T> = if l.scale == 1.0 { Vec::new() } else { h.iter().map(|v| T::down(v.up() * l.scale)).collect() };
@@ -175,7 +175,7 @@ fn weight_gradients<T: Real>(
     write::<f32, _>(op, "da", da, |da| add_tiles(&tiles_a, rank, inp, |r, i| r * inp + i, da))
 }
 
-pub(super) fn backward<T: Real>(
+pub(crate) fn backward<T: Real>(
     op: &'static str,
     dy: &Tensor,
     x: &Tensor,
@@ -209,7 +209,7 @@ pub(super) fn backward<T: Real>(
 }
 
 /// The same with `dy W + dh A` made in one, beside the gradients of the weights. Without dropout.
-pub(super) fn backward_folded<T: Real>(
+pub(crate) fn backward_folded<T: Real>(
     op: &'static str,
     dy: &Tensor,
     x: &Tensor,

@@ -1,15 +1,11 @@
 //! LoRA (arXiv 2106.09685): `y += scale * drop(x) Aᵀ Bᵀ`, alone or summed with the base's product, and the gradients.
 
-mod cpu;
+pub(crate) mod cpu;
 
 use candle_core::{DType, Tensor};
 
-use crate::matmul::few;
-use crate::matmul::{self, matmul, matmul_backward_input, matmul_backward_input_add};
-use crate::real::by_dtype;
-use crate::view::{on_device, on_known_device};
 use crate::weight::Weight;
-use crate::{Error, Result};
+use crate::{Error, Result, backend};
 
 pub use cpu::scratch_bytes;
 
@@ -48,15 +44,16 @@ pub struct Lora<'a> {
     pub dropout: Option<Dropout>,
 }
 
-struct Sizes {
-    tokens: usize,
-    inp: usize,
-    out: usize,
-    rank: usize,
+/// Of a layer's input and adapter.
+pub(crate) struct Sizes {
+    pub(crate) tokens: usize,
+    pub(crate) inp: usize,
+    pub(crate) out: usize,
+    pub(crate) rank: usize,
 }
 
 impl Sizes {
-    fn of(op: &'static str, x: &Tensor, l: &Lora) -> Result<Self> {
+    pub(crate) fn of(op: &'static str, x: &Tensor, l: &Lora) -> Result<Self> {
         let ((rank, inp), (out, r2)) = (l.a.dims2()?, l.b.dims2()?);
         let (tokens, xi) = x.dims2()?;
         let want = |what, got: String, want: String| Err(Error::Shape { op, what, got, want });
@@ -66,7 +63,6 @@ impl Sizes {
         if xi != inp {
             return want("x", format!("[{tokens}, {xi}]"), format!("[{tokens}, {inp}]"));
         }
-        on_known_device(op, x)?;
         Ok(Self { tokens, inp, out, rank })
     }
 
@@ -118,9 +114,8 @@ fn alike(op: &'static str, dx: &Tensor, x: &Tensor) -> Result<()> {
 /// On shapes that do not fit, dtypes or devices without a kernel.
 pub fn lora_forward(x: &Tensor, l: &Lora, y: &Tensor) -> Result<Tensor> {
     const OP: &str = "lora_forward";
-    let s = Sizes::check(OP, x, y, l)?;
-    on_device!(x => crate::cuda::lora::forward(OP, x, l, y));
-    by_dtype!(OP, "x", x, T => cpu::forward::<T>(OP, x, l, y, &s))
+    Sizes::check(OP, x, y, l)?;
+    backend::of(OP, x)?.lora_forward(OP, x, l, y)
 }
 
 /// Only `h = drop(x) Aᵀ` `[tokens, r]`, in x's dtype: what a backward pass needs of a forward pass whose output is not
@@ -130,9 +125,8 @@ pub fn lora_forward(x: &Tensor, l: &Lora, y: &Tensor) -> Result<Tensor> {
 /// As [`lora_forward`].
 pub fn lora_inner(x: &Tensor, l: &Lora) -> Result<Tensor> {
     const OP: &str = "lora_inner";
-    let s = Sizes::of(OP, x, l)?;
-    on_device!(x => crate::cuda::lora::inner(OP, x, l));
-    by_dtype!(OP, "x", x, T => cpu::tensor(cpu::inner::<T>(OP, x, l, &s)?, &s))
+    Sizes::of(OP, x, l)?;
+    backend::of(OP, x)?.lora_inner(OP, x, l)
 }
 
 /// `y = x Wᵀ + scale * drop(x) Aᵀ Bᵀ` `[tokens, out]` in x's dtype, and `h = drop(x) Aᵀ` `[tokens, r]` for
@@ -140,22 +134,12 @@ pub fn lora_inner(x: &Tensor, l: &Lora) -> Result<Tensor> {
 /// rounded or written.
 ///
 /// # Errors
-/// As [`matmul()`] and [`lora_forward`].
+/// As [`matmul`](crate::matmul::matmul()) and [`lora_forward`].
 pub fn lora_matmul(x: &Tensor, w: &Weight, l: &Lora) -> Result<(Tensor, Tensor)> {
     const OP: &str = "lora_matmul";
     let s = Sizes::of(OP, x, l)?;
     s.weight(OP, w)?;
-    if folds(x, &s) {
-        return by_dtype!(OP, "x", x, T => cpu::forward_folded::<T>(OP, x, w, l, &s));
-    }
-    let y = matmul(x, w)?;
-    let h = lora_forward(x, l, &y)?;
-    Ok((y, h))
-}
-
-/// Whether the adapter's product can be summed with the base's.
-fn folds(x: &Tensor, s: &Sizes) -> bool {
-    !crate::device::launches(x.device()) && s.tokens > few::MOST && matmul::folds(s.rank)
+    backend::of(OP, x)?.lora_matmul(OP, x, w, l)
 }
 
 /// The gradients of one adapter, from dy `[tokens, out]`, the forward pass's x and h:
@@ -171,8 +155,7 @@ pub fn lora_backward(dy: &Tensor, x: &Tensor, h: &Tensor, l: &Lora, dx: Option<&
     if let Some(dx) = dx {
         alike(OP, dx, x)?;
     }
-    on_device!(x => crate::cuda::lora::backward(OP, dy, x, h, l, dx, da, db));
-    by_dtype!(OP, "x", x, T => cpu::backward::<T>(OP, dy, x, h, l, dx, da, db, &s))
+    backend::of(OP, x)?.lora_backward(OP, dy, x, h, l, dx, da, db)
 }
 
 /// What becomes of the gradient of a layer's input.
@@ -190,7 +173,7 @@ pub enum InputGradient<'a> {
 /// `dy W + mask((scale dy B) A)`, returned where it is new.
 ///
 /// # Errors
-/// As [`matmul_backward_input`] and [`lora_backward`].
+/// As [`matmul_backward_input`](crate::matmul::matmul_backward_input) and [`lora_backward`].
 pub fn lora_matmul_backward(
     dy: &Tensor,
     x: &Tensor,
@@ -208,21 +191,5 @@ pub fn lora_matmul_backward(
     if let InputGradient::Onto(dx) = dx {
         alike(OP, dx, x)?;
     }
-    if folds(x, &s) && l.dropout.is_none() && !matches!(dx, InputGradient::No) {
-        return by_dtype!(OP, "x", x, T => cpu::backward_folded::<T>(OP, dy, x, h, w, l, dx, da, db, &s));
-    }
-    let made = match dx {
-        InputGradient::New => Some(matmul_backward_input(dy, w)?),
-        InputGradient::Onto(dx) => {
-            matmul_backward_input_add(dy, w, dx)?;
-            None
-        }
-        InputGradient::No => None,
-    };
-    let onto = match dx {
-        InputGradient::Onto(dx) => Some(dx),
-        _ => made.as_ref(),
-    };
-    lora_backward(dy, x, h, l, onto, da, db)?;
-    Ok(made)
+    backend::of(OP, x)?.lora_matmul_backward(OP, dy, x, h, w, l, dx, da, db)
 }

@@ -11,7 +11,7 @@ use super::operand::Operand;
 use super::packed;
 use super::rows::{Rows, with_rows};
 use crate::Result;
-use crate::elementwise::{add_to, convert};
+use crate::cpu::elementwise::{add_to, convert};
 use crate::real::{Real, by_dtype};
 use crate::unwritten::unwritten;
 use crate::view::{SharedMut, read, write};
@@ -109,7 +109,7 @@ thread_local! {
 }
 
 /// Makes a buffer `n` long without the room to spare that a growing vector takes; its content is overwritten anyway.
-pub(super) fn sized(buffer: &mut Vec<f32>, n: usize) {
+pub(crate) fn sized(buffer: &mut Vec<f32>, n: usize) {
     if buffer.capacity() < n {
         *buffer = unwritten(n);
     }
@@ -117,7 +117,7 @@ pub(super) fn sized(buffer: &mut Vec<f32>, n: usize) {
 }
 
 /// Runs `f` with this thread's three reusable buffers. Not re-entrant: `f` must not enter rayon.
-pub(super) fn with_buffers<R>(f: impl FnOnce(&mut [Vec<f32>; 3]) -> R) -> R {
+pub(crate) fn with_buffers<R>(f: impl FnOnce(&mut [Vec<f32>; 3]) -> R) -> R {
     BUFFERS.with_borrow_mut(f)
 }
 
@@ -126,7 +126,7 @@ fn tiles(rows: usize, row_tile: usize, cols: usize, col_tile: usize) -> impl Ind
     (0..rows.div_ceil(row_tile) * across).into_par_iter().map(move |i| (i / across * row_tile, i % across * col_tile)).with_max_len(1)
 }
 
-pub(super) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
+pub(crate) fn forward(op: &'static str, x: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     by_dtype!(op, "x", x, T => forward_typed::<T>(op, x, w, tokens))
 }
 
@@ -236,7 +236,7 @@ pub(crate) fn backward_input_more<T: Real>(
     Err(crate::Error::Value { op, message: "no packed kernels on this processor".into() })
 }
 
-pub(super) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
+pub(crate) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize) -> Result<Tensor> {
     by_dtype!(op, "dy", dy, T => {
         let k = w.in_features();
         let mut dx = unwritten::<T>(tokens * k);
@@ -245,7 +245,7 @@ pub(super) fn backward_input(op: &'static str, dy: &Tensor, w: &Weight, tokens: 
     })
 }
 
-pub(super) fn backward_input_add(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize, dx: &Tensor) -> Result<()> {
+pub(crate) fn backward_input_add(op: &'static str, dy: &Tensor, w: &Weight, tokens: usize, dx: &Tensor) -> Result<()> {
     by_dtype!(op, "dy", dy, T => {
         read::<T, _>(op, "dy", dy, |dy| write::<T, _>(op, "dx", dx, |dx| input_tiles(op, dy, w, tokens, dx, true)))??
     })
@@ -287,7 +287,7 @@ fn input_tiles<T: Real>(op: &'static str, dy: &[T], w: &Weight, tokens: usize, d
     })
 }
 
-pub(super) fn backward_weight(op: &'static str, dy: &Tensor, x: &Tensor, dw: &Tensor, tokens: usize, n: usize, k: usize) -> Result<()> {
+pub(crate) fn backward_weight(op: &'static str, dy: &Tensor, x: &Tensor, dw: &Tensor, tokens: usize, n: usize, k: usize) -> Result<()> {
     by_dtype!(op, "dy", dy, D => by_dtype!(op, "x", x, X => {
         read::<D, _>(op, "dy", dy, |dy| read::<X, _>(op, "x", x, |x| {
             write::<f32, _>(op, "dw", dw, |dw| weight_product(dy, x, dw, tokens, n, k))

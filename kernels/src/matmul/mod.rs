@@ -9,7 +9,7 @@
 //! Up to four rows, as in decoding, are dot products along the stored rows of the weight (`few`, `dots`).
 //! `serial` is the product on one thread that attention and LoRA are made of.
 
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(target_arch = "x86_64")]
 mod dots;
 pub(crate) mod few;
@@ -31,9 +31,8 @@ mod tiles;
 
 use candle_core::{DType, Tensor};
 
-use crate::view::{on_device, on_known_device};
 use crate::weight::Weight;
-use crate::{Error, Result};
+use crate::{Error, Result, backend};
 
 fn rows_of(op: &'static str, what: &'static str, x: &Tensor, width: usize) -> Result<usize> {
     match x.dims() {
@@ -81,9 +80,7 @@ pub fn weight_gradient_bytes(tokens: usize, out: usize, inp: usize, activations:
 pub fn matmul(x: &Tensor, w: &Weight) -> Result<Tensor> {
     const OP: &str = "matmul";
     let tokens = rows_of(OP, "x", x, w.in_features())?;
-    on_known_device(OP, x)?;
-    on_device!(x => crate::cuda::matmul::forward(OP, x, w, tokens));
-    cpu::forward(OP, x, w, tokens)
+    backend::of(OP, x)?.matmul(OP, x, w, tokens)
 }
 
 /// `dx = dy W`: dy `[tokens, out]`, dx `[tokens, in]` in dy's dtype; accumulated in f32.
@@ -93,9 +90,7 @@ pub fn matmul(x: &Tensor, w: &Weight) -> Result<Tensor> {
 pub fn matmul_backward_input(dy: &Tensor, w: &Weight) -> Result<Tensor> {
     const OP: &str = "matmul_backward_input";
     let tokens = rows_of(OP, "dy", dy, w.out_features())?;
-    on_known_device(OP, dy)?;
-    on_device!(dy => crate::cuda::matmul::backward_input(OP, dy, w, tokens, None));
-    cpu::backward_input(OP, dy, w, tokens)
+    backend::of(OP, dy)?.matmul_backward_input(OP, dy, w, tokens)
 }
 
 /// `dx += dy W`, in place.
@@ -111,9 +106,7 @@ pub fn matmul_backward_input_add(dy: &Tensor, w: &Weight, dx: &Tensor) -> Result
     if dx.dtype() != dy.dtype() {
         return Err(Error::Dtype { op: OP, what: "dx", got: dx.dtype(), want: "the dtype of dy" });
     }
-    on_known_device(OP, dy)?;
-    on_device!(dy => crate::cuda::matmul::backward_input(OP, dy, w, tokens, Some(dx)).map(drop));
-    cpu::backward_input_add(OP, dy, w, tokens, dx)
+    backend::of(OP, dy)?.matmul_backward_input_add(OP, dy, w, tokens, dx)
 }
 
 /// `dW += dyᵀ x`, in place: dy `[tokens, out]`, x `[tokens, in]`, dW f32 `[out, in]`.
@@ -130,9 +123,7 @@ pub fn matmul_backward_weight(dy: &Tensor, x: &Tensor, dw: &Tensor) -> Result<()
     if dw.dtype() != DType::F32 {
         return Err(Error::Dtype { op: OP, what: "dw", got: dw.dtype(), want: "f32" });
     }
-    on_known_device(OP, dy)?;
-    on_device!(dy => crate::cuda::matmul::backward_weight(OP, dy, x, dw));
-    cpu::backward_weight(OP, dy, x, dw, tokens, out, inp)
+    backend::of(OP, dy)?.matmul_backward_weight(OP, dy, x, dw)
 }
 
 /// Whether a second product with a reduction of this length can be summed with one of a weight before it is written.

@@ -6,7 +6,7 @@ use super::operand::Operand;
 use super::packed;
 use super::reach::Reach;
 use super::rows::Rows;
-use crate::elementwise::convert;
+use crate::cpu::elementwise::convert;
 use crate::real::Real;
 
 /// `c = alpha * a b` (+ c): c `[a.breadth, b.breadth]` with rows `ldc` apart. Sums are f32; `bf` allows products in bf16.
@@ -33,7 +33,7 @@ pub(crate) fn product_within<T: Real>(a: Operand, b: Operand, c: &mut [T], ldc: 
         super::cpu::sized(cb, m * n);
         gemm_f32(cb, Mat::dense(m, n), a, am, b, bm, alpha, 0.0);
         for (row, sums) in c.chunks_mut(ldc).zip(cb.chunks(n)) {
-            if add { crate::elementwise::add_to(&mut row[..n], sums) } else { convert(sums, &mut row[..n]) }
+            if add { crate::cpu::elementwise::add_to(&mut row[..n], sums) } else { convert(sums, &mut row[..n]) }
         }
     });
 }

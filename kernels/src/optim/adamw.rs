@@ -1,12 +1,8 @@
 //! AdamW (Decoupled Weight Decay Regularization, arXiv 1711.05101) with f32 state, as torch.optim.AdamW steps.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
-use super::CHUNK;
-use crate::simd::wide;
-use crate::view::{on_device, read, write};
-use crate::{Error, Result};
+use crate::{Error, Result, backend};
 
 /// One step's constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,32 +45,24 @@ pub(crate) struct Constants {
 }
 
 impl Constants {
-    pub(super) fn of(o: &AdamW) -> Self {
+    pub(crate) fn of(o: &AdamW) -> Self {
         let (decay, size, root) = o.factors();
         let rest = [(1.0 - o.beta1) as f32, (1.0 - o.beta2) as f32];
         Self { decay, size, root, eps: o.eps as f32, beta: [o.beta1 as f32, o.beta2 as f32], rest, grad_scale: o.grad_scale }
     }
 
     /// The same for moments in 8 bits, whose kernel rounds the decays first, as bitsandbytes does.
-    pub(super) fn of_8bit(o: &AdamW) -> Self {
+    pub(crate) fn of_8bit(o: &AdamW) -> Self {
         Self { rest: [1.0 - o.beta1 as f32, 1.0 - o.beta2 as f32], ..Self::of(o) }
     }
 
     /// The new (p, m, v) of one element.
     #[inline(always)]
-    pub(super) fn step(&self, p: f32, m: f32, v: f32, g: f32) -> (f32, f32, f32) {
+    pub(crate) fn step(&self, p: f32, m: f32, v: f32, g: f32) -> (f32, f32, f32) {
         let g = g * self.grad_scale;
         let m = self.beta[0] * m + self.rest[0] * g;
         let v = self.beta[1] * v + self.rest[1] * g * g;
         (p * self.decay - self.size * m / (v.sqrt() * self.root + self.eps), m, v)
-    }
-}
-
-wide! {
-    fn step_chunk(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], c: &Constants) {
-        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-            (*p, *m, *v) = c.step(*p, *m, *v, *g);
-        }
     }
 }
 
@@ -89,21 +77,8 @@ pub fn adamw_step(p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, o: &AdamW) -> 
             return Err(Error::Shape { op: OP, what, got: format!("{:?}", t.dims()), want: format!("{:?}", p.dims()) });
         }
     }
-    on_device!(p => {
-        let state = super::Adam8State::Full { m: m.clone(), v: v.clone() };
-        super::adamw8_step_all(&[(p, g, &state, o.weight_decay)], o)
-    });
-    let c = Constants::of(o);
-    read::<f32, _>(OP, "g", g, |g| {
-        write::<f32, _>(OP, "m", m, |m| {
-            write::<f32, _>(OP, "v", v, |v| {
-                write::<f32, _>(OP, "p", p, |p| {
-                    let work = p.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK)).zip(g.par_chunks(CHUNK));
-                    work.for_each(|(((p, m), v), g)| step_chunk(p, m, v, g, &c));
-                })
-            })
-        })
-    })???
+    let state = super::Adam8State::Full { m: m.clone(), v: v.clone() };
+    backend::of(OP, p)?.adamw_step(OP, &[(p, g, &state, o.weight_decay)], o)
 }
 
 /// One step of every (p, g, m, v).

@@ -8,8 +8,8 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::{BLOCK, dynamic_map, nearest_code};
-use crate::view::{on_device, on_known_device, read, to_vec};
-use crate::{Error, Result};
+use crate::view::{read, to_vec};
+use crate::{Error, Result, backend};
 
 /// The 16 values of NF4.
 pub const CODEBOOK: [f32; 16] = [
@@ -194,15 +194,7 @@ impl Nf4 {
     /// # Errors
     /// When the device has no kernel for it.
     pub fn dequantize_as(&self, dtype: DType) -> Result<Tensor> {
-        on_device!(&self.codes => self.launched(dtype));
-        Ok(self.dequantize()?.to_dtype(dtype)?)
-    }
-
-    #[cfg(any(feature = "cuda", emulator))]
-    fn launched(&self, dtype: DType) -> Result<Tensor> {
-        let out = crate::cuda::memory::empty((self.out, self.inp), dtype, self.device())?;
-        crate::cuda::quant::nf4(OP, self, crate::cuda::memory::span(OP, "matrix", &out, dtype)?, dtype)?;
-        Ok(out)
+        backend::of(OP, &self.codes)?.decode_nf4(OP, self, dtype)
     }
 
     /// f32 `[out, in]`.
@@ -210,15 +202,18 @@ impl Nf4 {
     /// # Errors
     /// When the device has no kernel for it.
     pub fn dequantize(&self) -> Result<Tensor> {
-        on_known_device(OP, &self.codes)?;
-        on_device!(&self.codes => self.launched(DType::F32));
-        let scales = self.scales()?;
-        let mut out = vec![0f32; self.out * self.inp];
-        read::<u8, _>(OP, "codes", &self.codes, |codes| {
-            out.par_chunks_mut(BLOCK * 64).enumerate().for_each(|(i, chunk)| unpack(codes, &scales, i * BLOCK * 64, chunk));
-        })?;
-        Ok(Tensor::from_vec(out, (self.out, self.inp), &Device::Cpu)?)
+        self.dequantize_as(DType::F32)
     }
+}
+
+/// The matrix in f32, decoded by the CPU's threads.
+pub(crate) fn decode(w: &Nf4) -> Result<Tensor> {
+    let scales = w.scales()?;
+    let mut out = vec![0f32; w.out * w.inp];
+    read::<u8, _>(OP, "codes", &w.codes, |codes| {
+        out.par_chunks_mut(BLOCK * 64).enumerate().for_each(|(i, chunk)| unpack(codes, &scales, i * BLOCK * 64, chunk));
+    })?;
+    Ok(Tensor::from_vec(out, (w.out, w.inp), &Device::Cpu)?)
 }
 
 /// Decodes the elements `start .. start + out.len()` of the flattened matrix.

@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
 use super::BLOCK;
-use crate::Result;
-use crate::view::{on_device, read};
+use crate::view::read;
+use crate::{Result, backend};
 
 const OP: &str = "q8";
 
@@ -85,15 +85,7 @@ impl Q8 {
     /// # Errors
     /// When the device has no kernel for it.
     pub fn dequantize_as(&self, dtype: DType) -> Result<Tensor> {
-        on_device!(&self.codes => self.launched(dtype));
-        Ok(self.dequantize()?.to_dtype(dtype)?)
-    }
-
-    #[cfg(any(feature = "cuda", emulator))]
-    fn launched(&self, dtype: DType) -> Result<Tensor> {
-        let out = crate::cuda::memory::empty((self.out, self.inp), dtype, self.device())?;
-        crate::cuda::quant::q8(OP, self, crate::cuda::memory::span(OP, "matrix", &out, dtype)?, dtype)?;
-        Ok(out)
+        backend::of(OP, &self.codes)?.decode_q8(OP, self, dtype)
     }
 
     /// f32 `[out, in]`.
@@ -101,17 +93,21 @@ impl Q8 {
     /// # Errors
     /// When the device has no kernel for it.
     pub fn dequantize(&self) -> Result<Tensor> {
-        on_device!(&self.codes => self.launched(DType::F32));
-        let mut out = vec![0f32; self.out * self.inp];
-        let blocks = self.inp.div_ceil(BLOCK);
-        read::<u8, _>(OP, "codes", &self.codes, |codes| {
-            read::<f32, _>(OP, "scales", &self.scales, |scales| {
-                let rows = out.par_chunks_mut(self.inp).zip(codes.par_chunks(self.inp)).zip(scales.par_chunks(blocks));
-                rows.for_each(|((out, codes), scales)| unpack_row(codes, scales, out));
-            })
-        })??;
-        Ok(Tensor::from_vec(out, (self.out, self.inp), &Device::Cpu)?)
+        self.dequantize_as(DType::F32)
     }
+}
+
+/// The matrix in f32, decoded by the CPU's threads.
+pub(crate) fn decode(w: &Q8) -> Result<Tensor> {
+    let mut out = vec![0f32; w.out * w.inp];
+    let blocks = w.inp.div_ceil(BLOCK);
+    read::<u8, _>(OP, "codes", &w.codes, |codes| {
+        read::<f32, _>(OP, "scales", &w.scales, |scales| {
+            let rows = out.par_chunks_mut(w.inp).zip(codes.par_chunks(w.inp)).zip(scales.par_chunks(blocks));
+            rows.for_each(|((out, codes), scales)| unpack_row(codes, scales, out));
+        })
+    })??;
+    Ok(Tensor::from_vec(out, (w.out, w.inp), &Device::Cpu)?)
 }
 
 /// Decodes one row.
