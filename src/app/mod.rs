@@ -33,6 +33,7 @@ mod ready;
 pub mod recipe;
 pub mod settings;
 mod text_stream;
+pub mod tokenizer;
 pub mod train;
 pub mod upload;
 pub mod versions;

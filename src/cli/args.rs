@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::checkpoints::CheckpointsCommand;
 use super::plot::{CompareArgs, PlotArgs};
+use super::tokenizer::TokenizerCommand;
 use super::track::TrackCommand;
 use crate::app::formats;
 
@@ -42,6 +43,9 @@ pub enum Command {
     /// Check a dataset, or describe it.
     #[command(subcommand)]
     Data(DataCommand),
+    /// Train a tokenizer.
+    #[command(subcommand)]
+    Tokenizer(TokenizerCommand),
     /// Predict memory by part and choose the fastest plan that fits.
     Plan(PlanArgs),
     /// List runs, or show one.

@@ -7,6 +7,7 @@ mod progress;
 mod run;
 mod show;
 mod style;
+mod tokenizer;
 mod track;
 mod watch;
 

@@ -55,6 +55,10 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Chat(a) => desk.chat(a),
         Command::Data(DataCommand::Check(a)) => desk.data(&a, show::data_check),
         Command::Data(DataCommand::Stats(a)) => desk.data(&a, show::data_stats),
+        Command::Tokenizer(a) => {
+            let report = super::tokenizer::run(a)?;
+            desk.give(&report, || super::tokenizer::show(&report, desk.paint))
+        }
         Command::Plan(a) => desk.plan(a),
         Command::Runs(a) => desk.runs(a),
         Command::Checkpoints(a) => super::checkpoints::run(&desk, a),

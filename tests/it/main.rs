@@ -38,6 +38,7 @@ mod resume;
 mod run_faults;
 mod settings;
 mod stages;
+mod tokenizer;
 mod track;
 
 /// Counts, so that tests can measure memory.

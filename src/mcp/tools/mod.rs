@@ -18,6 +18,7 @@ mod project;
 mod run;
 mod settings;
 mod start;
+mod tokenizer;
 mod versions;
 mod wait;
 
@@ -36,7 +37,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 2] = [("core", Set::Core), ("data", Set::Data)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 26] = [
+pub(super) static ALL: [(Row, Set); 27] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -63,6 +64,7 @@ pub(super) static ALL: [(Row, Set); 26] = [
     (row::<versions::Versions>(), Set::Data),
     (row::<versions::Promote>(), Set::Data),
     (row::<delete::Delete>(), Set::Data),
+    (row::<tokenizer::TrainTokenizer>(), Set::Data),
 ];
 
 /// A tool by its name, whether it is shown or not.
