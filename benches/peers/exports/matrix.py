@@ -1,6 +1,6 @@
 """Models x forms x the programs that own the forms: every export opened where it is meant to be used.
 
-    python benches/peers/exports/matrix.py --tallow TALLOW --out OUT.json [--forms gguf,mlx] NAME=MODEL[+ADAPTER] ...
+    python benches/peers/exports/matrix.py --tallow TALLOW --out OUT.json [--forms gguf,mlx] [--types f16,q8_0] NAME=MODEL[+ADAPTER] ...
     needs: pip install xllamacpp transformers peft bitsandbytes torch gguf; for mlx: pip install 'mlx[cpu]' mlx-lm
 
 The reference of a model is its merged f32 safetensors in transformers. For every other form the owner's next-token
@@ -88,39 +88,46 @@ class Transformers:
         with self.torch.no_grad():
             return log_softmax(self.model(self.torch.tensor([ids])).logits[0, -1].float().numpy())
 
-    def greedy(self, ids):
-        out = self.model.generate(self.torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, use_cache=True)
+    def greedy(self, ids, count=NEW_TOKENS):
+        out = self.model.generate(self.torch.tensor([ids]), max_new_tokens=count, do_sample=False, use_cache=True)
         return self.tokenizer.decode(out[0][len(ids):], skip_special_tokens=True)
 
 
 class LlamaCpp:
     """A GGUF file in llama.cpp's server."""
 
-    def __init__(self, path, vocab, lora=None):
+    def __init__(self, path, vocab, lora=None, context=512):
         import xllamacpp
 
         p = xllamacpp.CommonParams()
         p.model.path = str(path)
-        p.n_ctx, p.n_parallel, p.cpuparams.n_threads, p.warmup = 512, 1, 2, False
+        p.n_ctx, p.n_parallel, p.cpuparams.n_threads, p.warmup, p.use_jinja = context, 1, 2, False, True
         if lora:
             p.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), 1.0)]
+        p.verbosity, p.no_extra_bufts = 1, True
+        p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        p.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.server, self.vocab = xllamacpp.Server(p), vocab
+        # A token that is sampled for certain: one that ends the text would be answered without its distribution,
+        # which is taken before the bias.
+        self.safe = self.ids("a")[0]
 
     def post(self, path, body):
         request = urllib.request.Request(self.server.listening_address + path, json.dumps(body).encode(), {"content-type": "application/json"})
         return json.loads(urllib.request.urlopen(request).read())
 
-    def complete(self, ids, n, probabilities):
-        return self.post("/completion", {"prompt": ids, "n_predict": n, "temperature": 0, "n_probs": probabilities, "cache_prompt": False})
+    def complete(self, ids, n, **more):
+        return self.post("/completion", {"prompt": ids, "n_predict": n, "temperature": 0, "cache_prompt": False} | more)
 
     def last(self, ids):
         out = np.full(self.vocab, -60.0)
-        for p in self.complete(ids, 1, self.vocab)["completion_probabilities"][0]["top_logprobs"]:
+        answer = self.complete(ids, 1, n_probs=self.vocab, logit_bias=[[self.safe, 1e6]])
+        for p in answer["completion_probabilities"][0]["top_logprobs"]:
             out[p["id"]] = p["logprob"]
         return log_softmax(out)
 
     def greedy(self, ids):
-        return self.complete(ids, NEW_TOKENS, 0)["content"]
+        return self.complete(ids, NEW_TOKENS)["content"]
 
     def ids(self, text):
         return self.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})["tokens"]
@@ -139,10 +146,10 @@ class MlxLm:
     def last(self, ids):
         return log_softmax(np.array(self.model(self.mx.array([ids]))[0, -1].astype(self.mx.float32)))
 
-    def greedy(self, ids):
+    def greedy(self, ids, count=NEW_TOKENS):
         from mlx_lm import generate
 
-        return generate(self.model, self.tokenizer, ids, max_tokens=NEW_TOKENS)
+        return generate(self.model, self.tokenizer, ids, max_tokens=count)
 
 
 def row(owner, want, prompts, tallow=None, file=None, texts=()):
@@ -174,7 +181,7 @@ def metadata(path):
     return shown
 
 
-def model_rows(tallow, model, adapter, forms, folder, put):
+def model_rows(tallow, model, adapter, forms, types, folder, put):
     from tokenizers import Tokenizer
 
     base = ["--model", model] + (["--adapter", adapter] if adapter else [])
@@ -226,7 +233,7 @@ def model_rows(tallow, model, adapter, forms, folder, put):
         return row(LlamaCpp(plain, vocab, out), want, prompts)
 
     if "gguf" in forms:
-        for kind in GGUF:
+        for kind in types:
             attempt("gguf", kind, "llama.cpp", lambda: gguf(kind))
     if "safetensors" in forms:
         for kind, dtype in (("bf16", "bfloat16"), ("f16", "float32")):
@@ -248,6 +255,7 @@ def main():
     p.add_argument("--tallow", required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--forms", default="gguf,safetensors,mlx,adapters")
+    p.add_argument("--types", default=",".join(GGUF), help="types of GGUF files")
     p.add_argument("models", nargs="+", help="NAME=MODEL or NAME=MODEL+ADAPTER")
     a = p.parse_args()
     rows = []
@@ -262,7 +270,7 @@ def main():
             a.out.write_text(json.dumps(rows, indent=1) + "\n")
 
         with tempfile.TemporaryDirectory() as folder:
-            model_rows(a.tallow, model, adapter or None, a.forms.split(","), Path(folder), put)
+            model_rows(a.tallow, model, adapter or None, a.forms.split(","), a.types.split(","), Path(folder), put)
 
 
 if __name__ == "__main__":
