@@ -18,6 +18,7 @@ mod export_proof;
 mod families;
 mod first_hour;
 mod fixed_runs;
+mod gguf_blocks;
 mod golden;
 mod gradients;
 mod hub;
