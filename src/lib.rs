@@ -14,3 +14,4 @@ pub mod model;
 pub mod runs;
 pub mod track;
 pub mod train;
+pub mod web;

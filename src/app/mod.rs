@@ -11,6 +11,7 @@ pub mod demo;
 pub mod device;
 pub mod doctor;
 pub mod eval;
+pub mod examples;
 pub mod export;
 mod fault;
 pub mod find;

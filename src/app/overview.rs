@@ -169,7 +169,8 @@ fn log(run: &RunFolder, lines: usize) -> Vec<String> {
     all[all.len().saturating_sub(lines)..].iter().map(|l| (*l).to_owned()).collect()
 }
 
-fn figures(run: &RunFolder, stages: usize) -> Map<String, Value> {
+/// Figures on test rows: each file that an evaluation wrote, by its path in the run's folder.
+pub fn figures(run: &RunFolder, stages: usize) -> Map<String, Value> {
     let files = |stage: usize| {
         let folder = run.stage(stage).join("evaluation");
         std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path())

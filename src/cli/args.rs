@@ -80,6 +80,8 @@ pub enum Command {
     Init(InitArgs),
     /// Serve the Model Context Protocol, so that an assistant drives everything.
     Mcp(McpArgs),
+    /// Serve a page for the browser: runs, curves, data, memory; start, pause and compare runs.
+    Web(WebArgs),
     /// Print a script that completes commands in a shell.
     Completions {
         /// Which shell.
@@ -136,6 +138,23 @@ pub struct McpArgs {
     /// Most memory of one call, for example 8GiB (at least 2GiB); by default half or most of what is free, by the kind of call.
     #[arg(long, value_name = "SIZE")]
     pub call_memory: Option<String>,
+}
+
+/// `tallow web`.
+#[derive(Debug, Args)]
+pub struct WebArgs {
+    /// A project folder, or a folder with projects in it (repeatable); the default is the working folder.
+    #[arg(value_name = "FOLDER")]
+    pub root: Vec<PathBuf>,
+    /// Serve here. Where other machines reach it, TALLOW_WEB_TOKEN must hold a token.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8770")]
+    pub http: std::net::SocketAddr,
+    /// A host name, beside localhost, that requests may be meant for (repeatable).
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+    /// Show everything and change nothing.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 /// `tallow demo`.

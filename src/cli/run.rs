@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::args::{
     BenchCommand, BenchGenerateArgs, BenchTrainArgs, ChatArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs,
     EvalArgs, ExportArgs, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, ModelsCommand, PlanArgs, Quant,
-    RecipeArgs, RunsCommand, SamplingArgs, SettingsArgs, TrainArgs, UploadArgs,
+    RecipeArgs, RunsCommand, SamplingArgs, SettingsArgs, TrainArgs, UploadArgs, WebArgs,
 };
 use super::progress::{Bars, Progress, Talk};
 use super::show;
@@ -79,6 +79,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Recipe(a) => desk.recipe(&a),
         Command::Init(a) => desk.init(a),
         Command::Mcp(a) => mcp(a),
+        Command::Web(a) => web(a),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tallow", &mut std::io::stdout());
             Ok(0)
@@ -450,6 +451,17 @@ fn mcp(a: McpArgs) -> Result<u8, Fault> {
         call_memory,
     };
     crate::mcp::serve(&options, &mut |address| super::progress::line(&format!("serving on http://{address}/mcp")))?;
+    Ok(0)
+}
+
+fn web(a: WebArgs) -> Result<u8, Fault> {
+    let token = std::env::var(crate::web::TOKEN_VARIABLE).ok().filter(|t| !t.is_empty());
+    let has_token = token.is_some();
+    let options = crate::web::Options { roots: a.root, address: a.http, token, allowed_hosts: a.allow_host, read_only: a.read_only };
+    crate::web::serve(&options, &mut |address| {
+        let more = if has_token { "?token=... (the value of TALLOW_WEB_TOKEN)" } else { "" };
+        super::progress::line(&format!("serving on http://{address}/{more}"));
+    })?;
     Ok(0)
 }
 

@@ -65,7 +65,7 @@ pub use record::{Content, Record};
 pub use render::{Rendered, render};
 pub use replay::Replay;
 pub use sampler::{Cursor, Sampler, SamplerOptions};
-pub use show::{Segment, segments};
+pub use show::{Piece, Segment, pieces, segments};
 pub use source::{Format, Row, Table, read_table};
 pub use split::{Leakage, Splits, leakage, split};
 pub use stats::{Counts, QualitySigns, Spread};

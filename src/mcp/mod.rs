@@ -13,6 +13,7 @@
 
 mod arguments;
 mod confine;
+pub(crate) mod door;
 mod hints;
 mod http;
 mod icon;
@@ -22,7 +23,7 @@ mod log;
 mod notes;
 mod prompts;
 mod resources;
-mod roots;
+pub(crate) mod roots;
 mod schema;
 mod secrets;
 mod server;

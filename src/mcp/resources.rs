@@ -1,7 +1,7 @@
 //! Resources: runs, devices, models and datasets by address, and what their names complete to.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
@@ -16,8 +16,6 @@ use crate::runs::RunFolder;
 
 /// Longest text of a resource, in bytes: its end is what matters.
 const MOST_TEXT_BYTES: usize = 64 << 10;
-/// Folders below a root that are looked into for projects.
-const MOST_FOLDERS: usize = 500;
 
 const JSON: &str = "application/json";
 const PNG: &str = "image/png";
@@ -27,19 +25,7 @@ const DATASETS: &str = "tallow://datasets/{path}";
 
 /// The projects at or directly below the roots.
 pub(super) fn projects(shared: &Shared) -> Vec<PathBuf> {
-    let is_project = |p: &Path| p.join("config/fine_tuning_config.yaml").is_file();
-    let mut all = Vec::new();
-    for root in shared.roots.all() {
-        if is_project(root) {
-            all.push(root.to_path_buf());
-        }
-        let below = std::fs::read_dir(root).into_iter().flatten().flatten().take(MOST_FOLDERS).map(|e| e.path());
-        all.extend(below.filter(|p| is_project(p)));
-    }
-    all.sort();
-    all.dedup();
-    all.retain(|p| shared.roots.allow(p).is_ok());
-    all
+    shared.roots.projects()
 }
 
 /// The folders of all runs: only their names are read.

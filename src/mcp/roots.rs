@@ -9,13 +9,15 @@ use crate::runs::{self, Project, RunFolder, not_plain, only_plain};
 
 /// The folders, with all links resolved.
 #[derive(Debug, Clone)]
-pub(super) struct Roots(Vec<PathBuf>);
+pub(crate) struct Roots(Vec<PathBuf>);
 
+/// Folders below a root that are looked at for projects.
+const MOST_FOLDERS: usize = 500;
 /// Longest path that is looked at.
 const MOST_PATH_BYTES: usize = 4096;
 
 impl Roots {
-    pub(super) fn new(named: &[PathBuf]) -> Result<Self, Fault> {
+    pub(crate) fn new(named: &[PathBuf]) -> Result<Self, Fault> {
         let named = if named.is_empty() { vec![PathBuf::from(".")] } else { named.to_vec() };
         let open = |p: &PathBuf| {
             let path = p.canonicalize().map_err(|e| Fault::io("open", p, &e))?;
@@ -25,22 +27,39 @@ impl Roots {
     }
 
     /// The folders as another process of this program knows them: their links are resolved already.
-    pub(super) fn known(resolved: Vec<PathBuf>) -> Self {
+    pub(crate) fn known(resolved: Vec<PathBuf>) -> Self {
         Self(resolved)
     }
 
     /// The folder that relative paths start from.
-    pub(super) fn first(&self) -> &Path {
+    pub(crate) fn first(&self) -> &Path {
         &self.0[0]
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(PathBuf::as_path)
     }
 
+    /// Projects: the folders themselves and those right below them that hold a configuration.
+    pub(crate) fn projects(&self) -> Vec<PathBuf> {
+        let is_project = |p: &Path| p.join("config/fine_tuning_config.yaml").is_file();
+        let mut all = Vec::new();
+        for root in self.all() {
+            if is_project(root) {
+                all.push(root.to_path_buf());
+            }
+            let below = std::fs::read_dir(root).into_iter().flatten().flatten().take(MOST_FOLDERS).map(|e| e.path());
+            all.extend(below.filter(|p| is_project(p)));
+        }
+        all.sort();
+        all.dedup();
+        all.retain(|p| self.allow(p).is_ok());
+        all
+    }
+
     /// A path as it really lies on disk, whether it exists or not; below one of the folders.
-    pub(super) fn allow(&self, path: impl AsRef<Path>) -> Result<PathBuf, Fault> {
+    pub(crate) fn allow(&self, path: impl AsRef<Path>) -> Result<PathBuf, Fault> {
         let path = path.as_ref();
         let text = path.as_os_str().as_encoded_bytes();
         if text.is_empty() || text.len() > MOST_PATH_BYTES || text.contains(&0) {
@@ -63,11 +82,15 @@ impl Roots {
     }
 
     /// The end of a text file below a root, opened so that no link on the way leads outside; empty where there is none.
-    pub(super) fn tail(&self, path: &Path, most_bytes: u64) -> Vec<u8> {
+    pub(crate) fn tail(&self, path: &Path, most_bytes: u64) -> Vec<u8> {
         self.open_beneath(path).and_then(|mut file| read_tail(&mut file, most_bytes)).unwrap_or_default()
     }
 
-    fn open_beneath(&self, path: &Path) -> std::io::Result<std::fs::File> {
+    /// A file below a root, opened so that no link on the way leads outside.
+    ///
+    /// # Errors
+    /// When it is not there, is no plain file, or lies elsewhere.
+    pub(crate) fn open_beneath(&self, path: &Path) -> std::io::Result<std::fs::File> {
         use std::io::{Error, ErrorKind};
         let below = |root: &PathBuf| Some((root.clone(), path.strip_prefix(root).ok()?.to_path_buf()));
         let (root, relative) = self.0.iter().find_map(below).ok_or(ErrorKind::PermissionDenied)?;
@@ -91,7 +114,7 @@ impl Roots {
     }
 
     /// A model as a client names it: `embedded`, a folder, or a Hub id.
-    pub(super) fn model(&self, name: &str) -> Result<String, Fault> {
+    pub(crate) fn model(&self, name: &str) -> Result<String, Fault> {
         if name == models::EMBEDDED {
             return Ok(name.to_owned());
         }
@@ -109,7 +132,7 @@ impl Roots {
     }
 
     /// A project, or a configuration file.
-    pub(super) fn project(&self, path: &str) -> Result<Project, Fault> {
+    pub(crate) fn project(&self, path: &str) -> Result<Project, Fault> {
         let project = Project::locate(&self.allow(path)?)?;
         // A configuration that is a link, or a folder of runs that is one, may lie elsewhere.
         self.allow(&project.config)?;
@@ -118,7 +141,7 @@ impl Roots {
     }
 
     /// A run by its name under a project.
-    pub(super) fn run(&self, project: &str, run_id: &str) -> Result<RunFolder, Fault> {
+    pub(crate) fn run(&self, project: &str, run_id: &str) -> Result<RunFolder, Fault> {
         let project = self.project(project)?;
         if run_id.is_empty() || run_id.len() > 255 || run_id.contains(['/', '\\', '\0']) || run_id.starts_with('.') {
             return Err(Fault::new("run_not_found", "a run_id is the name of a folder below runs/").hint("list_runs shows them"));
@@ -130,7 +153,7 @@ impl Roots {
     }
 
     /// Every path of a run's settings.
-    pub(super) fn settings(&self, config: &RunConfig) -> Result<(), Fault> {
+    pub(crate) fn settings(&self, config: &RunConfig) -> Result<(), Fault> {
         let d = &config.dataset;
         let data = [&d.path, &d.train_path, &d.validation_path, &d.test_path, &d.stage2_path];
         let more = [&config.base_model.local_path, &config.tensorboard.log_dir, &config.carbon_tracking.output_dir];

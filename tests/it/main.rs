@@ -41,6 +41,7 @@ mod settings;
 mod stages;
 mod tokenizer;
 mod track;
+mod web;
 
 /// Counts, so that tests can measure memory.
 #[global_allocator]

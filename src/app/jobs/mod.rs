@@ -10,6 +10,7 @@
 //! the lock knows that its worker is gone, and writes that down. So a server may die and another one take its place: the
 //! worker goes on, and the folder says everything. A wish to stop is a file that the worker looks for.
 
+mod curves;
 mod delete;
 mod estimate;
 mod progress;
@@ -19,11 +20,12 @@ mod rows;
 mod start;
 mod worker;
 
+pub use curves::{Curves, CurvesRequest, Series, curves};
 pub use delete::delete;
 pub use estimate::{Pace, Work as WorkAhead, pace, seconds_left, seconds_of};
 pub use progress::{Measured, Metrics, Progress, list, measured, progress};
 pub use queue::{Claim, Ticket, turn};
 pub use record::{JobRecord, Reason, State, settle, status};
 pub use rows::{Rows, Step, manifest};
-pub use start::{Started, Stop, start, stop, this_program};
+pub use start::{Started, Stop, start, stop, this_program, watch_over};
 pub use worker::{Work, claim, work};

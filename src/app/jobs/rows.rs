@@ -60,7 +60,7 @@ const KEPT: usize = 1000;
 /// Bytes of a file that was never read before that are looked at, from its end.
 const TAIL: u64 = 256 << 10;
 /// Files that are remembered.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 512;
 
 impl Rows {
     /// Takes whole lines; what does not parse is no row.
@@ -79,14 +79,14 @@ impl Rows {
 
 /// What tells a file's content from another one. Files that are replaced are other files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    file: u64,
-    length: u64,
+pub(super) struct Mark {
+    pub(super) file: u64,
+    pub(super) length: u64,
     modified: Option<SystemTime>,
 }
 
 impl Mark {
-    fn of(data: &Metadata) -> Self {
+    pub(super) fn of(data: &Metadata) -> Self {
         #[cfg(unix)]
         let file = std::os::unix::fs::MetadataExt::ino(data);
         #[cfg(not(unix))]
@@ -96,15 +96,16 @@ impl Mark {
 }
 
 /// What was read of files, by path.
-type Memory<T> = LazyLock<Mutex<HashMap<PathBuf, (Mark, T)>>>;
+pub(super) type Memory<T> = LazyLock<Mutex<HashMap<PathBuf, (Mark, T)>>>;
 
-fn remembered<T: Clone>(memory: &Memory<T>, path: &Path) -> Option<(Mark, T)> {
+pub(super) fn remembered<T: Clone>(memory: &Memory<T>, path: &Path) -> Option<(Mark, T)> {
     memory.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
 }
 
-fn remember<T>(memory: &Memory<T>, path: &Path, mark: Mark, value: T) {
+/// Keeps what was read of a file; where `most` are kept already, they are forgotten first.
+pub(super) fn remember<T>(memory: &Memory<T>, path: &Path, mark: Mark, value: T, most: usize) {
     let mut all = memory.lock().unwrap_or_else(PoisonError::into_inner);
-    if all.len() >= REMEMBERED && !all.contains_key(path) {
+    if all.len() >= most && !all.contains_key(path) {
         all.clear();
     }
     all.insert(path.to_path_buf(), (mark, value));
@@ -141,7 +142,7 @@ pub fn rows(run: &RunFolder) -> Result<Arc<Rows>, Fault> {
     let mut rows = Rows::clone(&rows);
     rows.take(&bytes);
     let rows = Arc::new(rows);
-    remember(&MEMORY, &path, mark, (rows.clone(), from + bytes.len() as u64));
+    remember(&MEMORY, &path, mark, (rows.clone(), from + bytes.len() as u64), REMEMBERED);
     Ok(rows)
 }
 
@@ -160,7 +161,7 @@ pub fn manifest(run: &RunFolder) -> Result<Arc<Manifest>, Fault> {
         return Ok(manifest);
     }
     let manifest = Arc::new(Manifest::read(&path)?);
-    remember(&MEMORY, &path, mark, manifest.clone());
+    remember(&MEMORY, &path, mark, manifest.clone(), REMEMBERED);
     Ok(manifest)
 }
 

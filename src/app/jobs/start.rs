@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::record::{JobRecord, State, own, status, wish_path};
+use super::record::{JobRecord, State, own, settle, status, wish_path};
 use crate::base::atomic;
 use crate::base::error::Fault;
 use crate::runs::RunFolder;
@@ -133,6 +133,19 @@ fn spawn(run: &RunFolder, lock: File, stage: Option<usize>) -> Result<Child, Fau
         command.process_group(0);
     }
     command.spawn().map_err(|e| Fault::io("start", &program, &e))
+}
+
+/// Waits for the worker's process on a thread of its own, so that it leaves no zombie, and writes down an end that it
+/// could not write itself.
+pub fn watch_over(run: RunFolder, mut started: Started) {
+    std::thread::spawn(move || {
+        let how = match started.child.wait() {
+            Ok(status) => format!("its worker process is gone ({status})"),
+            Err(_) => "its worker process is gone".to_owned(),
+        };
+        // If this cannot be written, the next look at the run finds it out again.
+        let _ = settle(&run, &how);
+    });
 }
 
 /// Asks for a stop. A worker that is at it finishes its step and writes a checkpoint first: the state changes when it

@@ -68,7 +68,7 @@ impl Tool for Start {
         shared.roots.settings(&run.manifest()?.config)?;
         let before = jobs::progress(&run)?.done;
         let started = jobs::start(&run, input.stage.map(|s| s as usize))?;
-        watch_over(run.clone(), started);
+        jobs::watch_over(run.clone(), started);
         let waiting = input.async_mode == Some(false);
         let progress = if waiting { until_end(&run, call)? } else { until_measured(&run, before, call)? };
         if let (State::Failed, Some(reason)) = (progress.state, &progress.reason) {
@@ -87,18 +87,6 @@ impl Tool for Start {
             progress: progress.into(),
         })
     }
-}
-
-/// Waits for the worker's process, so that it leaves no zombie, and writes down an end that it could not write itself.
-fn watch_over(run: RunFolder, mut started: jobs::Started) {
-    std::thread::spawn(move || {
-        let how = match started.child.wait() {
-            Ok(status) => format!("its worker process is gone ({status})"),
-            Err(_) => "its worker process is gone".to_owned(),
-        };
-        // If this cannot be written, the next look at the run finds it out again.
-        let _ = jobs::settle(&run, &how);
-    });
 }
 
 fn until_measured(run: &RunFolder, before: u64, call: &Call) -> Result<Progress, Fault> {
