@@ -22,6 +22,7 @@ pub mod info;
 pub mod init;
 pub mod jobs;
 pub mod load;
+pub mod make_tools;
 pub mod merge;
 pub mod models;
 pub mod outcome;

@@ -377,6 +377,8 @@ pub enum DataCommand {
     Check(DataArgs),
     /// Rows, token counts, duplicates and quality signs.
     Stats(DataArgs),
+    /// Make training data from tools: requests, and the calls that are right.
+    MakeTools(super::make_tools::MakeToolsArgs),
 }
 
 /// A dataset and how to read it.

@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod make_tools;
 mod plot;
 mod progress;
 mod run;

@@ -19,8 +19,8 @@ use super::show;
 use super::style::Paint;
 use super::watch::Watch;
 use crate::app::{
-    bench, chat, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, merge, models, outcome, plan, recipe,
-    train, upload, versions,
+    bench, chat, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, make_tools, merge, models, outcome,
+    plan, recipe, train, upload, versions,
 };
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
@@ -55,6 +55,10 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Chat(a) => desk.chat(a),
         Command::Data(DataCommand::Check(a)) => desk.data(&a, show::data_check),
         Command::Data(DataCommand::Stats(a)) => desk.data(&a, show::data_stats),
+        Command::Data(DataCommand::MakeTools(a)) => {
+            let report = make_tools::run(&super::make_tools::request(a)?)?;
+            desk.give(&report, || super::make_tools::text(&report))
+        }
         Command::Tokenizer(a) => {
             let report = super::tokenizer::run(a)?;
             desk.give(&report, || super::tokenizer::show(&report, desk.paint))

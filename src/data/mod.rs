@@ -14,6 +14,7 @@
 
 mod batch;
 mod builtin;
+pub mod calls;
 mod check;
 mod choose;
 mod columns;
@@ -26,6 +27,7 @@ mod fingerprint;
 mod flags;
 mod guard;
 mod layout;
+pub mod make_tools;
 mod options;
 mod pack;
 mod parts;

@@ -10,7 +10,7 @@ use crate::app::{formats, info, jobs};
 use crate::base::error::Fault;
 
 /// Name, description, and arguments: name, what it is, whether it must be given.
-const ALL: [(&str, &str, &[(&str, &str, bool)]); 6] = [
+const ALL: [(&str, &str, &[(&str, &str, bool)]); 7] = [
     (
         "fine_tune_wizard",
         "From a wish to a tuned model, step by step",
@@ -36,6 +36,11 @@ const ALL: [(&str, &str, &[(&str, &str, bool)]); 6] = [
         "prepare_data",
         "From raw files to rows that can be trained",
         &[("dataset", "The file", true), ("task", "What the model shall learn", false)],
+    ),
+    (
+        "write_tool_examples",
+        "Training rows for tools, written by you and checked",
+        &[("folder", "The folder of the data, with tools.json", true), ("count", "Rows to write; default 20", false)],
     ),
     (
         "export_and_serve",
@@ -76,6 +81,7 @@ pub(super) fn get(shared: &Shared, name: &str, arguments: &JsonObject) -> Result
         "choose_base_model" => choose_model(&said("task", ""), &said("memory", "what is free here")),
         "choose_gpu" => choose_gpu(&said("task", ""), &said("model_size", ""), &said("batch_size", "4")),
         "debug_training" => debug(shared, &said("run_id", ""))?,
+        "write_tool_examples" => write_examples(&said("folder", ""), &said("count", "20")),
         "prepare_data" => prepare(&said("dataset", ""), &said("task", "not said: ask")),
         _ => export(shared, &said("run_id", ""), &said("target", "not said: ask"))?,
     };
@@ -123,6 +129,18 @@ fn prepare(dataset: &str, task: &str) -> String {
         "Make this dataset ready for fine-tuning.\nFile: {dataset}\nTask: {task}\n\nRun validate_dataset with show: 2 and dataset_stats. \
          Explain every kind of problem with an example line, say which rows you would change, drop or add, and check with me before anything \
          is rewritten. Rows are {{\"instruction\", \"input\", \"output\"}}, or {{\"messages\": [...]}} in the OpenAI form, tools included."
+    )
+}
+
+fn write_examples(folder: &str, count: &str) -> String {
+    format!(
+        "Write {count} training rows that teach a small model to call the tools in {folder}/tools.json.\n\nA row is {{\"messages\": [...]}} in the \
+         OpenAI form: a user's request as people really write it, then the assistant's `tool_calls` (arguments as objects), or a text where no \
+         tool fits, something required is missing, or the request could mean two tools. Some rows go on with a `tool` message and what the \
+         assistant does with it, errors included. Vary length, tone, order and values; give every tool its share; say in the request every \
+         value that the call holds, and invent none; repeat no request of the files in {folder}.\n\nSend them with generate_tool_dataset \
+         (output_dir: {folder}, append_rows: up to 50 at a time). Mend what it refuses, and go on with the tools that have the fewest calls \
+         until {count} rows are taken. Show me five of them first."
     )
 }
 

@@ -40,6 +40,7 @@ mod run_faults;
 mod settings;
 mod stages;
 mod tokenizer;
+mod tools;
 mod track;
 mod web;
 

@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod find;
 mod generate;
+mod make_tools;
 mod model;
 mod overrides;
 mod overview;
@@ -61,6 +62,7 @@ pub(super) static ALL: [(Row, Set); 27] = [
     (row::<generate::Generate>(), Set::Core),
     (row::<data::Stats>(), Set::Data),
     (row::<find::Datasets>(), Set::Data),
+    (row::<make_tools::Make>(), Set::Data),
     (row::<versions::Versions>(), Set::Data),
     (row::<versions::Promote>(), Set::Data),
     (row::<delete::Delete>(), Set::Data),
