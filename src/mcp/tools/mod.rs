@@ -38,7 +38,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 2] = [("core", Set::Core), ("data", Set::Data)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 27] = [
+pub(super) static ALL: [(Row, Set); 28] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
