@@ -8,6 +8,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod eval;
 pub mod export;
 pub mod mcp;
 pub mod model;

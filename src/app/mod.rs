@@ -33,6 +33,7 @@ mod prepare;
 pub mod project;
 mod ready;
 pub mod recipe;
+pub mod score;
 pub mod settings;
 mod text_stream;
 pub mod tokenizer;

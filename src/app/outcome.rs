@@ -47,6 +47,31 @@ fn base(manifest: &Manifest) -> ModelRequest {
     }
 }
 
+/// What a run's configuration says of evaluations.
+#[derive(Debug, Clone, Default)]
+pub struct EvaluationWords {
+    /// `evaluation.metrics`.
+    pub metrics: Vec<String>,
+    /// `evaluation.thresholds`.
+    pub thresholds: Vec<String>,
+}
+
+impl EvaluationWords {
+    /// Whether they ask for more than losses.
+    pub fn judges_answers(&self) -> bool {
+        !self.thresholds.is_empty() || self.metrics.iter().any(|m| m != "perplexity" && m != "accuracy")
+    }
+}
+
+/// The metrics and thresholds that a run was configured with.
+///
+/// # Errors
+/// When its manifest cannot be read.
+pub fn evaluation_of(run: &RunFolder) -> Result<EvaluationWords, Fault> {
+    let e = Manifest::read(&run.manifest_path())?.config.evaluation;
+    Ok(EvaluationWords { metrics: e.metrics, thresholds: e.thresholds })
+}
+
 /// What a run, or one stage of it, gave.
 ///
 /// # Errors

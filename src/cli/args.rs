@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::checkpoints::CheckpointsCommand;
+use super::judge::{CompareModelsArgs, JudgeArgs};
 use super::plot::{CompareArgs, PlotArgs};
 use super::tokenizer::TokenizerCommand;
 use super::track::TrackCommand;
@@ -14,7 +15,7 @@ use crate::app::formats;
 #[derive(Debug, Parser)]
 #[command(name = "tallow", version, about, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done (or stopped on request, resumable), 1 the work failed, 2 the command line is wrong, \
-3 the configuration or the data is wrong, 4 it does not fit in memory, 5 training diverged.")]
+3 the configuration or the data is wrong, 4 it does not fit in memory, 5 training diverged, 6 an evaluation missed a threshold.")]
 pub struct Cli {
     /// Print one JSON document on stdout instead of text.
     #[arg(long, global = true)]
@@ -34,8 +35,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// Train as a configuration, a project folder or flags say.
     Train(TrainArgs),
-    /// Perplexity and token accuracy of a model, with or without an adapter.
+    /// Perplexity and token accuracy of a model, base against adapter; answers judged by metrics.
     Eval(EvalArgs),
+    /// Two models on the same rows: metrics with intervals, a paired test, answers side by side.
+    Compare(CompareModelsArgs),
     /// Generate text from a prompt or from chat messages.
     Generate(GenerateArgs),
     /// Talk to a model, or to what a run gave.
@@ -277,6 +280,12 @@ pub struct EvalArgs {
     /// Use at most this many rows.
     #[arg(long)]
     pub max_rows: Option<usize>,
+    /// The same at each of these levels of quantisation, side by side: none, q8, nf4.
+    #[arg(long, value_name = "LEVELS", value_delimiter = ',')]
+    pub levels: Vec<String>,
+    /// How answers are judged. With --run, metrics and thresholds that are not given are those of the run's configuration.
+    #[command(flatten)]
+    pub judge: JudgeArgs,
 }
 
 /// How rows are read.

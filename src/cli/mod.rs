@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod judge;
 mod make_tools;
 mod plot;
 mod progress;

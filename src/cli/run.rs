@@ -11,21 +11,22 @@ use serde_json::{Value, json};
 
 use super::args::{
     BenchCommand, BenchGenerateArgs, BenchTrainArgs, ChatArgs, Cli, Command, ComputeDtype, DataArgs, DataCommand, DebugCommand, DemoArgs,
-    EvalArgs, ExportArgs, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, ModelsCommand, PlanArgs, Quant,
+    EvalArgs, ExportArgs, FieldArgs, GenerateArgs, InitArgs, McpArgs, MergeArgs, MergeDtype, ModelArgs, ModelsCommand, PlanArgs,
     RecipeArgs, RunsCommand, SamplingArgs, SettingsArgs, TrainArgs, UploadArgs, WebArgs,
 };
+use super::judge;
 use super::progress::{Bars, Progress, Talk};
 use super::show;
 use super::style::Paint;
 use super::watch::Watch;
 use crate::app::{
     bench, chat, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, make_tools, merge, models, outcome,
-    plan, recipe, train, upload, versions,
+    plan, recipe, score, train, upload, versions,
 };
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
 use crate::data::{DataOptions, Layout};
-use crate::model::{Policy, Quantization, Unknown};
+use crate::model::{Policy, Unknown};
 use crate::runs;
 use crate::train::{Event, Observer};
 
@@ -51,6 +52,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Demo(a) => desk.demo(&a),
         Command::Train(a) => desk.train(a),
         Command::Eval(a) => desk.eval(a),
+        Command::Compare(a) => desk.compare(&a),
         Command::Generate(a) => desk.generate(a),
         Command::Chat(a) => desk.chat(a),
         Command::Data(DataCommand::Check(a)) => desk.data(&a, show::data_check),
@@ -129,10 +131,30 @@ impl Desk {
         let base = run.as_ref().map(outcome::data_options).transpose()?.unwrap_or_default();
         let options = data_options(&a.fields, base)?;
         let model = model(a.model, run.as_ref())?;
+        let words = run.as_ref().map(outcome::evaluation_of).transpose()?.unwrap_or_default();
+        let levels = judge::levels(&a.levels)?;
+        if a.judge.is_asked() || !levels.is_empty() || words.judges_answers() {
+            let judged = a.judge.options(&words.metrics, &words.thresholds)?;
+            let title = run.as_ref().map_or_else(|| model.model.clone(), runs::RunFolder::id);
+            let contenders = score::contenders(&model, &levels);
+            let request = score::ScoreRequest { title, contenders, data: a.data, options, max_rows: a.max_rows, judge: judged };
+            return self.judged(&a.judge, &request);
+        }
         let with_base = model.adapter.is_some();
         let request = eval::EvalRequest { model, data: a.data, options, max_rows: a.max_rows, with_base };
         let report = eval::run(&request)?;
         self.give(&report, || show::eval(&report, self.paint))
+    }
+
+    fn compare(&self, a: &judge::CompareModelsArgs) -> Result<u8, Fault> {
+        let options = data_options(&a.fields, DataOptions::default())?;
+        self.judged(&a.judge, &judge::comparison(a, options)?)
+    }
+
+    fn judged(&self, args: &judge::JudgeArgs, request: &score::ScoreRequest) -> Result<u8, Fault> {
+        let judgement = args.judge(request)?;
+        self.give(&judgement, || show::judged(&judgement, self.paint))?;
+        Ok(judgement.exit_code())
     }
 
     fn generate(&self, a: GenerateArgs) -> Result<u8, Fault> {
@@ -474,16 +496,17 @@ fn run_of(a: &ModelArgs) -> Result<Option<runs::RunFolder>, Fault> {
     a.run.as_deref().map(|named| runs::find(&a.project, named)).transpose()
 }
 
-fn model(a: ModelArgs, run: Option<&runs::RunFolder>) -> Result<load::ModelRequest, Fault> {
-    let quantization = a.quantization.map(|q| match q {
-        Quant::None => Quantization::None,
-        Quant::Nf4 => Quantization::Nf4,
-        Quant::Q8 => Quantization::Q8,
-    });
-    let compute_dtype = a.dtype.map(|d| match d {
+/// A type of activations.
+pub(super) fn compute_dtype(d: ComputeDtype) -> DType {
+    match d {
         ComputeDtype::F32 => DType::F32,
         ComputeDtype::Bf16 => DType::BF16,
-    });
+    }
+}
+
+fn model(a: ModelArgs, run: Option<&runs::RunFolder>) -> Result<load::ModelRequest, Fault> {
+    let quantization = a.quantization.map(judge::level);
+    let compute_dtype = a.dtype.map(compute_dtype);
     let Some(run) = run else {
         let quantization = quantization.unwrap_or_default();
         let model = a.model.unwrap_or_default();

@@ -242,6 +242,9 @@ pub struct EvaluationConfig {
     pub enabled: bool,
     /// What is measured.
     pub metrics: Vec<String>,
+    /// Limits on them.
+    #[serde(default)]
+    pub thresholds: Vec<String>,
     /// Score for stage 1.
     pub stage1_threshold: f64,
     /// Score for stage 2.

@@ -45,7 +45,11 @@ impl Key {
 }
 
 const HUB: &str = "uploading after a run is not in this version; `export` and `upload` do it on request";
-const SCORES: &str = "scores and thresholds are not in this version; loss, perplexity and token accuracy are always measured";
+const SCORES: &str = "thresholds of a stage are not in this version; `evaluation.thresholds` are limits on the result";
+
+/// Metrics that a configuration can name.
+const METRICS: &[&str] =
+    &["perplexity", "accuracy", "exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l", "numeric_match", "json_valid", "length"];
 
 /// Steps that a run can have.
 const MOST_STEPS: u64 = 1_000_000_000;
@@ -214,8 +218,13 @@ pub(super) const KEYS: &[Key] = &[
     key("huggingface.repo_prefix", Text, "null", "Prefix of the repository's name.").without_effect(HUB),
     key("huggingface.private_repos", Bool, "true", "Make repositories private.").without_effect(HUB),
     key("evaluation.enabled", Bool, "true", "Evaluate base and tuned on the test rows after training."),
-    key("evaluation.metrics", WordsOf(&["perplexity", "accuracy", "bleu"]), "[\"perplexity\", \"accuracy\"]", "What is measured.")
-        .without_effect(SCORES),
+    key(
+        "evaluation.metrics",
+        WordsOf(METRICS),
+        "[\"perplexity\", \"accuracy\"]",
+        "What `tallow eval --run` and `evaluate_model` measure of a run's result.",
+    ),
+    key("evaluation.thresholds", Words, "[]", "Limits on these metrics that decide whether the result passes, for example `bleu>=20`."),
     key("evaluation.stage1_threshold", SHARE, "0.7", "Score that stage 1 must reach.").without_effect(SCORES),
     key("evaluation.stage2_threshold", SHARE, "0.7", "Score that stage 2 must reach.").without_effect(SCORES),
     key("evaluation.sequential_threshold", SHARE, "0.6", "Score of stage 1's rows that must be left after stage 2.").without_effect(SCORES),

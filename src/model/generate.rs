@@ -1,10 +1,14 @@
-//! Generating: the prompt in chunks, then token by token with a KV cache.
+//! Generating: the prompt in chunks, then token by token with a KV cache; many prompts at once in
+//! [`batch`].
+
+mod batch;
 
 use std::time::Instant;
 
 use super::decoder::Decoder;
 use super::error::{Error, Result};
 use super::seed::{Random, derive, stream};
+pub use batch::{Answer, Answers, BatchFigures, BatchOptions};
 
 /// How the next token is chosen, and when to stop.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod data;
 mod export;
+mod judged;
 mod measure;
 mod model;
 mod runs;
@@ -11,6 +12,7 @@ use std::fmt::Write;
 
 pub use data::{data_check, data_stats};
 pub use export::{exported, uploaded};
+pub use judged::judged;
 pub use measure::{bench_generate, bench_gpu, bench_train, ceilings, doctor, plan};
 pub use model::{eval, generated, gradients, merged, random_model, recipe};
 pub use runs::{demo, init, run, runs, train};

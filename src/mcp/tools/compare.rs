@@ -4,8 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoints::weights;
-use crate::app::{compare, load, outcome};
+use crate::app::{compare, load, outcome, score};
 use crate::base::error::Fault;
+use crate::eval::Figure;
+use crate::eval::report::Report;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 use crate::runs::RunFolder;
@@ -39,6 +41,8 @@ pub(super) struct CompareIn {
     /// Rows that both answer, greedily. Default 3.
     #[schemars(range(min = 0, max = 20))]
     samples: Option<u64>,
+    /// Judge answers by these instead of losses; the names that evaluate_model takes.
+    metrics: Option<Vec<String>>,
 }
 
 /// A figure with the middle 95 % of what resampled rows give.
@@ -120,12 +124,26 @@ impl Tool for Compare {
             None => crate::data::DataOptions::default(),
         };
         let labels = [first.0.clone(), second.0.clone()];
+        let samples = within("samples", input.samples.unwrap_or(3), 0, 20)? as usize;
+        if let Some(names) = &input.metrics {
+            let judge = score::JudgeOptions { worst: samples, ..super::judging::options(shared, names, &[])? };
+            let side = |(label, model, _): (String, load::ModelRequest, _)| score::Contender { label, model, asked_as: None };
+            let request = score::ScoreRequest {
+                title: format!("{} and {}", labels[0], labels[1]),
+                contenders: vec![side(first), side(second)],
+                data: shared.roots.allow(&input.test_dataset)?,
+                options,
+                max_rows: Some(within("max_rows", input.max_rows.unwrap_or(200), 1, 10_000)? as usize),
+                judge,
+            };
+            return Ok(judged(score::run(&request, &|| call.go_on())?.report, labels));
+        }
         let request = compare::CompareRequest {
             models: [(first.0, first.1), (second.0, second.1)],
             data: shared.roots.allow(&input.test_dataset)?,
             options,
             max_rows: Some(within("max_rows", input.max_rows.unwrap_or(200), 1, 10_000)? as usize),
-            samples: within("samples", input.samples.unwrap_or(3), 0, 20)? as usize,
+            samples,
             max_new_tokens: 128,
         };
         call.tell(0.0, None, "comparing".into());
@@ -148,4 +166,25 @@ impl Tool for Compare {
             samples: report.samples.into_iter().map(sample).collect(),
         })
     }
+}
+
+/// An evaluation by metrics in this tool's form.
+fn judged(report: Report, labels: [String; 2]) -> CompareOut {
+    let figure = |f: Figure| FigureOut { value: f.value, low: f.low, high: f.high };
+    let metric = |(i, d): (usize, &crate::eval::report::Difference)| MetricOut {
+        name: d.metric.clone(),
+        first: figure(report.sides[0].metrics[i].figure),
+        second: figure(report.sides[1].metrics[i].figure),
+        difference: figure(d.paired.difference),
+        significant: d.verdict != "unclear",
+    };
+    let metrics = report.differences.iter().enumerate().map(metric).collect();
+    let sample = |a: &crate::eval::report::Answered| SampleOut {
+        prompt: a.prompt.clone(),
+        wanted: a.wanted.clone(),
+        first: a.answers[0].clone(),
+        second: a.answers[1].clone(),
+    };
+    let [first, second] = labels;
+    CompareOut { first, second, rows: report.rows as u64, metrics, samples: report.cases.iter().map(sample).collect() }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::checkpoints::weights;
-use crate::app::{eval, outcome};
+use crate::app::{eval, outcome, score};
 use crate::base::error::Fault;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool};
@@ -23,6 +23,10 @@ pub(super) struct EvaluateIn {
     stage: Option<u64>,
     /// This checkpoint instead (get_run lists them).
     checkpoint_step: Option<u64>,
+    /// Judge answers too: exact_match, bleu, chrf, rouge_l, numeric_match, json_valid, regex:PATTERN. Default: as configured.
+    metrics: Option<Vec<String>>,
+    /// Limits such as `bleu>=20`. Default: as configured.
+    thresholds: Option<Vec<String>>,
 }
 
 /// Figures on the test rows.
@@ -43,6 +47,12 @@ pub(super) struct EvaluateOut {
     evaluation_results: ResultsOut,
     /// Where they were written.
     results_file: String,
+    /// Whether every threshold is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passed: Option<bool>,
+    /// A page with intervals, tests and the worst answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<String>,
 }
 
 /// evaluate_model
@@ -51,8 +61,8 @@ pub(super) struct Evaluate;
 impl Tool for Evaluate {
     const NAME: &'static str = "evaluate_model";
     const TITLE: &'static str = "Evaluate a run";
-    const ABOUT: &'static str = "Loss, perplexity and token accuracy of a run's result on a file of rows, beside those of the base model. \
-       ";
+    const ABOUT: &'static str = "Loss, perplexity and token accuracy of a run's result on a file of rows, beside those of the base model; \
+        with metrics, answers judged too.";
     const HINTS: Hints = Hints { idempotent: true, ..Hints::MAKE };
     const LANE: Lane = Lane::Model;
     type In = EvaluateIn;
@@ -63,7 +73,21 @@ impl Tool for Evaluate {
         let data = shared.roots.allow(&input.test_dataset)?;
         let found = weights(&run, input.stage, input.checkpoint_step)?;
         let options = outcome::data_options(&run)?;
-        let request = eval::EvalRequest { model: found.model, data, options, max_rows: None, with_base: true };
+        let words = outcome::evaluation_of(&run)?;
+        let metrics = input.metrics.unwrap_or(words.metrics);
+        let thresholds = input.thresholds.unwrap_or(words.thresholds);
+        let asked = outcome::EvaluationWords { metrics, thresholds };
+        let judge = asked.judges_answers().then(|| super::judging::options(shared, &asked.metrics, &asked.thresholds)).transpose()?;
+        let scored = |judge: score::JudgeOptions| {
+            let contenders = score::contenders(&found.model, &[]);
+            let (data, options) = (data.clone(), options.clone());
+            let request = score::ScoreRequest { title: run.id(), contenders, data, options, max_rows: None, judge };
+            let scored = score::run(&request, &|| call.go_on())?;
+            let written = score::write(&scored, &run.stage(found.stage).join("evaluation").join("answers"))?;
+            Ok::<_, Fault>((scored.report, written))
+        };
+        let judged = judge.map(scored).transpose()?;
+        let request = eval::EvalRequest { model: found.model.clone(), data, options, max_rows: None, with_base: true };
         call.tell(0.0, None, "evaluating".into());
         let report = eval::run_while(&request, &|| call.go_on())?;
         let results_file = outcome::write_evaluation(&run, found.stage, &report)?;
@@ -71,13 +95,20 @@ impl Tool for Evaluate {
             [("loss", e.loss), ("perplexity", e.perplexity), ("accuracy", e.accuracy), ("tokens", e.tokens as f64)]
                 .map(|(name, value)| (format!("{prefix}{name}"), json!(value)))
         };
-        let custom_metrics = figures("", &report.result).into_iter().chain(report.base.iter().flat_map(|b| figures("base_", b))).collect();
+        let mut custom_metrics: Map<String, Value> =
+            figures("", &report.result).into_iter().chain(report.base.iter().flat_map(|b| figures("base_", b))).collect();
+        for side in judged.iter().flat_map(|(r, _)| &r.sides) {
+            let prefix = if side.label == "base" { "base_" } else { "" };
+            custom_metrics.extend(side.metrics.iter().map(|m| (format!("{prefix}{}", m.name), json!(m.figure.value))));
+        }
         Ok(EvaluateOut {
             success: true,
             run_id: run.id(),
             stage: found.stage as u64,
             evaluation_results: ResultsOut { accuracy: report.result.accuracy, perplexity: report.result.perplexity, custom_metrics },
             results_file: results_file.display().to_string(),
+            passed: judged.as_ref().and_then(|(r, _)| r.passed),
+            report: judged.map(|(_, written)| written.html.display().to_string()),
         })
     }
 }

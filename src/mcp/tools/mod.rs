@@ -9,6 +9,7 @@ mod evaluate;
 mod export;
 mod find;
 mod generate;
+mod judging;
 mod make_tools;
 mod model;
 mod overrides;

@@ -1,4 +1,4 @@
-//! The forward pass of generation: one sequence, keys and values kept.
+//! The forward pass of generation: one or more sequences, keys and values kept.
 
 use candle_core::Tensor;
 
@@ -21,12 +21,35 @@ pub(crate) struct KvCache {
 }
 
 impl KvCache {
+    /// Tokens held.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// What one layer keeps, and the number of tokens held before this pass.
+    pub(super) fn layer(&self, layer: usize) -> (&LayerCache, usize) {
+        (&self.layers[layer], self.len)
+    }
+}
+
+/// The next tokens of one sequence in a pass over several.
+#[derive(Debug)]
+pub(crate) struct Next<'a> {
+    /// The tokens; at least one.
+    pub(crate) ids: &'a [u32],
+    /// The tokens before them.
+    pub(crate) cache: &'a mut KvCache,
+    /// Whether the logits after the last of them are wanted.
+    pub(crate) wants_logits: bool,
 }
 
 impl Decoder {
+    /// Bytes of the keys and values of one token, in all layers.
+    pub fn cache_bytes_per_token(&self) -> u64 {
+        let of = |l: &super::compute::Layer| 2 * l.attention.spec.kv_heads * l.attention.spec.head_dim;
+        (self.layers.iter().map(of).sum::<usize>() * self.compute_dtype.size_in_bytes()) as u64
+    }
+
     /// An empty cache for `capacity` tokens.
     pub(crate) fn new_cache(&self, capacity: usize) -> Result<KvCache> {
         let of = |l: &super::compute::Layer| {
@@ -39,28 +62,54 @@ impl Decoder {
 
     /// Runs the next tokens of the sequence and returns the logits after the last of them.
     pub(crate) fn next_logits(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
-        self.on_pool(|| self.next_logits_here(ids, cache))
+        Ok(self.next_logits_of(vec![Next { ids, cache, wants_logits: true }])?.swap_remove(0))
     }
 
-    fn next_logits_here(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
-        let n = ids.len();
-        if cache.len + n > cache.capacity {
-            return Err(Error::Value(format!("the cache holds {} tokens, {} are needed", cache.capacity, cache.len + n)));
+    /// Runs the next tokens of several sequences in one packed pass. Returns the logits `[vocab]`
+    /// after each sequence that wants them, in order.
+    ///
+    /// # Errors
+    /// When a cache is full or an id is unknown. The caches then stand where they stood.
+    pub(crate) fn next_logits_of(&self, sequences: Vec<Next>) -> Result<Vec<Vec<f32>>> {
+        self.on_pool(|| self.next_logits_here(sequences))
+    }
+
+    fn next_logits_here(&self, sequences: Vec<Next>) -> Result<Vec<Vec<f32>>> {
+        let (mut ids, mut boundaries, mut last) = (Vec::new(), vec![0u32], Vec::new());
+        let (mut caches, mut longest) = (Vec::with_capacity(sequences.len()), 0);
+        for s in sequences {
+            let needed = s.cache.len + s.ids.len();
+            if needed > s.cache.capacity {
+                return Err(Error::Value(format!("the cache holds {} tokens, {needed} are needed", s.cache.capacity)));
+            }
+            longest = longest.max(s.cache.capacity);
+            ids.extend_from_slice(s.ids);
+            boundaries.push(ids.len() as u32);
+            if s.wants_logits {
+                last.push(ids.len() - 1);
+            }
+            caches.push(s.cache);
         }
-        let boundaries = [0, n as u32];
-        let mut positions = self.positions(ids, &boundaries)?;
-        positions.iter_mut().for_each(|p| *p += cache.len as u32);
-        let ropes = self.rope_tables(cache.capacity)?;
+        let mut positions = self.positions(&ids, &boundaries)?;
+        for (cache, rows) in caches.iter().zip(boundaries.windows(2)) {
+            positions[rows[0] as usize..rows[1] as usize].iter_mut().for_each(|p| *p += cache.len as u32);
+        }
+        let ropes = self.rope_tables(longest)?;
         let forward = Compute::forward(&self.params, &positions, &boundaries, &ropes);
-        let engine = Compute { cache: Some((&cache.layers, cache.len)), ..forward };
-        let mut x = self.embed(ids)?;
+        let engine = Compute { caches: &caches, ..forward };
+        let mut x = self.embed(&ids)?; // [tokens, hidden]
         for layer in &self.layers {
             crate::base::cancel::checkpoint();
             x = layer.forward_only(&engine, x)?;
         }
-        cache.len += n;
-        let last = x.narrow(0, n - 1, 1)?.contiguous()?;
-        let y = self.final_norm.forward(&last)?.0;
-        Ok(self.logits_of(&y)?.flatten_all()?.to_vec1()?)
+        for (cache, rows) in caches.into_iter().zip(boundaries.windows(2)) {
+            cache.len += (rows[1] - rows[0]) as usize;
+        }
+        if last.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = last.iter().map(|at| x.narrow(0, *at, 1)).collect::<candle_core::Result<Vec<_>>>()?;
+        let y = self.final_norm.forward(&Tensor::cat(&rows, 0)?.contiguous()?)?.0; // [wanted, hidden]
+        Ok(self.logits_of(&y)?.to_vec2()?)
     }
 }

@@ -12,7 +12,7 @@ use tallow_kernels::rope::{RopeTable, rope, rope_backward};
 use tallow_kernels::weight::Weight;
 
 use super::block::Block;
-use super::cached::LayerCache;
+use super::cached::KvCache;
 use super::engine::{Attended, Engine, Saved, Trains};
 use super::step::LossOut;
 use super::tape::Stats;
@@ -53,8 +53,9 @@ pub(super) struct Compute<'a> {
     /// The tables of [`DecoderSpec::ropes`].
     pub(super) ropes: &'a [RopeTable],
     pub(super) dropout_seed: Option<u64>,
-    /// Keys and values of earlier tokens, and how many of these there are.
-    pub(super) cache: Option<(&'a [LayerCache], usize)>,
+    /// Keys and values of earlier tokens, one cache for each sequence of the pass; none in a pass
+    /// that begins every sequence and keeps nothing.
+    pub(super) caches: &'a [&'a mut KvCache],
     pub(super) see: Option<See<'a>>,
     pub(super) training: Option<Training<'a>>,
 }
@@ -77,7 +78,7 @@ pub(super) struct Training<'a> {
 impl<'a> Compute<'a> {
     /// A pass without gradients.
     pub(super) fn forward(params: &'a Params, positions: &'a [u32], cu_seqlens: &'a [u32], ropes: &'a [RopeTable]) -> Self {
-        Self { params, positions, cu_seqlens, ropes, dropout_seed: None, cache: None, see: None, training: None }
+        Self { params, positions, cu_seqlens, ropes, dropout_seed: None, caches: &[], see: None, training: None }
     }
 
     fn training(&self) -> Result<&Training<'a>> {
@@ -86,6 +87,22 @@ impl<'a> Compute<'a> {
 
     fn by_heads(&self, x: &Tensor, heads: usize, a: &AttentionSpec) -> Result<Tensor> {
         Ok(x.reshape((self.positions.len(), heads, a.head_dim))?)
+    }
+}
+
+impl Compute<'_> {
+    /// Attention of each sequence's tokens over its own cache, which first gets their keys and
+    /// values. q `[tokens, heads, head_dim]`, k and v `[tokens, kv_heads, head_dim]`.
+    fn attend_kept(&self, a: &AttentionSpec, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let mut outs = Vec::with_capacity(self.caches.len());
+        for (cache, rows) in self.caches.iter().zip(self.cu_seqlens.windows(2)) {
+            let (at, n) = (rows[0] as usize, (rows[1] - rows[0]) as usize);
+            let (kept, len) = cache.layer(layer);
+            write_rows(&kept.k, len, &k.narrow(0, at, n)?)?;
+            write_rows(&kept.v, len, &v.narrow(0, at, n)?)?;
+            outs.push(attention_cached(&q.narrow(0, at, n)?, &kept.k, &kept.v, len + n, a.window, a.scale as f32)?);
+        }
+        Ok(if outs.len() == 1 { outs.swap_remove(0) } else { Tensor::cat(&outs, 0)? })
     }
 }
 
@@ -175,15 +192,10 @@ impl Engine for Compute<'_> {
 
     fn attend(&self, a: &AttentionSpec, layer: usize, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let v = self.by_heads(v, a.kv_heads, a)?;
-        let (o, lse) = match self.cache {
-            None => attention(q, k, &v, self.cu_seqlens, a.window, a.scale as f32)?,
-            Some((caches, len)) => {
-                let cache = &caches[layer];
-                write_rows(&cache.k, len, k)?;
-                write_rows(&cache.v, len, &v)?;
-                let o = attention_cached(q, &cache.k, &cache.v, len + q.dim(0)?, a.window, a.scale as f32)?;
-                (o, self.nothing()?)
-            }
+        let (o, lse) = if self.caches.is_empty() {
+            attention(q, k, &v, self.cu_seqlens, a.window, a.scale as f32)?
+        } else {
+            (self.attend_kept(a, layer, q, k, &v)?, self.nothing()?)
         };
         Ok((flat(&o)?, lse))
     }

@@ -22,6 +22,7 @@ use candle_core::{DType, Device, Tensor};
 use tallow_kernels::rope::RopeTable;
 use tallow_kernels::weight::Weight;
 
+pub(crate) use cached::{KvCache, Next};
 use compute::Layer;
 pub use footprint::{Hardware, PassBytes, PassShape, Resident, Sketch};
 pub use load::{LoadOptions, Quantization, check_names, open_source};
