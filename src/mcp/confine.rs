@@ -77,9 +77,9 @@ pub(super) fn files(roots: &[PathBuf]) {
     let _ = writable(roots);
 }
 
-/// Limits processor time and memory, and lets everything else on the machine go before.
+/// Limits processor time and memory, and lets what is more urgent on the machine go before.
 #[cfg(unix)]
-pub(super) fn resources(cpu_seconds: u64, memory_bytes: u64) {
+pub(super) fn resources(cpu_seconds: u64, memory_bytes: u64, nice: i32) {
     use rustix::process::{Resource, Rlimit, setrlimit};
     // The signal of the soft limit tells the server what happened; the hard one would only kill.
     let limit = |most: u64| Rlimit { current: Some(most), maximum: Some(most.saturating_add(5)) };
@@ -87,8 +87,8 @@ pub(super) fn resources(cpu_seconds: u64, memory_bytes: u64) {
         // A system that does not know one of them does without it.
         let _ = setrlimit(what, limit(most));
     }
-    let _ = rustix::process::nice(10);
+    let _ = rustix::process::nice(nice);
 }
 
 #[cfg(not(unix))]
-pub(super) fn resources(_: u64, _: u64) {}
+pub(super) fn resources(_: u64, _: u64, _: i32) {}

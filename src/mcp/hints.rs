@@ -1,5 +1,7 @@
 //! What a use case says to people at a shell, said to a client of tools: hints name tools and arguments, never flags.
 
+use serde_json::Value;
+
 use crate::base::error::Fault;
 
 /// Words for the shell, and what stands for them here.
@@ -31,9 +33,33 @@ const WORDS: [(&str, &str); 23] = [
 
 /// A fault as a client of tools reads it.
 pub(super) fn for_tools(fault: Fault) -> Fault {
-    let message = without_flags(&translated(&fault.message).replace("--set: ", "override_params: "), false);
+    let message = remark(&fault.message);
     let hint = fault.hint.map(|hint| without_flags(&translated(&hint), true)).filter(|hint| !hint.is_empty());
     Fault { code: fault.code, message, hint }
+}
+
+/// Members of answers that hold remarks for a person.
+const REMARKS: [&str; 3] = ["warnings", "notes", "remarks"];
+
+/// Translates the remarks of an answer, wherever they stand in it.
+pub(super) fn in_answer(value: &mut Value) {
+    match value {
+        Value::Array(all) => all.iter_mut().for_each(in_answer),
+        Value::Object(map) => map.iter_mut().for_each(|(name, value)| match value {
+            Value::Array(all) if REMARKS.contains(&name.as_str()) => {
+                all.iter_mut().for_each(|v| match v {
+                    Value::String(text) => *text = remark(text),
+                    other => in_answer(other),
+                });
+            }
+            value => in_answer(value),
+        }),
+        _ => {}
+    }
+}
+
+fn remark(text: &str) -> String {
+    without_flags(&translated(text).replace("--set: ", "override_params: "), false)
 }
 
 fn translated(text: &str) -> String {
@@ -131,5 +157,10 @@ mod tests {
         check("press --any", None);
         let fault = for_tools(Fault::new("config_invalid", "--set: `training.x`: unknown key"));
         assert_eq!(fault.message, "override_params: `training.x`: unknown key");
+        let mut answer =
+            serde_json::json!({"parts": [{"warnings": ["--set: `a.b`: 5 steps (see `tallow plan`)"]}], "usage": ["x --set: y"]});
+        in_answer(&mut answer);
+        let wanted = "override_params: `a.b`: 5 steps (see plan_training)";
+        assert_eq!(answer, serde_json::json!({"parts": [{"warnings": [wanted]}], "usage": ["x --set: y"]}));
     }
 }

@@ -36,6 +36,7 @@ struct Request {
     roots: Vec<PathBuf>,
     cpu_seconds: u64,
     memory_bytes: u64,
+    nice: i32,
 }
 
 /// What it hears.
@@ -68,6 +69,7 @@ pub(super) fn run(tool: &'static str, arguments: Value, shared: &Shared, limits:
         roots: shared.roots.all().map(PathBuf::from).collect(),
         cpu_seconds: limits.cpu_seconds,
         memory_bytes: most.map_or(share, |most| most.min(share)).max(LEAST_MEMORY),
+        nice: limits.nice,
     };
     let line = serde_json::to_vec(&request).map_err(|e| Fault::new("io", e.to_string()))?;
     let mut process = Process::start(&line)?;
@@ -223,7 +225,7 @@ pub fn answer_one_call() -> Result<u8, Fault> {
     let request: Request = serde_json::from_slice(&line).map_err(|e| bad(e.to_string()))?;
     let row = tools::find(&request.tool).ok_or_else(|| bad(format!("there is no tool {}", request.tool)))?;
     confine::files(&request.roots);
-    confine::resources(request.cpu_seconds, request.memory_bytes);
+    confine::resources(request.cpu_seconds, request.memory_bytes, request.nice);
     let stop = StopFlag::default();
     let asked = stop.clone();
     std::thread::spawn(move || {

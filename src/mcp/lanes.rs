@@ -42,6 +42,8 @@ pub(super) struct Limits {
     pub(super) share_of_free: f64,
     /// Most memory, whatever is free.
     pub(super) memory_bytes: Option<u64>,
+    /// How much less urgent than the server it is, from 0 to 19 as `nice` has it: short calls go before long ones.
+    pub(super) nice: i32,
 }
 
 impl Lane {
@@ -60,10 +62,10 @@ impl Lane {
     pub(super) const fn limits(self) -> Option<Limits> {
         match self {
             Self::Cheap | Self::Control | Self::Wait => None,
-            Self::Inspect => Some(Limits { cpu_seconds: 300, share_of_free: 0.5, memory_bytes: Some(2 << 30) }),
-            Self::Data => Some(Limits { cpu_seconds: 1800, share_of_free: 0.5, memory_bytes: None }),
+            Self::Inspect => Some(Limits { cpu_seconds: 300, share_of_free: 0.5, memory_bytes: Some(2 << 30), nice: 2 }),
+            Self::Data => Some(Limits { cpu_seconds: 1800, share_of_free: 0.5, memory_bytes: None, nice: 10 }),
             // A long evaluation or generation is legitimate; the client can cancel it.
-            Self::Model => Some(Limits { cpu_seconds: 24 * 3600, share_of_free: 0.9, memory_bytes: None }),
+            Self::Model => Some(Limits { cpu_seconds: 24 * 3600, share_of_free: 0.9, memory_bytes: None, nice: 10 }),
         }
     }
 

@@ -184,7 +184,7 @@ impl Row {
         DESCRIPTIONS.iter().find(|t| t.name == self.name).cloned().unwrap_or_else(self.describe)
     }
 
-    /// Checks the arguments, waits for a turn, does the work. Secrets are hidden in what it gives.
+    /// Checks the arguments, waits for a turn, does the work. In what it gives, secrets are hidden and remarks name tools.
     pub(super) async fn run(&self, shared: Arc<Shared>, arguments: Option<JsonObject>, call: Call) -> Ended {
         let mut waited = None;
         let result = if shared.open.fetch_add(1, Ordering::SeqCst) < MOST_OPEN_CALLS {
@@ -196,6 +196,7 @@ impl Row {
         let secrets = &shared.secrets;
         let hidden = |mut value: Value| {
             secrets.hide_in(&mut value);
+            hints::in_answer(&mut value);
             value
         };
         Ended { result: result.map(hidden).map_err(|f| hints::for_tools(secrets.hide_in_fault(f))), waited }
