@@ -37,6 +37,9 @@ pub struct TextTokenizer {
 /// The special tokens that have a name of their own.
 const NAMED: [&str; 7] = ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token"];
 
+/// Largest id of a token, as a model may have at most so many rows of its embedding.
+const LARGEST_ID: u32 = 1 << 24;
+
 impl TextTokenizer {
     /// Loads a folder (or a `tokenizer.json`, whose folder is then used).
     ///
@@ -76,6 +79,11 @@ impl TextTokenizer {
     pub fn from_parts(mut inner: Tokenizer, special: Vec<(String, String)>) -> Result<Self, DataError> {
         let origin = PathBuf::from("tokenizer");
         let fail = |message: String| DataError::Tokenizer { path: PathBuf::from("tokenizer"), message };
+        // The library writes a vocabulary by counting up to its largest id.
+        let largest = inner.get_vocab(true).into_values().max().unwrap_or(0);
+        if largest > LARGEST_ID {
+            return Err(fail(format!("a token has the id {largest}; the largest that is read is {LARGEST_ID}")));
+        }
         // A saved truncation or padding would silently cut or fill every row.
         inner.with_truncation(None).map_err(|e| fail(e.to_string()))?;
         inner.with_padding(None);
@@ -257,9 +265,12 @@ impl TextTokenizer {
         let Some(listed) = config.get("added_tokens_decoder").and_then(Value::as_object) else { return };
         let mut tokens: Vec<(u32, &Value)> = listed.iter().filter_map(|(id, token)| Some((id.parse().ok()?, token))).collect();
         tokens.sort_by_key(|(id, _)| *id);
+        // All at once: the library builds its index of added tokens anew in each call.
+        let (mut next, mut new, mut known) = (self.inner.get_vocab_size(true), Vec::new(), HashSet::new());
         for (id, token) in tokens {
             let Some(content) = token.get("content").and_then(Value::as_str) else { continue };
-            if self.inner.token_to_id(content).is_some() || self.inner.get_vocab_size(true) as u32 != id {
+            let is_known = self.inner.token_to_id(content).is_some() || content.is_empty() || !known.insert(content);
+            if is_known || next as u32 != id {
                 continue;
             }
             let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
@@ -267,9 +278,11 @@ impl TextTokenizer {
                 .lstrip(flag("lstrip"))
                 .rstrip(flag("rstrip"))
                 .normalized(flag("normalized"));
-            // A token that cannot be added is reported when a text needs it, as an unknown token.
-            let _ = self.inner.add_tokens([added]);
+            new.push(added);
+            next += 1;
         }
+        // A token that cannot be added is reported when a text needs it, as an unknown token.
+        let _ = self.inner.add_tokens(new);
         self.find_special_ids();
     }
 
