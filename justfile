@@ -14,6 +14,14 @@ ci:
 test:
     cargo test
 
+# Mutated files of every kind, so many seconds each.
+fuzz seconds="300":
+    TALLOW_FUZZ_SECONDS={{seconds}} cargo test --release --test it -- fuzz --nocapture
+
+# Advisories, licences and sources of the dependencies.
+deny:
+    cargo deny check
+
 fmt:
     cargo fmt --all
 

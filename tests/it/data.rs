@@ -7,8 +7,8 @@ mod hostile;
 mod masks;
 mod order;
 mod reported;
-mod sources;
-mod templates;
+pub mod sources;
+pub mod templates;
 
 use std::path::PathBuf;
 

@@ -23,6 +23,7 @@ mod families;
 mod first_hour;
 mod fixed_runs;
 mod gguf_blocks;
+mod fuzz;
 mod golden;
 mod gradients;
 mod hub;

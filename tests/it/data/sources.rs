@@ -169,7 +169,7 @@ fn parquet_rows_match_json() {
     assert_eq!(problem_list(&set), ["2: empty_output"]);
 }
 
-fn write_parquet(path: &std::path::Path) {
+pub fn write_parquet(path: &std::path::Path) {
     use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
     use parquet::file::writer::SerializedFileWriter;
     let schema = "message rows { required group messages (LIST) { repeated group list { required group element {

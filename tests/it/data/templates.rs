@@ -1,5 +1,8 @@
 //! Chat templates written for these tests, in the manner of the families they are named after.
 
+/// All of them.
+pub const ALL: [&str; 5] = [LLAMA3, QWEN, MISTRAL, OPENED, MARKED];
+
 pub const LLAMA3: &str = r##"{{- bos_token }}
 {%- if messages[0]['role'] == 'system' %}
     {%- set system_message = messages[0]['content'] | trim %}
