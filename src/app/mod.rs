@@ -23,6 +23,7 @@ pub mod init;
 pub mod jobs;
 pub mod load;
 pub mod make_tools;
+pub mod memory_limit;
 pub mod merge;
 pub mod models;
 pub mod outcome;

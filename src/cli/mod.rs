@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::app::memory_limit::{self, Work};
 use crate::base::error::Fault;
 use crate::base::panics;
 
@@ -43,7 +44,7 @@ pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let json = cli.json;
-    match panics::caught(|| run::run(cli)) {
+    match panics::caught(|| limit_memory(&cli).and_then(|()| run::run(cli))) {
         Ok(code) => code,
         Err(fault) => {
             complain(&fault, json);
@@ -52,18 +53,40 @@ pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// The fault as people, or as programs, read it.
+/// Limits the memory of commands that read what others wrote. A server reads nothing foreign itself, and the process of
+/// one of its calls has the limit of that call.
+fn limit_memory(cli: &Cli) -> Result<(), Fault> {
+    const DOES_NOT_FIT: u8 = 4;
+    let work = match cli.command {
+        args::Command::Mcp(_) | args::Command::McpCall => return Ok(()),
+        args::Command::Data(_) | args::Command::Plan(_) | args::Command::Runs(_) | args::Command::Init(_) => Work::Reading,
+        _ => Work::Computing,
+    };
+    if cli.json {
+        return memory_limit::begin(work, |fault| complaint(fault, true) + "\n", 1, DOES_NOT_FIT);
+    }
+    // A progress bar may stand in the line.
+    memory_limit::begin(work, |fault| format!("\n{}\n", complaint(fault, false)), 2, DOES_NOT_FIT)
+}
+
+/// Says a fault where it is looked for.
 fn complain(fault: &Fault, json: bool) {
+    let text = complaint(fault, json);
     if json {
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{}", serde_json::json!({ "error": fault }));
-        return;
+        let _ = writeln!(std::io::stdout().lock(), "{text}");
+    } else {
+        progress::line(&text);
+    }
+}
+
+/// The fault as people, or as programs, read it.
+fn complaint(fault: &Fault, json: bool) -> String {
+    if json {
+        return serde_json::json!({ "error": fault }).to_string();
     }
     let paint = style::Paint::for_stderr();
-    progress::line(&format!("{} {}", paint.red("error:"), fault.message));
-    if let Some(hint) = &fault.hint {
-        progress::line(&format!("{} {hint}", paint.dim("  hint:")));
-    }
+    let hint = fault.hint.as_ref().map(|hint| format!("\n{} {hint}", paint.dim("  hint:")));
+    format!("{} {}{}", paint.red("error:"), fault.message, hint.unwrap_or_default())
 }
 
 /// 1 the work failed, 2 the command line is wrong, 3 configuration or data are wrong, 4 it does not fit in memory,

@@ -26,6 +26,7 @@ mod gguf_blocks;
 mod fuzz;
 mod golden;
 mod gradients;
+mod hostile_files;
 mod hub;
 mod interrupted;
 mod layers;

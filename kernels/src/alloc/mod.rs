@@ -9,6 +9,9 @@
 mod extents;
 #[cfg(target_os = "linux")]
 mod large;
+mod limit;
+
+pub use limit::{LastWords, set_last_words, set_limit};
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{c_int, c_long};
@@ -61,7 +64,18 @@ fn grew(by: usize) {
     let now = LIVE.fetch_add(by as u64, Relaxed) + by as u64;
     if now > PEAK.load(Relaxed) {
         PEAK.fetch_max(now, Relaxed);
+        limit::check(now);
     }
+}
+
+/// Counts a new block of `size` bytes; one that the system refused is the end of a limited process.
+fn counted(p: *mut u8, size: usize) -> *mut u8 {
+    if p.is_null() {
+        limit::end();
+    } else {
+        grew(size);
+    }
+    p
 }
 
 #[cfg(target_os = "linux")]
@@ -124,10 +138,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout, passed on.
         let p = large_block(layout).map_or_else(|| unsafe { MiMalloc.alloc(layout) }, |(p, _)| p);
-        if !p.is_null() {
-            grew(layout.size());
-        }
-        p
+        counted(p, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
@@ -141,10 +152,7 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: the caller's layout, passed on.
             None => unsafe { MiMalloc.alloc_zeroed(layout) },
         };
-        if !p.is_null() {
-            grew(layout.size());
-        }
-        p
+        counted(p, layout.size())
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
@@ -163,9 +171,8 @@ unsafe impl GlobalAlloc for Allocator {
         let new = moved.unwrap_or_else(|| unsafe { MiMalloc.realloc(p, layout, size) });
         if !new.is_null() {
             LIVE.fetch_sub(layout.size() as u64, Relaxed);
-            grew(size);
         }
-        new
+        counted(new, size)
     }
 }
 

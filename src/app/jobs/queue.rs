@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::app::memory_limit;
 use crate::base::atomic;
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
@@ -136,7 +137,7 @@ impl Ticket {
 
     /// Waits for its turn, and tells who is before it whenever that changes; false when `stop` was raised first.
     pub(super) fn wait(&self, stop: &Cancel, told: &mut dyn FnMut(&[String])) -> Result<bool, Fault> {
-        let mut last = None;
+        let (mut last, mut waited) = (None, false);
         while !self.has_turn()? {
             if stop.is_requested() {
                 return Ok(false);
@@ -146,7 +147,12 @@ impl Ticket {
                 told(&before.iter().map(|path| holder(path)).collect::<Vec<_>>());
                 last = Some(before);
             }
+            waited = true;
             std::thread::sleep(LOOK);
+        }
+        if waited {
+            // What was before it has given its memory back.
+            memory_limit::renew();
         }
         Ok(true)
     }
