@@ -67,7 +67,7 @@ fn templates_that_double_a_text_end_at_the_limit() {
         let what = format!("seed {seed}, {args:?}, {template:.200}");
         is_refused(&said, &what);
         ended += usize::from(said.code == 4);
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(180), "{what}: {:?}", begun.elapsed());
     }
     assert!(ended > 0, "seed {seed}: nothing reached the limit");
 }
