@@ -54,7 +54,10 @@ impl TextTokenizer {
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let fail = |message: String| DataError::Tokenizer { path: file.clone(), message };
         let bytes = std::fs::read(&file).map_err(|e| fail(e.to_string()))?;
-        let inner = Tokenizer::from_bytes(&bytes).map_err(|e| fail(format!("not a tokenizer: {e}")))?;
+        // Damaged JSON makes the library panic in places.
+        let parsed = catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(&bytes)));
+        let parsed = parsed.unwrap_or_else(|_| Err("the file is damaged, and the library failed inside".into()));
+        let inner = parsed.map_err(|e| fail(format!("not a tokenizer: {e}")))?;
         let config = read_object(&folder.join("tokenizer_config.json"))?;
         let map = read_object(&folder.join("special_tokens_map.json"))?;
         let (source, tool_source) = template_sources(folder, &config)?;
