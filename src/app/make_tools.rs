@@ -2,6 +2,7 @@
 
 mod append;
 mod http;
+#[cfg_attr(not(feature = "program"), path = "make_tools/no_server.rs")]
 mod server;
 
 use std::path::{Path, PathBuf};
