@@ -52,6 +52,7 @@ pub mod app;
 pub mod base;
 #[cfg(feature = "program")]
 pub mod cli;
+pub mod cloud;
 pub mod config;
 pub mod data;
 pub mod eval;

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod beside;
 pub mod chat;
 pub mod checkpoints;
+pub mod cloud;
 pub mod compare;
 pub mod configure;
 pub mod data;

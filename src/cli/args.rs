@@ -81,6 +81,9 @@ pub enum Command {
     Recipe(RecipeArgs),
     /// Start a project folder.
     Init(InitArgs),
+    /// Rent GPUs from RunPod.
+    #[command(subcommand)]
+    Cloud(super::cloud::CloudCommand),
     /// Serve the Model Context Protocol, so that an assistant drives everything.
     Mcp(McpArgs),
     /// Serve a page for the browser: runs, curves, data, memory; start, pause and compare runs.
@@ -132,7 +135,7 @@ pub struct McpArgs {
     /// Log calls to this file.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Tools to show, by set: core, data, all (comma-separated).
+    /// Tools to show, by set: core, data, cloud, all (comma-separated).
     #[arg(long, value_name = "SETS", default_value = "core", value_delimiter = ',')]
     pub toolsets: Vec<String>,
     /// Show only tools that change nothing.

@@ -2,6 +2,7 @@
 
 mod args;
 mod checkpoints;
+mod cloud;
 mod judge;
 mod make_tools;
 mod plot;

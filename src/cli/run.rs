@@ -35,8 +35,8 @@ const WRONG_INPUT: u8 = 3;
 
 /// What every command needs to know.
 pub(super) struct Desk {
-    json: bool,
-    talk: Talk,
+    pub(super) json: bool,
+    pub(super) talk: Talk,
     pub(super) paint: Paint,
 }
 
@@ -84,6 +84,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         }
         Command::Recipe(a) => desk.recipe(&a),
         Command::Init(a) => desk.init(a),
+        Command::Cloud(a) => super::cloud::cloud(&desk, a),
         Command::Mcp(a) => mcp(a),
         Command::Web(a) => web(a),
         Command::Completions { shell } => {

@@ -3,6 +3,7 @@
 mod adapters;
 mod bad_input;
 mod bad_models;
+mod cloud;
 mod commands;
 mod cuda;
 mod data;

@@ -1,6 +1,7 @@
 //! The tools, by what they are about, and which of them a server shows.
 
 mod checkpoints;
+mod cloud;
 mod compare;
 mod configure;
 mod data;
@@ -34,12 +35,14 @@ pub(super) enum Set {
     Core,
     /// Datasets, and keeping house among runs and models.
     Data,
+    /// Rented GPUs.
+    Cloud,
 }
 
-const SETS: [(&str, Set); 2] = [("core", Set::Core), ("data", Set::Data)];
+const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 28] = [
+pub(super) static ALL: [(Row, Set); 34] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -68,6 +71,12 @@ pub(super) static ALL: [(Row, Set); 28] = [
     (row::<versions::Promote>(), Set::Data),
     (row::<delete::Delete>(), Set::Data),
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
+    (row::<cloud::Gpus>(), Set::Cloud),
+    (row::<cloud::Pods>(), Set::Cloud),
+    (row::<cloud::Create>(), Set::Cloud),
+    (row::<cloud::PodAction>(), Set::Cloud),
+    (row::<cloud::Logs>(), Set::Cloud),
+    (row::<cloud::AccountTool>(), Set::Cloud),
 ];
 
 /// A tool by its name, whether it is shown or not.
@@ -146,14 +155,23 @@ mod tests {
         };
         let (core, all) = (names(&[], false).unwrap(), names(&["all"], false).unwrap());
         assert!(core.contains(&"start_training") && !core.contains(&"delete_run"));
-        assert_eq!((names(&["core,data"], false).unwrap(), all.len()), (all.clone(), ALL.len()));
-        assert_eq!(names(&["data"], false).unwrap().len(), all.len() - core.len());
+        assert_eq!((names(&["core,data,cloud"], false).unwrap(), all.len()), (all.clone(), ALL.len()));
+        assert_eq!(names(&["data,cloud"], false).unwrap().len(), all.len() - core.len());
         let reading = names(&["all"], true).unwrap();
         assert!(reading.contains(&"list_runs"));
-        for writes in ["start_training", "delete_run", "set_config", "export_model", "evaluate_model", "promote_model"] {
+        for writes in [
+            "start_training",
+            "delete_run",
+            "set_config",
+            "export_model",
+            "evaluate_model",
+            "promote_model",
+            "runpod_create_pod",
+            "runpod_pod_action",
+        ] {
             assert!(all.contains(&writes) && !reading.contains(&writes), "{writes}");
         }
-        assert_eq!(names(&["cloud"], false).unwrap_err().code, "usage");
+        assert_eq!(names(&["clouds"], false).unwrap_err().code, "usage");
         let core = Choice::new(&[], true).unwrap();
         assert_eq!(core.find("delete_run").unwrap().unwrap_err().code, "tool_not_served");
         assert_eq!(core.find("start_training").unwrap().unwrap_err().code, "read_only");

@@ -1,0 +1,147 @@
+//! `tallow cloud`.
+
+mod args;
+mod text;
+
+pub use args::CloudCommand;
+
+use std::io::{IsTerminal, Write};
+
+use args::{GpusArgs, MachineArgs, RentArgs};
+
+use super::progress::{Talk, line, mark};
+use super::run::Desk;
+use crate::app::cloud::{self as use_cases, Cloud, Offer, RentRequest};
+use crate::base::error::Fault;
+use crate::cloud::{self, Action, Caps};
+
+/// The image where none is named: CUDA's libraries and an SSH server.
+const IMAGE: &str = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404";
+
+/// `tallow cloud ...`.
+pub(super) fn cloud(desk: &Desk, command: CloudCommand) -> Result<u8, Fault> {
+    let service = Cloud::from_env()?;
+    match command {
+        CloudCommand::Gpus(a) => gpus(desk, &service, &a),
+        CloudCommand::Pods { id: None } => {
+            let pods = cloud::list(&service.client)?;
+            desk.give(&serde_json::json!({ "pods": pods }), || text::pods(&pods, desk.paint))
+        }
+        CloudCommand::Pods { id: Some(id) } => {
+            let pod = cloud::get(&service.client, &id)?;
+            desk.give(&pod, || text::pod(&pod, desk.paint))
+        }
+        CloudCommand::Rent(a) => rent(desk, &service, a),
+        CloudCommand::Start { id, yes } => {
+            agreed(desk, &format!("boot pod {id}: it costs money again"), yes)?;
+            act(desk, &service, &id, Action::Start)
+        }
+        CloudCommand::Stop { id } => act(desk, &service, &id, Action::Stop),
+        CloudCommand::Restart { id } => act(desk, &service, &id, Action::Restart),
+        CloudCommand::Terminate { id, yes } => {
+            agreed(desk, &format!("delete pod {id} with its disk"), yes)?;
+            use_cases::release(&service, &id)?;
+            desk.give(&serde_json::json!({ "terminated": id }), || format!("pod {id} is terminated"))
+        }
+        CloudCommand::Logs { id, tail, follow } => {
+            let json = desk.json;
+            cloud::follow_logs(&service.client, &id, tail, follow, &mut |l| {
+                let mut out = std::io::stdout().lock();
+                let text = if json { serde_json::json!(l).to_string() } else { format!("{} {}", l.ts, l.line) };
+                // A reader that went away ends it.
+                writeln!(out, "{text}").is_ok()
+            })?;
+            Ok(0)
+        }
+        CloudCommand::Account { days, pod } => {
+            let account = use_cases::account(&service, days.max(1), pod.as_deref())?;
+            desk.give(&account, || text::account(&account, desk.paint))
+        }
+        CloudCommand::Tidy => {
+            let done = service.ledger.tidy(&service.client, &|_| true)?;
+            let words = if done.is_empty() { "nothing to tidy".to_owned() } else { done.join("\n") };
+            desk.give(&serde_json::json!({ "done": done }), || words)
+        }
+    }
+}
+
+fn act(desk: &Desk, service: &Cloud, id: &str, action: Action) -> Result<u8, Fault> {
+    match cloud::act(&service.client, id, action)? {
+        Some(pod) => desk.give(&pod, || text::pod(&pod, desk.paint)),
+        None => desk.give(&serde_json::json!({ "terminated": id }), || format!("pod {id} is terminated")),
+    }
+}
+
+/// Asks a person; without a terminal the flag must have said it.
+fn agreed(desk: &Desk, what: &str, yes: bool) -> Result<(), Fault> {
+    if yes {
+        return Ok(());
+    }
+    if desk.json || desk.talk == Talk::Silent || !std::io::stdin().is_terminal() {
+        return Err(Fault::new("confirmation_needed", what).hint("give --yes to agree"));
+    }
+    mark(&format!("{what}. Agree? [y/N] "));
+    let mut answer = String::new();
+    let _ = std::io::stdin().read_line(&mut answer);
+    let yes = ["y", "yes"].contains(&answer.trim().to_lowercase().as_str());
+    if yes { Ok(()) } else { Err(Fault::new("cancelled", "not agreed to; nothing was done")) }
+}
+
+fn gpus(desk: &Desk, service: &Cloud, a: &GpusArgs) -> Result<u8, Fault> {
+    let secure = !a.community;
+    let bytes = match &a.fits {
+        Some(config) => use_cases::memory_for(service, config, a.count, secure)?.0,
+        None => 0,
+    };
+    let types = cloud::gpu_types(&service.client, a.count, secure)?;
+    if a.fits.is_some() {
+        let fits = cloud::cheapest(&types, bytes, a.count, secure);
+        return desk.give(&serde_json::json!({ "needed_bytes": bytes, "gpus": fits }), || text::fits(&fits, bytes, desk.paint));
+    }
+    desk.give(&serde_json::json!({ "gpus": types }), || text::gpus(&types, a.count, desk.paint))
+}
+
+fn wish(m: &MachineArgs) -> RentRequest {
+    let image = match (&m.image, &m.template) {
+        (None, None) => Some(IMAGE.to_owned()),
+        (image, _) => image.clone(),
+    };
+    RentRequest {
+        gpu: m.gpu.clone(),
+        count: m.count,
+        secure: !m.community,
+        image,
+        template: m.template.clone(),
+        disk_gb: Some(m.disk.max(1)),
+        volume: m.volume.clone(),
+        data_centers: m.data_center.clone(),
+        caps: Caps { max_hours: m.max_hours, max_cost: m.max_cost },
+        ..RentRequest::default()
+    }
+}
+
+fn rent(desk: &Desk, service: &Cloud, a: RentArgs) -> Result<u8, Fault> {
+    let mut env = std::collections::BTreeMap::new();
+    for pair in &a.env {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Fault::new("usage", "--env takes NAME=VALUE").hint("for example --env HF_HOME=/workspace/hub"))?;
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    let memory_bytes = u64::from(a.memory) * 1_000_000_000;
+    let wish = RentRequest { memory_bytes, persistent_gb: a.persistent, ports: a.port, env, tag: a.tag, ..wish(&a.machine) };
+    let offer = use_cases::offer(service, &wish)?;
+    let price = confirmed(desk, &offer, a.machine.yes)?;
+    let rented = use_cases::take(service, &wish, &offer, price)?;
+    desk.give(&rented, || text::rented(&rented, desk.paint))
+}
+
+/// The price that was agreed to: US dollars an hour.
+fn confirmed(desk: &Desk, offer: &Offer, yes: bool) -> Result<f64, Fault> {
+    let words = text::offered(offer);
+    if yes && desk.talk != Talk::Silent {
+        line(&words);
+    }
+    agreed(desk, &words, yes)?;
+    Ok(offer.most_price_hour)
+}

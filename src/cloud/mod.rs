@@ -1,0 +1,35 @@
+//! Machines elsewhere: GPUs rented from RunPod, over its REST API (version 2).
+//!
+//! ```text
+//!   Client      requests, tries, faults            (client, problem, key)
+//!   pods        create by tag, act, wait, logs     (pods, logs)
+//!   catalogue   GPUs, prices, the cheapest fit     (catalogue)
+//!   money       balance, bills, estimates, caps    (money)
+//!   Ledger      what was rented, on disk           (ledger)
+//! ```
+//! Whatever costs money is written to the ledger before it is asked for, under a name that is found
+//! again. So a
+//! program that is killed at any point leaves a note by which the next one finds the machine, and
+//! pays no longer.
+
+mod catalogue;
+mod client;
+mod key;
+mod kinds;
+mod ledger;
+mod logs;
+mod money;
+mod pods;
+mod problem;
+
+pub use catalogue::{Fit, cheapest, gpu_types, hourly_price, templates, volumes};
+pub use client::{ADDRESS, ADDRESS_VARIABLE, Client};
+pub use key::{KEY_VARIABLE, Key};
+pub use kinds::{
+    Balance, CreatePod, DataCenter, Gpu, GpuType, Mounts, NetworkMount, PersistentMount, Pod, PodBill, PodBills, PodStatus, Price,
+    SshEndpoint, Template, Volume,
+};
+pub use ledger::{Caps, Entry, LEDGER_VARIABLE, Ledger, Stage};
+pub use logs::{LogLine, follow_logs, recent_logs};
+pub use money::{Estimate, balance, estimate, pod_bills};
+pub use pods::{Action, act, create, find_by_name, get, list, name_of, new_tag, terminate, wait_for_ssh};

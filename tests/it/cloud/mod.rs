@@ -1,0 +1,38 @@
+//! The cloud against a fake RunPod on this machine: requests, faults, renting, books, and clients
+//! killed at any point.
+
+mod fake;
+mod kills;
+mod requests;
+mod schema;
+
+use std::path::Path;
+use std::time::Duration;
+
+use tallow::app::cloud::{Cloud, RentRequest};
+use tallow::cloud::{Client, Key, Ledger};
+
+/// A client whose second of waiting is a few milliseconds.
+fn cloud(fake: &fake::Fake, ledger: &Path) -> Cloud {
+    let client = Client::new(&fake.address, Key::new(fake::KEY).unwrap()).unwrap().with_second(Duration::from_millis(5));
+    Cloud { client, ledger: Ledger::at(ledger) }
+}
+
+fn wish() -> RentRequest {
+    let gb = 20_000_000_000;
+    RentRequest { memory_bytes: gb, count: 1, image: Some("runpod/base".into()), ports: vec!["22/tcp".into()], ..RentRequest::default() }
+}
+
+/// Numbers drawn from a seed.
+struct Draws(u64);
+
+impl Draws {
+    fn new() -> Self {
+        Self(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64)
+    }
+
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
