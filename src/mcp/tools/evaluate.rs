@@ -23,9 +23,9 @@ pub(super) struct EvaluateIn {
     stage: Option<u64>,
     /// This checkpoint instead (get_run lists them).
     checkpoint_step: Option<u64>,
-    /// Judge answers too: exact_match, bleu, chrf, rouge_l, numeric_match, json_valid, regex:PATTERN. Default: as configured.
+    /// Judge answers too: exact_match, bleu, chrf, rouge_l, numeric_match, json_valid, regex:PATTERN.
     metrics: Option<Vec<String>>,
-    /// Limits such as `bleu>=20`. Default: as configured.
+    /// Limits such as `bleu>=20`.
     thresholds: Option<Vec<String>>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct EvaluateOut {
     /// Whether every threshold is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     passed: Option<bool>,
-    /// A page with intervals, tests and the worst answers.
+    /// A page about the answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<String>,
 }

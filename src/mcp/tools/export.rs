@@ -1,5 +1,7 @@
 //! A run's result for other programs, with its proof.
 
+use std::collections::BTreeSet;
+
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -69,7 +71,14 @@ fn types() -> String {
             None => groups.push((form.types, vec![name])),
         }
     }
-    let said = |(types, names): &(Vec<&str>, Vec<String>)| format!("{}: {}", names.join(", "), types.join(" "));
+    let said = |(types, names): &(Vec<&str>, Vec<String>)| {
+        // `q4-g32` and its like are said once.
+        let (grouped, plain): (Vec<&str>, Vec<&str>) = types.iter().partition(|t| t.contains("-g"));
+        let groups: BTreeSet<&str> = grouped.iter().filter_map(|t| t.split_once("-g")).map(|(_, g)| g).collect();
+        let suffix: Vec<String> = groups.iter().map(|g| format!("-g{g}")).collect();
+        let also = if suffix.is_empty() { String::new() } else { format!(" (q*: also {})", suffix.join(" ")) };
+        format!("{}: {}{also}", names.join(", "), plain.join(" "))
+    };
     groups.iter().map(said).collect::<Vec<_>>().join("; ")
 }
 
@@ -95,7 +104,7 @@ pub(super) struct ExportIn {
     hf_repo_id: Option<String>,
 }
 
-/// What was written, read back, against the live model, on prompts that nothing was trained on.
+/// What was written against the live model, on untrained prompts.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CheckOut {
     /// Largest difference of a logit.
@@ -139,7 +148,7 @@ impl Tool for Export {
     const NAME: &'static str = "export_model";
     const TITLE: &'static str = "Export a run's result";
     const ABOUT: &'static str = "Write a run's result for other programs, merged or the adapter alone. It is read back and its logits are \
-        compared with the live model's; when they are too far apart there is no export. Can upload to the Hugging Face Hub.";
+        compared with the live model's; when they are too far apart there is no export.";
     const HINTS: Hints = Hints::MAKE.reaching_out();
     const LANE: Lane = Lane::Model;
     type In = ExportIn;

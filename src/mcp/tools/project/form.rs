@@ -102,7 +102,7 @@ pub(in crate::mcp::tools) struct DatasetIn {
     pub(super) instruction_field: Option<String>,
     /// Default output.
     pub(super) output_field: Option<String>,
-    /// Never trained on; this version carries none along.
+    /// Never trained on.
     pub(super) metadata_field: Option<String>,
 }
 
@@ -114,24 +114,24 @@ pub(in crate::mcp::tools) struct FeaturesIn {
     pub(super) enable_mlx_optimization: Option<bool>,
     /// Default true; needs dataset.quality_field.
     pub(super) enable_quality_weighting: Option<bool>,
-    /// Default false: this version does not measure them.
+    /// Energy and CO2. Default true.
     #[serde(alias = "enable_carbon_tracking")]
     pub(super) enable_carbontracking: Option<bool>,
     /// Base and result on the test rows. Default true.
     pub(super) enable_evaluation: Option<bool>,
-    /// Not after training in this version: export_model uploads. Default false.
+    /// Not here: export_model uploads.
     pub(super) enable_huggingface_upload: Option<bool>,
 }
 
-// Trackers. They are written into the configuration; this version logs to metrics.jsonl only.
+// Trackers. Naming one switches it on.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::mcp::tools) struct IntegrationsIn {
-    /// Written down; this version logs to metrics.jsonl only.
+    /// Log to this MLflow server.
     pub(super) mlflow_tracking_uri: Option<String>,
     /// Name in the emissions file.
     pub(super) codecarbon_project_name: Option<String>,
-    /// Weights & Biases project.
+    /// Write offline W&B runs of this project.
     pub(super) wandb_project: Option<String>,
 }
 

@@ -23,7 +23,7 @@ pub(in crate::mcp::tools) struct Commands {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::mcp::tools) struct GenerateOut {
     success: bool,
-    /// The project folder: what the other tools call project_path.
+    /// project_path of the other tools.
     project_path: String,
     /// What was written, by what it is.
     project_structure: Map<String, Value>,
@@ -31,7 +31,7 @@ pub(in crate::mcp::tools) struct GenerateOut {
     next_steps: Vec<String>,
     /// The same from a shell.
     command_examples: Commands,
-    /// What the settings ask for and this version does not do.
+    /// What was asked for and is not done.
     warnings: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ impl Tool for Generate {
     const NAME: &'static str = "generate_fine_tuning_project";
     const TITLE: &'static str = "Generate a fine-tuning project";
     const ABOUT: &'static str = "Make a project folder: config/fine_tuning_config.yaml, README, justfile, .env.example, .mcp.json and \
-        folders for data and runs. Never overwrites. The rows go into data/raw/train.jsonl (split 80/10/10), or are named later in \
+        folders for data and runs. Never overwrites. The rows go into data/raw/train.jsonl (split 80/10/10), or are named in \
         configure_training_run.";
     const HINTS: Hints = Hints::MAKE;
     const LANE: Lane = Lane::Inspect;
@@ -159,9 +159,11 @@ fn settings(input: &GenerateIn, shared: &Shared) -> Result<(Vec<(String, Value)>
         warnings.push("enable_huggingface_upload: nothing is uploaded after training; export_model uploads where it is asked to".into());
     }
     if input.integrations.mlflow_tracking_uri.is_some() {
+        say("mlflow.enabled", json!(true));
         say("mlflow.tracking_uri", json!(input.integrations.mlflow_tracking_uri));
     }
     if input.integrations.wandb_project.is_some() {
+        say("wandb.enabled", json!(true));
         say("wandb.project", json!(input.integrations.wandb_project));
     }
     Ok((all, warnings))
