@@ -14,7 +14,7 @@ use crate::mcp::tool::{Call, Hints, Shared, Tool};
 #[serde(deny_unknown_fields)]
 pub(super) struct EvaluateIn {
     project_path: String,
-    /// The run; its result is evaluated, and the base beside it.
+    /// The run.
     run_id: String,
     /// The rows to evaluate on.
     test_dataset: String,

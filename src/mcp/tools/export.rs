@@ -1,8 +1,7 @@
 //! A run's result for other programs, with its proof.
 
-use std::collections::BTreeSet;
-
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -98,9 +97,9 @@ pub(super) struct ExportIn {
     export_path: String,
     /// Default true. false: the adapter alone, for the same reader.
     merge_adapters: Option<bool>,
-    /// Then upload it, into a private repository. Needs HF_TOKEN. Default false.
+    /// Upload it too, privately. Needs HF_TOKEN.
     upload_to_huggingface: Option<bool>,
-    /// With upload_to_huggingface: owner/name.
+    /// owner/name.
     hf_repo_id: Option<String>,
 }
 
@@ -134,7 +133,7 @@ pub(super) struct ExportOut {
     merged: bool,
     model_size_mb: f64,
     logit_check: CheckOut,
-    /// Where the reading program differs from what the model's config says.
+    /// Where the reading program differs from the model's config.
     notes: Vec<String>,
     /// The page, where it was uploaded.
     huggingface_url: Option<String>,

@@ -31,7 +31,7 @@ pub(in crate::mcp::tools) enum QuantizationName {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::mcp::tools) struct BaseModelIn {
-    /// custom also reads an architecture that is not known, as a Llama.
+    /// custom: unknown architectures, read as a Llama.
     #[serde(rename = "type")]
     pub(super) family: FamilyName,
     /// Hugging Face id, or `embedded`.

@@ -25,7 +25,7 @@ pub(in crate::mcp::tools) struct GenerateOut {
     success: bool,
     /// project_path of the other tools.
     project_path: String,
-    /// What was written, by what it is.
+    /// What was written.
     project_structure: Map<String, Value>,
     /// What to do next.
     next_steps: Vec<String>,
