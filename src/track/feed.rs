@@ -45,7 +45,7 @@ pub trait Tracker: Send {
 /// What the tracker could not do.
 pub fn pump(tracker: &mut dyn Tracker, tail: &mut Tail) -> Result<(), Fault> {
     let mut restarts = 0;
-    while let Some(block) = tail.next()? {
+    while let Some(block) = tail.next_lines()? {
         match tracker.rows(&block.rows, block.is_first)? {
             Taken::All => tail.take(&block),
             Taken::FromStart => restart(tracker, tail, &mut restarts)?,

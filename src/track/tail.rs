@@ -42,7 +42,7 @@ impl Tail {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn next(&mut self) -> Result<Option<Block>, Fault> {
+    pub fn next_lines(&mut self) -> Result<Option<Block>, Fault> {
         let fail = |e: std::io::Error| Fault::io("read", &self.path, &e);
         let mut file = match File::open(&self.path) {
             Ok(file) => file,

@@ -444,7 +444,6 @@ fn many_runs_and_long_curves_are_answered_soon() {
     let (curve, first_curve) = timed("/api/curves?project=project&run=other-000&points=1000&smooth=0.9");
     let (_, second_curve) = timed("/api/curves?project=project&run=other-000&points=1000&from=50000&to=60000&smooth=0.5");
     let told = format!("seed {seed}: list {cold:?} then {warm:?}, curve {first_curve:?} then {second_curve:?}");
-    println!("{told}");
     // Bounds with much room: this is an unoptimised build beside other tests.
     assert!(cold < Duration::from_secs(60) && warm < Duration::from_secs(10), "{told}");
     assert!(first_curve < Duration::from_secs(60) && second_curve < Duration::from_secs(5), "{told}");

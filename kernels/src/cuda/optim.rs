@@ -87,7 +87,7 @@ pub(crate) fn step(op: &'static str, tensors: &[Stepped], o: &AdamW) -> Result<(
             if t.elem_count() == n {
                 return address(op, what, t, dtype);
             }
-            Err(Error::Shape { op: op, what, got: format!("{:?}", t.dims()), want: format!("{n} elements") })
+            Err(Error::Shape { op, what, got: format!("{:?}", t.dims()), want: format!("{n} elements") })
         };
         let (n, decay) = (p.elem_count(), Constants::of(&AdamW { weight_decay: *weight_decay, ..*o }).decay);
         let (at, g) = (of("p", p, n, DType::F32)?, of("g", g, n, DType::F32)?);

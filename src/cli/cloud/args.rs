@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 /// `tallow cloud`.
+#[allow(clippy::large_enum_variant)] // one value, read once
 #[derive(Debug, Subcommand)]
 pub enum CloudCommand {
     /// GPU types with memory, price and how many are free.

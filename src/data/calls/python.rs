@@ -231,16 +231,26 @@ impl Reader<'_> {
     fn escape(&mut self, out: &mut String) -> Result<(), String> {
         let Some(c) = self.rest().chars().next() else { return Err("a string ends in a backslash".into()) };
         self.at += c.len_utf8();
+        let plain = match c {
+            'n' => Some('\n'),
+            't' => Some('\t'),
+            'r' => Some('\r'),
+            '\\' | '\'' | '"' => Some(c),
+            _ => None,
+        };
+        if let Some(plain) = plain {
+            out.push(plain);
+            return Ok(());
+        }
         let width = match c {
-            'n' => return Ok(out.push('\n')),
-            't' => return Ok(out.push('\t')),
-            'r' => return Ok(out.push('\r')),
-            '\\' | '\'' | '"' => return Ok(out.push(c)),
             '\n' => return Ok(()),
             'x' => 2,
             'u' => 4,
             'U' => 8,
-            other => return Ok(out.extend(['\\', other])),
+            other => {
+                out.extend(['\\', other]);
+                return Ok(());
+            }
         };
         let code = self.rest().get(..width).and_then(|hex| u32::from_str_radix(hex, 16).ok()).ok_or("a broken escape in a string")?;
         self.at += width;
@@ -346,10 +356,10 @@ fn number_of(digits: &str, negative: bool) -> Option<Value> {
         return None;
     }
     let text = format!("{sign}{digits}");
-    if digits.bytes().all(|b| b.is_ascii_digit()) {
-        if let Ok(whole) = text.parse::<i64>() {
-            return Some(Value::from(whole));
-        }
+    if digits.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(whole) = text.parse::<i64>()
+    {
+        return Some(Value::from(whole));
     }
     Number::from_f64(text.parse().ok()?).map(Value::Number)
 }

@@ -159,13 +159,13 @@ fn to_json_schema(schema: &mut Value) -> bool {
         changed = true;
     }
     if changed {
-        map.retain(|key, value| key != "optional" && !(key == "required" && !value.is_array()));
+        map.retain(|key, value| key != "optional" && (key != "required" || value.is_array()));
     }
     for key in ["properties", "$defs", "definitions"] {
         for inner in map.get_mut(key).and_then(Value::as_object_mut).into_iter().flat_map(|p| p.values_mut()) {
             changed |= to_json_schema(inner);
             if let Some(inner) = inner.as_object_mut() {
-                inner.retain(|key, value| key != "optional" && !(key == "required" && !value.is_array()));
+                inner.retain(|key, value| key != "optional" && (key != "required" || value.is_array()));
             }
         }
     }

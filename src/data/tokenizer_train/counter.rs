@@ -168,7 +168,12 @@ mod tests {
             }
             assert_eq!(counter.spills() > 0, budget < 1 << 20, "{budget}");
             let mut got = Vec::new();
-            counter.drain(|k, n| Ok(got.push((k, n)))).unwrap();
+            counter
+                .drain(|k, n| {
+                    got.push((k, n));
+                    Ok(())
+                })
+                .unwrap();
             assert_eq!(got, oracle.into_iter().collect::<Vec<_>>());
         }
     }

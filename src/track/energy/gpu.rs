@@ -36,9 +36,10 @@ impl Gpu {
             all.iter().any(|p| p.pid == own)
         };
         let index = (0..count).find(is_own).or_else(|| driver_index(cuda, visible.as_deref()))?;
-        let device = nvml.device_by_index(index).ok()?;
-        let (counter, name) = (device.total_energy_consumption().ok(), device.name().unwrap_or_default());
-        drop(device);
+        let (counter, name) = {
+            let device = nvml.device_by_index(index).ok()?;
+            (device.total_energy_consumption().ok(), device.name().unwrap_or_default())
+        };
         Some(Self { nvml, index, counter, name })
     }
 

@@ -186,7 +186,7 @@ fn tidying_ends_what_is_beyond_its_cap_or_of_no_use() {
     cloud.ledger.write(&old).unwrap();
     let done = cloud.ledger.tidy(&cloud.client, &|_| false).unwrap();
     assert_eq!(done.len(), 2, "{done:?}");
-    assert_eq!(fake.alive(), [kept.clone()]);
+    assert_eq!(fake.alive(), std::slice::from_ref(&kept));
     assert!(![job, capped].contains(&kept));
     // A pod that went away by itself is noted.
     cloud::terminate(&cloud.client, &kept).unwrap();

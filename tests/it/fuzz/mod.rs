@@ -11,6 +11,8 @@
 //!
 //! `TALLOW_FUZZ_KEEP=FOLDER` keeps the input of each finding there.
 
+#![allow(clippy::print_stdout)] // what was tried, for whoever repeats it
+
 mod drive;
 mod mutate;
 mod targets;

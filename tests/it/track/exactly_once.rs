@@ -121,7 +121,7 @@ fn session(run: &Path, server: &Server, from: (usize, u64), steps: u64, rng: &mu
 /// Steps in order: a run that repeats steps may deliver a later step's figures before an earlier
 /// one's.
 fn sorted(mut figures: Figures) -> Figures {
-    figures.values_mut().for_each(|all| all.sort_by(|a, b| a.0.cmp(&b.0)));
+    figures.values_mut().for_each(|all| all.sort_by_key(|a| a.0));
     figures
 }
 

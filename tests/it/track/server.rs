@@ -87,45 +87,42 @@ impl Drop for Server {
     }
 }
 
-/// Answers the requests of a connection until it is closed.
+/// Answers one request.
 fn connection(stream: TcpStream, store: &Mutex<Store>, broken: &AtomicU64, rng: &mut Rng) -> std::io::Result<()> {
     stream.set_read_timeout(Some(std::time::Duration::from_secs(2)))?;
     let mut out = stream.try_clone()?;
     let mut input = BufReader::new(stream);
-    loop {
-        let mut first = String::new();
-        if input.read_line(&mut first)? == 0 {
-            return Ok(());
-        }
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            input.read_line(&mut line)?;
-            let line = line.trim().to_lowercase();
-            if line.is_empty() {
-                break;
-            }
-            if let Some(n) = line.strip_prefix("content-length:") {
-                length = n.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        input.read_exact(&mut body)?;
-        let breaks = rng.below(100) < broken.load(Ordering::SeqCst);
-        if breaks && rng.below(2) == 0 {
-            return Ok(());
-        }
-        let mut parts = first.split(' ');
-        let (method, target) = (parts.next().unwrap(), parts.next().unwrap());
-        let (status, answer) = answer(method, target, &body, &mut store.lock().unwrap());
-        if breaks {
-            return Ok(());
-        }
-        let text = answer.to_string();
-        // One request a connection, so that a broken one is seen at once.
-        write!(out, "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}", text.len())?;
+    let mut first = String::new();
+    if input.read_line(&mut first)? == 0 {
         return Ok(());
     }
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        input.read_line(&mut line)?;
+        let line = line.trim().to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(n) = line.strip_prefix("content-length:") {
+            length = n.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    input.read_exact(&mut body)?;
+    let breaks = rng.below(100) < broken.load(Ordering::SeqCst);
+    if breaks && rng.below(2) == 0 {
+        return Ok(());
+    }
+    let mut parts = first.split(' ');
+    let (method, target) = (parts.next().unwrap(), parts.next().unwrap());
+    let (status, answer) = answer(method, target, &body, &mut store.lock().unwrap());
+    if breaks {
+        return Ok(());
+    }
+    let text = answer.to_string();
+    // One request a connection, so that a broken one is seen at once.
+    write!(out, "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{text}", text.len())
 }
 
 fn answer(method: &str, target: &str, body: &[u8], store: &mut Store) -> (u16, Value) {
