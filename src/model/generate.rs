@@ -1,5 +1,5 @@
 //! Generating: the prompt in chunks, then token by token with a KV cache; many prompts at once in
-//! [`batch`].
+//! `batch.rs`.
 
 mod batch;
 

@@ -77,7 +77,7 @@ impl Mlflow {
     /// Takes the tracker's cursor. The server is not asked yet.
     ///
     /// # Errors
-    /// As [`Cursor::take`]; `config_tracker` for another server or experiment than before.
+    /// As `Cursor::take`; `config_tracker` for another server or experiment than before.
     pub fn open(facts: Facts, address: &Address, experiment: &str) -> Result<Self, Fault> {
         let mut cursor: Cursor<Memory> = Cursor::take(&facts.folder, "mlflow")?;
         let m = &mut cursor.value;

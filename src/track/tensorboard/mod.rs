@@ -25,7 +25,7 @@ impl Events {
     /// Opens the files of a run below `folder`, in a folder of the run's name.
     ///
     /// # Errors
-    /// As [`Mirror::open`].
+    /// As `Mirror::open`.
     pub fn open(facts: Facts, folder: &Path) -> Result<Mirror<Self>, Fault> {
         let (run, folder) = (facts.folder.clone(), folder.join(&facts.id));
         Mirror::open(&run, folder, Self { facts })

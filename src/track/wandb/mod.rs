@@ -50,7 +50,7 @@ impl OfflineRun {
     /// Opens the file of a run.
     ///
     /// # Errors
-    /// As [`Mirror::open`].
+    /// As `Mirror::open`.
     pub fn open(facts: Facts, project: String) -> Result<Mirror<Self>, Fault> {
         let (run, folder, id) = (facts.folder.clone(), folder(&facts), id(&facts));
         Mirror::open(&run, folder, Self { facts, project, id })
