@@ -73,7 +73,7 @@ pub fn run(request: &TokenizerRequest) -> Result<TokenizerReport, Fault> {
         scratch: out.path().to_path_buf(),
     })?;
     let file = trained.tokenizer_json().to_string();
-    let inner = tokenizers::Tokenizer::from_bytes(file)
+    let inner = TextTokenizer::parse(file.as_bytes())
         .map_err(|e| Fault::new("tokenizer_training", format!("the trained tokenizer cannot be read back: {e}")))?;
     let named = names(&special, request.chat_template.is_some());
     let mut tokenizer = TextTokenizer::from_parts(inner, named)?;

@@ -2,7 +2,7 @@
 //! call works.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_hook};
 use std::sync::Once;
 
@@ -12,6 +12,8 @@ use super::error::Fault;
 thread_local! {
     /// Where this thread panicked last.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether a panic of this thread is expected, and not printed.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Notes the place of a panic before the hook that is there prints it.
@@ -21,7 +23,9 @@ fn note_places() {
         let before = take_hook();
         set_hook(Box::new(move |info| {
             PLACE.set(info.location().map(ToString::to_string));
-            before(info);
+            if !IS_QUIET.get() {
+                before(info);
+            }
         }));
     });
 }
@@ -49,9 +53,42 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     })
 }
 
+/// Lets a library work on what others wrote. Libraries have been seen to panic on damaged input: that is `None`, and
+/// nothing is printed. A cancellation goes on unwinding.
+pub fn of_library<T>(work: impl FnOnce() -> T) -> Option<T> {
+    note_places();
+    let was_quiet = IS_QUIET.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    IS_QUIET.set(was_quiet);
+    match result {
+        Ok(value) => Some(value),
+        Err(payload) if cancel::is_cancellation(&*payload) => resume_unwind(payload),
+        Err(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_may_panic_and_be_cancelled() {
+        assert_eq!(of_library(|| 3), Some(3));
+        assert_eq!(of_library(|| -> u32 { panic!("damaged") }), None);
+        assert!(!IS_QUIET.get());
+        let asked = cancel::Cancel::default();
+        asked.request();
+        let looped = asked.within(|| -> Result<(), Fault> {
+            of_library(|| {
+                loop {
+                    cancel::checkpoint()
+                }
+            })
+            .unwrap_or(Ok(()))
+        });
+        assert_eq!(looped.unwrap_err().code, "cancelled");
+        assert!(!IS_QUIET.get());
+    }
 
     #[test]
     fn a_panic_is_a_fault_with_its_place() {

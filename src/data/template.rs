@@ -7,7 +7,6 @@
 //! be a scope of its own, in which the template could not set its namespaces.)
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
@@ -16,6 +15,7 @@ use serde_json::json;
 
 use super::error::DataError;
 use super::{builtin, guard, python};
+use crate::base::panics;
 
 /// The special tokens a template may name.
 #[derive(Debug, Clone, Default)]
@@ -181,7 +181,7 @@ impl ChatTemplate {
 
 /// What the engine gives, or that it failed inside: templates are foreign, and it has been seen to panic.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "the template engine failed inside".to_owned())
+    panics::of_library(work).ok_or_else(|| "the template engine failed inside".to_owned())
 }
 
 /// A JSON value as the engine's own.

@@ -1,7 +1,6 @@
 //! A model's tokenizer as its folder holds it: `tokenizer.json`, special tokens, chat template.
 
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -15,6 +14,7 @@ use super::template::{ChatTemplate, TemplateTokens};
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
 use crate::base::hash::sha256_bytes;
+use crate::base::panics;
 
 /// A tokenizer with its special tokens and chat template.
 #[derive(Debug)]
@@ -54,10 +54,7 @@ impl TextTokenizer {
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let fail = |message: String| DataError::Tokenizer { path: file.clone(), message };
         let bytes = std::fs::read(&file).map_err(|e| fail(e.to_string()))?;
-        // Damaged JSON makes the library panic in places.
-        let parsed = catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(&bytes)));
-        let parsed = parsed.unwrap_or_else(|_| Err("the file is damaged, and the library failed inside".into()));
-        let inner = parsed.map_err(|e| fail(format!("not a tokenizer: {e}")))?;
+        let inner = Self::parse(&bytes).map_err(|e| fail(format!("not a tokenizer: {e}")))?;
         let config = read_object(&folder.join("tokenizer_config.json"))?;
         let map = read_object(&folder.join("special_tokens_map.json"))?;
         let (source, tool_source) = template_sources(folder, &config)?;
@@ -73,6 +70,15 @@ impl TextTokenizer {
             loaded.tool_template = Some(loaded.compile(&text, &origin)?);
         }
         Ok(loaded)
+    }
+
+    /// A tokenizer of the bytes of a `tokenizer.json`, wherever they come from.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words. Damaged JSON makes the library panic in places: that is an error too.
+    pub fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
+        let parsed = panics::of_library(|| Tokenizer::from_bytes(bytes));
+        parsed.unwrap_or_else(|| Err("it is damaged, and the library failed inside".into())).map_err(|e| e.to_string())
     }
 
     /// From a tokenizer in memory and named special tokens (`eos_token`, ...).
@@ -354,8 +360,8 @@ impl TextTokenizer {
     /// The tokenizer's reason.
     pub(crate) fn encode_with_offsets(&self, text: &str, add_special: bool) -> Result<tokenizers::Encoding, String> {
         // A broken tokenizer.json makes the library panic; that is one more way to fail.
-        let encoded = catch_unwind(AssertUnwindSafe(|| self.inner.encode(text, add_special)));
-        let encoded = encoded.unwrap_or_else(|_| Err("tokenizer.json is broken: the tokenizer failed inside".into()));
+        let encoded = panics::of_library(|| self.inner.encode(text, add_special));
+        let encoded = encoded.unwrap_or_else(|| Err("tokenizer.json is broken: the tokenizer failed inside".into()));
         encoded.map_err(|e| format!("cannot be tokenised: {e}"))
     }
 
@@ -374,8 +380,8 @@ impl TextTokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] with the tokenizer's reason.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, DataError> {
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.inner.decode(ids, skip_special)));
-        let decoded = decoded.unwrap_or_else(|_| Err("tokenizer.json is broken: its decoder failed inside".into()));
+        let decoded = panics::of_library(|| self.inner.decode(ids, skip_special));
+        let decoded = decoded.unwrap_or_else(|| Err("tokenizer.json is broken: its decoder failed inside".into()));
         decoded.map_err(|e| DataError::Tokenizer { path: self.origin.clone(), message: e.to_string() })
     }
 }

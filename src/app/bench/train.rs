@@ -103,18 +103,7 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         _ => super::gpu::gemm_flops(&device, compute_dtype)?,
     };
     let options = LoadOptions { quantization, compute_dtype, device: device.clone(), ..LoadOptions::default() };
-    let mut model = match request.model.strip_prefix("random:") {
-        Some(shape) => random_decoder(shape, &options)?,
-        None => Decoder::load(&models::resolve(&request.model, None)?, &options)?,
-    };
-    let lora = LoraConfig {
-        rank: request.rank,
-        alpha: 2.0 * request.rank as f64,
-        dropout: 0.0,
-        use_rslora: false,
-        target_modules: vec!["all-linear".into()],
-    };
-    model.add_lora(&lora, 1)?;
+    let mut model = adapted(request, &options)?;
     let (lengths, policy) = match (request.fit, &request.lengths) {
         (Some(room), _) => {
             let (tokens, policy) = longest_row(&model, room, !matches!(device, Device::Cpu))?;
@@ -165,6 +154,17 @@ pub fn train(request: &BenchTrainRequest) -> Result<BenchTrainReport, Fault> {
         peak_flops,
         model_flops_utilisation: flops / median / peak_flops,
     })
+}
+
+/// The model with an adapter on all its linear layers.
+fn adapted(request: &BenchTrainRequest, options: &LoadOptions) -> Result<Decoder, Fault> {
+    let mut model = match request.model.strip_prefix("random:") {
+        Some(shape) => random_decoder(shape, options)?,
+        None => Decoder::load(&models::resolve(&request.model, None)?, options)?,
+    };
+    let (rank, target_modules) = (request.rank, vec!["all-linear".into()]);
+    model.add_lora(&LoraConfig { rank, alpha: 2.0 * rank as f64, dropout: 0.0, use_rslora: false, target_modules }, 1)?;
+    Ok(model)
 }
 
 /// The first `rows` lengths of a file.

@@ -9,6 +9,7 @@ use parquet::record::Field;
 use serde_json::{Map, Number, Value};
 
 use super::{Row, Rows, broken};
+use crate::base::panics;
 use crate::data::error::{DataError, Location};
 
 /// A file may always hold this many rows and bytes; beyond, they are held against its length.
@@ -44,8 +45,7 @@ pub(super) fn read(file: &Arc<str>, path: &Path) -> Result<Rows, DataError> {
 
 /// What the library gives, or that it panicked.
 fn caught<T>(work: impl FnOnce() -> T, path: &Path) -> Result<T, DataError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-        .map_err(|_| broken(path, "a damaged Parquet file: the reader failed inside"))
+    panics::of_library(work).ok_or_else(|| broken(path, "a damaged Parquet file: the reader failed inside"))
 }
 
 /// Holds the counts that the file states against its length, before anything is made for them.

@@ -21,7 +21,7 @@ pub fn tokenizer_of(path: &Path) -> Result<TextTokenizer, Fault> {
     let get = |key: &str| file.get(key);
     let parts = Parts::of(&get).ok_or_else(|| refuse("the file holds no tokenizer".into()))?;
     let json = parts.json().map_err(refuse)?;
-    let inner = Tokenizer::from_bytes(json.to_string().as_bytes()).map_err(|e| refuse(e.to_string()))?;
+    let inner = TextTokenizer::parse(json.to_string().as_bytes()).map_err(refuse)?;
     let named = [("bos_token", "bos"), ("eos_token", "eos"), ("unk_token", "unknown"), ("pad_token", "padding")];
     let special = named.into_iter().filter_map(|(name, key)| Some((name.to_owned(), parts.named(key)?.to_owned()))).collect();
     let mut texts = TextTokenizer::from_parts(inner, special)?.at(path);
@@ -48,7 +48,7 @@ pub fn end_ids(path: &Path) -> Result<Vec<u32>, Fault> {
 pub(super) fn as_read(pairs: &[(String, Value)]) -> Result<Tokenizer, String> {
     let get = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v);
     let json = Parts::of(&get).ok_or("there are no tokens")?.json()?;
-    Tokenizer::from_bytes(json.to_string().as_bytes()).map_err(|e| e.to_string())
+    TextTokenizer::parse(json.to_string().as_bytes())
 }
 
 /// The pairs of a file that tell of its tokenizer.
