@@ -70,9 +70,8 @@ pub struct Fit {
 }
 
 /// Types that hold `bytes` on one GPU, the cheapest first; those with none free are left out.
-/// Kernels are made for
-/// NVIDIA's GPUs of compute capability 8.0 and upward: older ones, and those of other makers, are
-/// left out.
+/// Kernels are made for NVIDIA's GPUs of compute capability 8.0 and upward: older ones, and those
+/// of other makers, are left out.
 pub fn cheapest(gpus: &[GpuType], bytes: u64, count: u32, secure: bool) -> Vec<Fit> {
     let rank = |level: &str| ["HIGH", "MEDIUM", "LOW"].iter().position(|l| *l == level);
     let fits = gpus.iter().filter(|g| g.manufacturer.eq_ignore_ascii_case("nvidia") && !is_old(&g.id));

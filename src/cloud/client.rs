@@ -7,8 +7,7 @@
 //!   402, 422, ...  never again
 //! ```
 //! A request that makes something is not repeated here after a failure that leaves open whether it
-//! was carried out:
-//! the caller first looks whether the thing is there ([`super::pods`]).
+//! was carried out: the caller first looks whether the thing is there ([`super::pods`]).
 
 use std::io::Read;
 use std::time::Duration;

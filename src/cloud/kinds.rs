@@ -1,6 +1,5 @@
 //! What the service speaks of: the part of its documents that is used here. Unknown fields are
-//! passed over, so that
-//! a field that is added there breaks nothing here.
+//! passed over, so that a field that is added there breaks nothing here.
 
 use std::collections::BTreeMap;
 

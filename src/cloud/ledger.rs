@@ -5,10 +5,8 @@
 //!       └── no pod of this name, and the note is old: ended
 //! ```
 //! One file an entry, named after its tag, which is also in the pod's name. Whoever looks at the
-//! ledger brings it up to
-//! date: a pod whose maker was killed before it could note the id is found by its name, and one
-//! that is beyond its caps
-//! is terminated.
+//! ledger brings it up to date: a pod whose maker was killed before it could note the id is found
+//! by its name, and one that is beyond its caps is terminated.
 
 use std::path::{Path, PathBuf};
 
@@ -212,9 +210,8 @@ impl Ledger {
     }
 
     /// Brings the ledger up to date with the service, and ends what is beyond its caps or has no
-    /// use any more: `is_wanted`
-    /// says of an entry made for one piece of work whether somebody still works on it. What was
-    /// done, in words.
+    /// use any more: `is_wanted` says of an entry made for one piece of work whether somebody still
+    /// works on it. What was done, in words.
     ///
     /// # Errors
     /// When the service refuses or the folder cannot be written; what was done until then is

@@ -24,8 +24,7 @@ const EMPTY_TRIES: u32 = 3;
 const MOST_LINE: u64 = 1 << 20;
 
 /// Hands each line of a pod's log to `each` until it says no, or until the stream has ended: with
-/// `follow` a stream that
-/// breaks off is opened again behind its last event, so no line comes twice.
+/// `follow` a stream that breaks off is opened again behind its last event, so no line comes twice.
 ///
 /// # Errors
 /// When the service refuses, or the stream cannot be had again.

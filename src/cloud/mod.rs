@@ -8,9 +8,8 @@
 //!   Ledger      what was rented, on disk           (ledger)
 //! ```
 //! Whatever costs money is written to the ledger before it is asked for, under a name that is found
-//! again. So a
-//! program that is killed at any point leaves a note by which the next one finds the machine, and
-//! pays no longer.
+//! again. So a program that is killed at any point leaves a note by which the next one finds the
+//! machine, and pays no longer.
 
 mod catalogue;
 mod client;

@@ -77,8 +77,7 @@ pub fn find_by_name(client: &Client, name: &str) -> Result<Vec<Pod>, Fault> {
 const TRIES: u32 = 4;
 
 /// The pod of this name: the one that is there, else a new one. Whenever it stays open whether a
-/// wish was carried out, a
-/// look at the list says it.
+/// wish was carried out, a look at the list says it.
 ///
 /// # Errors
 /// `cloud_rejected` where no such machine is free, `cloud_no_credit`, and so on.

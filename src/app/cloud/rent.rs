@@ -144,8 +144,7 @@ fn check(wish: &RentRequest) -> Result<(), Fault> {
 }
 
 /// Rents the first candidate that can be had for at most `agreed` US dollars an hour. The ledger
-/// holds the wish before
-/// it is sent, and the pod before anything waits for it.
+/// holds the wish before it is sent, and the pod before anything waits for it.
 ///
 /// # Errors
 /// `confirmation_needed` when the offer is dearer than agreed; what the service says of the last
@@ -211,8 +210,7 @@ fn request(wish: &RentRequest, name: &str, candidate: &Fit) -> CreatePod {
 }
 
 /// The container's command where a cap is set: beside the image's own start script runs a timer
-/// that stops the pod,
-/// whoever else is still alive.
+/// that stops the pod, whoever else is still alive.
 fn timer(hours: Option<f64>) -> String {
     let Some(hours) = hours else { return String::new() };
     let seconds = (hours * 3600.0).ceil().max(60.0) as u64;
