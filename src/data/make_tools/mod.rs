@@ -24,6 +24,7 @@ use serde_json::Value;
 
 pub use append::{Appended, append};
 pub use report::{Cell, MakeReport, part_name};
+pub(crate) use schema::to_json_schema;
 pub use schema::{Tool, ToolForm, read_tools};
 pub use write::RowForm;
 

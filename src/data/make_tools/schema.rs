@@ -151,7 +151,7 @@ fn json_type(name: &str) -> Option<&'static str> {
 }
 
 /// Turns the leaderboard's words for types into JSON Schema's, in place; whether there were any.
-fn to_json_schema(schema: &mut Value) -> bool {
+pub(crate) fn to_json_schema(schema: &mut Value) -> bool {
     let Some(map) = schema.as_object_mut() else { return false };
     let mut changed = false;
     if let Some(name) = map.get("type").and_then(Value::as_str).and_then(json_type) {
