@@ -1,27 +1,27 @@
 //! One or more models on the same rows: what they answer, judged by metrics, and the report.
 
 mod files;
+mod groups;
 mod judge;
+mod leaderboard;
+mod turns;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
-
 use super::load::ModelRequest;
 use crate::base::error::Fault;
-use crate::data::{DataOptions, read_table};
-use crate::eval::report::{Answered, Difference, Group, Measured, Report, Side};
+use crate::data::DataOptions;
+use crate::eval::report::{Answered, Difference, Measured, NamedFault, Report, Side};
 use crate::eval::{Metric, Rubric, Table, Threshold, resample};
 use crate::model::Quantization;
 use crate::model::generate::BatchOptions;
 
 pub use files::{Written, write};
+use groups::{Labels, groups, labels};
 use judge::{Judged, judge};
 
 /// Seed of all resamplings: the same rows give the same intervals.
 const SEED: u64 = 20;
-/// Most groups of a field in a report; the smallest are left out.
-const MOST_GROUPS: usize = 40;
 
 /// A model to be judged.
 #[derive(Debug, Clone)]
@@ -73,8 +73,23 @@ impl JudgeOptions {
         self.rubric.is_some() || self.metrics.iter().any(Metric::needs_answers)
     }
 
+    /// Whether every turn of a conversation is answered, not the last one alone.
+    fn needs_turns(&self) -> bool {
+        let criteria = self.rubric.iter().flat_map(|r| &r.criteria).map(|c| &c.metric);
+        self.metrics.iter().chain(criteria).any(Metric::needs_turns)
+    }
+
+    /// Whether the rows are the leaderboard's own files.
+    pub fn is_leaderboard(&self) -> bool {
+        self.metrics.iter().any(|m| matches!(m, Metric::Bfcl))
+    }
+
     /// Refuses what cannot be reported.
     fn check(&self) -> Result<(), Fault> {
+        if self.is_leaderboard() && (self.metrics.len() > 1 || self.rubric.is_some() || !self.by.is_empty()) {
+            return Err(Fault::new("bad_metric", "`bfcl` judges the leaderboard's own files and stands alone")
+                .hint("ask for `bfcl` without other metrics, rubric or groups; its figures come by category"));
+        }
         let names: Vec<String> = self.metrics.iter().map(Metric::name).collect();
         if let Some(twice) = names.iter().enumerate().find(|(i, n)| names[..*i].contains(n)) {
             return Err(Fault::new("bad_metric", format!("`{}` is asked for twice", twice.1)).hint("name each metric once"));
@@ -140,10 +155,14 @@ pub fn contenders(model: &ModelRequest, levels: &[Quantization]) -> Vec<Contende
 /// `go_on` said no.
 pub fn run(request: &ScoreRequest, go_on: &dyn Fn() -> bool) -> Result<Scored, Fault> {
     request.judge.check()?;
-    let rows = labels(request)?;
+    let questions = if request.judge.is_leaderboard() { leaderboard::read(request)? } else { Vec::new() };
+    let rows = if request.judge.is_leaderboard() { leaderboard::labels(&questions) } else { labels(request)? };
     let mut all: Vec<Judged> = Vec::new();
     for contender in &request.contenders {
-        let judged = judge(request, contender, &rows, go_on)?;
+        let judged = match request.judge.is_leaderboard() {
+            true => leaderboard::judge(request, contender, &questions, go_on)?,
+            false => judge(request, contender, &rows, go_on)?,
+        };
         if let Some(first) = all.first()
             && first.lines() != judged.lines()
         {
@@ -158,36 +177,9 @@ pub fn run(request: &ScoreRequest, go_on: &dyn Fn() -> bool) -> Result<Scored, F
     Ok(Scored { report, answered })
 }
 
-/// The rows' fields by line; what scorers and groups read.
-type Labels = std::collections::HashMap<u64, Value>;
-
-fn labels(request: &ScoreRequest) -> Result<Labels, Fault> {
-    let wants = |m: &Metric| matches!(m, Metric::Command(_));
-    let rubric = request.judge.rubric.iter().flat_map(|r| &r.criteria).any(|c| wants(&c.metric));
-    if request.judge.by.is_empty() && !rubric && !request.judge.metrics.iter().any(wants) {
-        return Ok(Labels::new());
-    }
-    let table = read_table(&request.data, request.options.format)?;
-    for field in &request.judge.by {
-        if !table.rows.iter().any(|r| field_of(&r.fields, field).is_some()) {
-            let mut there: Vec<&str> = table.rows.first().map_or(Vec::new(), |r| r.fields.keys().map(String::as_str).collect());
-            there.truncate(30);
-            return Err(Fault::new("no_such_field", format!("{}: no row has the field `{field}`", request.data.display()))
-                .hint(format!("the first row has {}", there.join(", "))));
-        }
-    }
-    Ok(table.rows.into_iter().map(|r| (r.at.line, Value::Object(r.fields))).collect())
-}
-
-/// A field by its dotted name.
-fn field_of<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let mut parts = name.split('.');
-    let first = fields.get(parts.next()?)?;
-    parts.try_fold(first, |value, part| value.get(part))
-}
-
 fn report(request: &ScoreRequest, all: &[Judged], labels: &Labels, answered: &[Answered]) -> Result<Report, Fault> {
     let options = &request.judge;
+    let by = groups::fields(options, all, labels);
     let mut sides = Vec::new();
     for (contender, judged) in request.contenders.iter().zip(all) {
         let measured = |t: &Table| Measured {
@@ -203,7 +195,8 @@ fn report(request: &ScoreRequest, all: &[Judged], labels: &Labels, answered: &[A
             quantization: judged.quantization.clone(),
             metrics: judged.tables.iter().map(measured).collect(),
             rubric: options.rubric.as_ref().map(|r| r.score(&judged.rubric, SEED)),
-            groups: groups(&options.by, judged, labels),
+            groups: groups(&by, judged, labels),
+            faults: faults(&judged.faults),
             cost: judged.cost.clone(),
         });
     }
@@ -233,31 +226,13 @@ fn report(request: &ScoreRequest, all: &[Judged], labels: &Labels, answered: &[A
     })
 }
 
-/// Figures of the rows that share a field's value.
-fn groups(by: &[String], judged: &Judged, labels: &Labels) -> Vec<Group> {
-    let mut out = Vec::new();
-    for field in by {
-        let mut found: std::collections::BTreeMap<String, Vec<usize>> = std::collections::BTreeMap::new();
-        for (i, row) in judged.rows.iter().enumerate() {
-            let value = labels.get(&row.line).and_then(Value::as_object).and_then(|o| field_of(o, field));
-            let label = match value {
-                Some(Value::String(s)) => s.clone(),
-                None | Some(Value::Null) => "(none)".into(),
-                Some(other) => other.to_string(),
-            };
-            found.entry(label.chars().take(80).collect()).or_default().push(i);
-        }
-        let mut found: Vec<_> = found.into_iter().collect();
-        found.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
-        found.truncate(MOST_GROUPS);
-        out.extend(found.into_iter().map(|(label, rows)| Group {
-            field: field.clone(),
-            label,
-            rows: rows.len(),
-            values: judged.tables.iter().map(|t| t.over(rows.iter().copied())).collect(),
-        }));
-    }
-    out
+/// Counts names; the commonest first.
+fn faults(names: &[String]) -> Vec<NamedFault> {
+    let mut counts: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+    names.iter().filter(|n| !n.is_empty()).for_each(|n| *counts.entry(n).or_default() += 1);
+    let mut faults: Vec<NamedFault> = counts.into_iter().map(|(name, rows)| NamedFault { name: name.to_owned(), rows }).collect();
+    faults.sort_by_key(|f| std::cmp::Reverse(f.rows));
+    faults
 }
 
 /// The number of the metric that orders rows: the first that judges answers.
@@ -268,11 +243,11 @@ fn leading(options: &JudgeOptions) -> Option<usize> {
 fn answered(all: &[Judged], options: &JudgeOptions) -> Vec<Answered> {
     let Some(first) = all.first().filter(|j| !j.answers.is_empty()) else { return Vec::new() };
     let value = |j: &Judged, row: usize| leading(options).map_or(f64::NAN, |m| j.tables[m].over(std::iter::once(row)));
-    let one = |(i, row): (usize, &judge::Asked)| Answered {
+    let one = |(i, row): (usize, &turns::Asked)| Answered {
         row: row.number,
-        prompt: row.prompt.clone(),
-        wanted: row.wanted.clone(),
-        answers: all.iter().map(|j| j.answers[i].clone()).collect(),
+        prompt: row.turns.first().map_or(String::new(), |t| t.prompt.clone()),
+        wanted: turns::joined(row.turns.iter().map(|t| t.wanted.as_str())),
+        answers: all.iter().map(|j| turns::joined(j.answers[i].iter().map(String::as_str))).collect(),
         values: all.iter().map(|j| value(j, i)).collect(),
     };
     first.rows.iter().enumerate().map(one).collect()
@@ -286,12 +261,12 @@ fn worst(answered: &[Answered], options: &JudgeOptions, all: &[Judged]) -> Vec<A
     order.into_iter().take(options.worst).cloned().collect()
 }
 
-/// The metrics and limits that a configuration's words name; relative files are looked for in `base`.
+/// The metrics and limits that words name (`tools` names all of tool calls); relative files are looked for in `base`.
 ///
 /// # Errors
 /// When a word names none.
 pub fn options_of(metrics: &[String], thresholds: &[String], base: &Path) -> Result<JudgeOptions, Fault> {
-    let metrics = metrics.iter().map(|m| Metric::parse(m, base)).collect::<Result<_, _>>()?;
+    let metrics = Metric::parse_all(metrics, base)?;
     let thresholds = thresholds.iter().map(|t| t.parse()).collect::<Result<_, _>>()?;
     Ok(JudgeOptions { thresholds, ..JudgeOptions::new(metrics) })
 }

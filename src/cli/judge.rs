@@ -23,7 +23,9 @@ pub(super) const MISSED: u8 = 6;
 #[derive(Debug, Clone, Args)]
 pub struct JudgeArgs {
     /// Judge by this (repeatable): perplexity, accuracy, exact_match, bleu, chrf, rouge_1, rouge_2, rouge_l, numeric_match,
-    /// json_valid, length, json_schema:FILE, regex:PATTERN, command:PROGRAM ARGS. Several plain names may stand between commas.
+    /// json_valid, length, json_schema:FILE, regex:PATTERN, command:PROGRAM ARGS; tools (or tool_correct, tool_call and their
+    /// like) for calls of tools; bfcl, with a file or folder of that leaderboard as --data. Several plain names may stand
+    /// between commas.
     #[arg(long, value_name = "NAME")]
     pub metric: Vec<String>,
     /// Fail, with exit code 6, when a figure misses this (repeatable): METRIC>=NUMBER or METRIC<=NUMBER.
@@ -137,6 +139,14 @@ impl JudgeArgs {
     }
 }
 
+/// The leaderboard's files say themselves how they are read.
+pub(super) fn check_fields(judge: &JudgeOptions, fields: &FieldArgs) -> Result<(), Fault> {
+    if judge.is_leaderboard() && *fields != FieldArgs::default() {
+        return Err(Fault::new("usage", "the metric `bfcl` reads the leaderboard's own files, without flags that say how rows are read"));
+    }
+    Ok(())
+}
+
 /// Names between commas; an argument after a colon may hold commas itself.
 fn split(text: &str) -> Vec<String> {
     if text.contains(':') {
@@ -160,13 +170,15 @@ pub(super) fn comparison(a: &CompareModelsArgs, options: DataOptions) -> Result<
     };
     let contenders = vec![side(&a.first, &a.first_adapter)?, side(&a.second, &a.second_adapter)?];
     let usual = ["perplexity", "accuracy", "exact_match", "chrf", "rouge_l"].map(str::to_owned);
+    let judge = a.judge.options(&usual, &[])?;
+    check_fields(&judge, &a.fields)?;
     Ok(ScoreRequest {
         title: format!("{} and {}", contenders[0].label, contenders[1].label),
         contenders,
         data: a.data.clone(),
         options,
         max_rows: a.max_rows,
-        judge: a.judge.options(&usual, &[])?,
+        judge,
     })
 }
 

@@ -136,6 +136,7 @@ impl Desk {
         let levels = judge::levels(&a.levels)?;
         if a.judge.is_asked() || !levels.is_empty() || words.judges_answers() {
             let judged = a.judge.options(&words.metrics, &words.thresholds)?;
+            judge::check_fields(&judged, &a.fields)?;
             let title = run.as_ref().map_or_else(|| model.model.clone(), runs::RunFolder::id);
             let contenders = score::contenders(&model, &levels);
             let request = score::ScoreRequest { title, contenders, data: a.data, options, max_rows: a.max_rows, judge: judged };

@@ -48,8 +48,32 @@ const HUB: &str = "uploading after a run is not in this version; `export` and `u
 const SCORES: &str = "thresholds of a stage are not in this version; `evaluation.thresholds` are limits on the result";
 
 /// Metrics that a configuration can name.
-const METRICS: &[&str] =
-    &["perplexity", "accuracy", "exact_match", "bleu", "chrf", "rouge_1", "rouge_2", "rouge_l", "numeric_match", "json_valid", "length"];
+const METRICS: &[&str] = &[
+    "perplexity",
+    "accuracy",
+    "exact_match",
+    "bleu",
+    "chrf",
+    "rouge_1",
+    "rouge_2",
+    "rouge_l",
+    "numeric_match",
+    "json_valid",
+    "length",
+    "tools",
+    "tool_correct",
+    "tool_call",
+    "tool_task",
+    "tool_format",
+    "tool_selection",
+    "tool_arguments",
+    "tool_missing",
+    "tool_extra",
+    "tool_wrong_type",
+    "tool_wrong_value",
+    "tool_abstention",
+    "tool_order",
+];
 
 /// Steps that a run can have.
 const MOST_STEPS: u64 = 1_000_000_000;

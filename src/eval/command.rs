@@ -106,7 +106,7 @@ mod tests {
 
     fn with(argv: &[&str], limit: Duration) -> Result<f64, Fault> {
         let scorer = Scorer { argv: argv.iter().map(|a| (*a).to_owned()).collect(), limit };
-        scorer.score(&Case { prompt: "p", answer: "a b", wanted: "w", row: &Value::Null })
+        scorer.score(&Case { prompt: "p", answer: "a b", wanted: "w", row: &Value::Null, tools: None })
     }
 
     #[test]

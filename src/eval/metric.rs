@@ -11,6 +11,7 @@ use super::command::Scorer;
 use super::schema::Schema;
 use super::text::rouge::Rouge;
 use super::text::{bleu, chrf, rouge};
+use super::tools::{ToolAnswers, ToolMetric};
 use crate::base::error::Fault;
 
 /// One row with an answer.
@@ -24,6 +25,8 @@ pub struct Case<'a> {
     pub wanted: &'a str,
     /// The row's labels, or null.
     pub row: &'a Value,
+    /// All turns of the row; needed by the metrics of tool calls alone.
+    pub tools: Option<&'a ToolAnswers>,
 }
 
 /// What a row is judged by.
@@ -53,12 +56,19 @@ pub enum Metric {
     Command(Scorer),
     /// Shorter over longer of the lengths of answer and wanted text.
     Length,
+    /// Something about the tool calls of all turns.
+    Tool(ToolMetric),
+    /// The Berkeley Function-Calling Leaderboard's verdict, on its own files.
+    Bfcl,
     /// Values from 0 to 1 that were computed elsewhere.
     Given(String),
 }
 
+/// A word that stands for all metrics of tool calls.
+const ALL_TOOL_METRICS: &str = "tools";
+
 /// Names without an argument.
-const PLAIN: [(&str, Metric); 11] = [
+const PLAIN: [(&str, Metric); 12] = [
     ("perplexity", Metric::Perplexity),
     ("accuracy", Metric::TokenAccuracy),
     ("exact_match", Metric::ExactMatch),
@@ -70,6 +80,7 @@ const PLAIN: [(&str, Metric); 11] = [
     ("numeric_match", Metric::NumericMatch),
     ("json_valid", Metric::JsonValid),
     ("length", Metric::Length),
+    ("bfcl", Metric::Bfcl),
 ];
 
 /// Names before a colon and an argument.
@@ -81,6 +92,7 @@ impl Metric {
         PLAIN
             .iter()
             .map(|(n, _)| (*n).to_owned())
+            .chain(ToolMetric::ALL.map(|m| m.name().to_owned()))
             .chain(["json_schema:FILE", "regex:PATTERN", "command:PROGRAM ARGS"].map(str::to_owned))
             .collect()
     }
@@ -94,13 +106,32 @@ impl Metric {
         if let Some((_, metric)) = PLAIN.iter().find(|(name, _)| *name == text) {
             return Ok(metric.clone());
         }
+        if let Some(metric) = ToolMetric::ALL.into_iter().find(|m| m.name() == text) {
+            return Ok(Self::Tool(metric));
+        }
         match text.split_once(':') {
             Some(("json_schema", file)) => Ok(Self::JsonSchema(Arc::new(Schema::read(&base.join(file))?))),
             Some(("regex", pattern)) => Regex::new(pattern).map(Self::Pattern).map_err(|e| bad(format!("regex: {e}"))),
             Some(("command", argv)) => Scorer::parse(argv).map(Self::Command),
             _ if WITH_ARGUMENT.contains(&text) => Err(bad(format!("`{text}` needs an argument after a colon"))),
+            _ if text == ALL_TOOL_METRICS => Err(bad(format!("`{text}` stands for several metrics, and one is needed here"))),
             _ => Err(bad(format!("there is no metric `{text}`"))),
         }
+    }
+
+    /// The metrics of a list of names, where `tools` stands for all metrics of tool calls.
+    ///
+    /// # Errors
+    /// See [`Self::parse`].
+    pub fn parse_all(names: &[String], base: &Path) -> Result<Vec<Self>, Fault> {
+        let mut metrics = Vec::new();
+        for name in names {
+            match name.as_str() {
+                ALL_TOOL_METRICS => metrics.extend(ToolMetric::ALL.map(Self::Tool)),
+                name => metrics.push(Self::parse(name, base)?),
+            }
+        }
+        Ok(metrics)
     }
 
     /// Its name in a report: the name that it is asked for by, without an argument.
@@ -110,6 +141,7 @@ impl Metric {
             Self::Pattern(_) => "regex".into(),
             Self::Command(_) => "command".into(),
             Self::Given(name) => name.clone(),
+            Self::Tool(metric) => metric.name().into(),
             plain => {
                 let same = |other: &Self| match (plain, other) {
                     (Self::Rouge(a), Self::Rouge(b)) => a == b,
@@ -125,12 +157,21 @@ impl Metric {
         !matches!(self, Self::Perplexity | Self::TokenAccuracy)
     }
 
-    /// Whether less is better.
-    pub fn lower_is_better(&self) -> bool {
-        matches!(self, Self::Perplexity)
+    /// Whether it judges every turn of a conversation; the others judge the last answer.
+    pub fn needs_turns(&self) -> bool {
+        matches!(self, Self::Tool(_))
     }
 
-    /// The best figure; 0 for a metric without one.
+    /// Whether less is better.
+    pub fn lower_is_better(&self) -> bool {
+        match self {
+            Self::Perplexity => true,
+            Self::Tool(metric) => metric.lower_is_better(),
+            _ => false,
+        }
+    }
+
+    /// The end of its scale; 0 for a metric without one.
     pub fn top(&self) -> f64 {
         match self {
             Self::Perplexity => 0.0,
@@ -157,15 +198,20 @@ impl Metric {
             Self::Rouge(kind) => vec![rouge::score(*kind, a, w), 1.0],
             Self::Length => vec![answer::length(a, w), 1.0],
             Self::Command(scorer) => vec![scorer.score(case)?, 1.0],
-            Self::Perplexity | Self::TokenAccuracy | Self::Given(_) => {
+            Self::Tool(metric) => match case.tools {
+                Some(turns) => metric.sums(turns),
+                None => return Err(Fault::new("bad_metric", format!("{} needs the turns of a conversation", self.name()))),
+            },
+            Self::Perplexity | Self::TokenAccuracy | Self::Bfcl | Self::Given(_) => {
                 return Err(Fault::new("bad_metric", format!("{} is not read from an answer", self.name())));
             }
         })
     }
 
-    /// The figure of the sums of some rows; NaN for no rows.
+    /// The figure of the sums of some rows; NaN where they hold nothing to measure.
     pub fn value(&self, sums: &[f64]) -> f64 {
         match self {
+            Self::Tool(_) if sums[1] == 0.0 => f64::NAN,
             Self::Bleu => bleu::score(sums),
             Self::Chrf => chrf::score(sums),
             Self::Perplexity => (sums[0] / sums[1]).exp(),

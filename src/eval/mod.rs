@@ -18,8 +18,10 @@ pub mod rubric;
 pub mod schema;
 pub mod text;
 pub mod threshold;
+pub mod tools;
 
 pub use metric::{Case, Metric, Table};
 pub use resample::{Figure, Paired};
 pub use rubric::Rubric;
 pub use threshold::{Threshold, Verdict};
+pub use tools::{ToolAnswers, ToolMetric};

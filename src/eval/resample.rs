@@ -84,8 +84,9 @@ pub fn paired(first: &Table, second: &Table, seed: u64) -> Paired {
             }
         }
         let gap = second.metric.value(&sums[1]) - first.metric.value(&sums[0]);
-        // The same sum in another order may differ in its last digits.
-        if gap.abs() >= difference.value.abs() - 1e-12 {
+        // The same sum in another order may differ in its last digits. Where there is nothing to
+        // measure, there is no difference to find.
+        if !difference.value.is_finite() || gap.abs() >= difference.value.abs() - 1e-12 {
             as_large += 1;
         }
     }
@@ -125,5 +126,10 @@ mod tests {
         let same = paired(&a, &a, 5);
         assert_eq!((same.difference.value, same.p), (0.0, 1.0));
         assert!(interval(&Table::given("x", &[]), 1).value.is_nan());
+        // Rows that hold nothing to measure give no figure, and no difference.
+        let order = crate::eval::Metric::Tool(crate::eval::ToolMetric::Order);
+        let nothing = Table { metric: order, rows: vec![vec![0.0, 0.0]; 5] };
+        let compared = paired(&nothing, &nothing, 5);
+        assert!(compared.difference.value.is_nan() && compared.p == 1.0, "{compared:?}");
     }
 }

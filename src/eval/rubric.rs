@@ -59,8 +59,11 @@ impl Rubric {
             }
             let metric = what.as_mapping_get("metric").and_then(Yaml::as_str).ok_or_else(|| format!("`{name}` needs a `metric`"))?;
             let metric = Metric::parse(metric, base).map_err(|e| format!("`{name}`: {e}"))?;
-            if metric.top() == 0.0 {
-                return Err(format!("`{name}`: {} has no best value, so it cannot be part of a score", metric.name()));
+            if metric.top() == 0.0 || metric.lower_is_better() {
+                return Err(format!("`{name}`: {} has no best value above 0, so it cannot be part of a score", metric.name()));
+            }
+            if matches!(metric, Metric::Bfcl) {
+                return Err(format!("`{name}`: bfcl judges its own files and stands alone"));
             }
             let number = |y: &Yaml| y.as_floating_point().or_else(|| y.as_integer().map(|i| i as f64));
             let weight = what.as_mapping_get("weight").map_or(Some(1.0), number).filter(|w| *w > 0.0 && w.is_finite());
@@ -104,6 +107,9 @@ mod tests {
             "criteria: {a: {metric: none}}",
             "criteria: {a: {metric: bleu, weight: 0}}",
             "criteria: {a: {metric: perplexity}}",
+            "criteria: {a: {metric: tool_missing}}",
+            "criteria: {a: {metric: bfcl}}",
+            "criteria: {a: {metric: tools}}",
             "criteria: {a: {metric: bleu, wieght: 2}}",
             "criteria: {a: {weight: 2}}",
             "other: 1",

@@ -39,7 +39,7 @@ fn base_and_tuned_are_judged_by_what_is_asked_for() {
     let groups = report["sides"][1]["groups"].as_array().unwrap();
     let rows = report["rows"].as_u64().unwrap();
     assert_eq!(groups.iter().map(|g| g["rows"].as_u64().unwrap()).sum::<u64>(), rows);
-    let exact: f64 = groups.iter().map(|g| g["rows"].as_f64().unwrap() * g["values"][2].as_f64().unwrap()).sum();
+    let exact: f64 = groups.iter().map(|g| g["rows"].as_f64().unwrap() * g["figures"][2]["value"].as_f64().unwrap()).sum();
     assert!((exact / rows as f64 - figure(&report, 1, "exact_match")).abs() < 1e-9);
     // The files say the same, and every answer is there.
     let file = |name: &str| std::fs::read_to_string(desk.path().join(format!("judged/{name}"))).unwrap();

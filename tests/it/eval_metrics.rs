@@ -21,7 +21,7 @@ fn table(name: &str, pairs: &[Value]) -> Table {
     let metric = Metric::parse(name, Path::new(".")).unwrap();
     let case = |p| {
         let [answer, wanted] = texts(p);
-        Case { prompt: "", answer, wanted, row: &Value::Null }
+        Case { prompt: "", answer, wanted, row: &Value::Null, tools: None }
     };
     Table::of(&metric, &pairs.iter().map(case).collect::<Vec<_>>()).unwrap()
 }

@@ -1,6 +1,6 @@
 //! Reports of drawn and of hostile content.
 
-use tallow::eval::report::{Answered, Cost, Difference, Group, Measured, Report, Side, markdown, page};
+use tallow::eval::report::{Answered, Cost, Difference, Group, Measured, NamedFault, Report, Side, markdown, page};
 use tallow::eval::{Figure, Paired, Verdict};
 
 const HOSTILE: &str = "<script>alert(1)</script> | \"x\" & ``` ```` \n# head <img src=x onerror=y>";
@@ -15,7 +15,8 @@ fn report(sides: usize, value: f64) -> Report {
         quantization: "none".into(),
         metrics: vec![measured("perplexity", 0.0), measured("exact_match", 1.0), measured("bleu", 100.0)],
         rubric: Some(figure),
-        groups: vec![Group { field: HOSTILE.into(), label: HOSTILE.into(), rows: 3, values: vec![value; 3] }],
+        groups: vec![Group { field: HOSTILE.into(), label: HOSTILE.into(), rows: 3, figures: vec![figure; 3] }],
+        faults: vec![NamedFault { name: HOSTILE.into(), rows: 2 }],
         cost: Cost { weight_bytes: 5 << 20, new_tokens: 9, ..Cost::default() },
     };
     let paired = Paired { difference: figure, p: 0.01 };

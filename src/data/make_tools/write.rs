@@ -18,7 +18,10 @@ pub enum RowForm {
 }
 
 pub(super) fn row(made: &Made, kind: Kind, tool: usize, tools: &[Tool], form: RowForm) -> Value {
-    let names = json!({"kind": kind.name(), "tool": tools[tool].name});
+    let mut names = json!({"kind": kind.name(), "tool": tools[tool].name});
+    if let Some(server) = &tools[tool].server {
+        names["server"] = json!(server);
+    }
     let mut row = match form {
         RowForm::Chat => {
             let offered: Vec<Value> = made.offered.iter().map(|t| tools[*t].definition()).collect();

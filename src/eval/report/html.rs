@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, Side, chart, mib, probability, shown, signed, with_interval};
+use super::{Report, Side, chart, mib, probability, signed, with_interval};
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--track:#eef1f5;
@@ -82,7 +82,7 @@ pub fn page(r: &Report) -> String {
         rows.push(std::iter::once("rubric".to_owned()).chain(r.sides.iter().map(of)).collect());
     }
     out += &table(&heads(&["metric"], r), &rows);
-    for part in [differences, groups, cost, cases] {
+    for part in [differences, groups, faults, cost, cases] {
         out += &part(r);
     }
     out + "</body></html>\n"
@@ -109,13 +109,26 @@ fn groups(r: &Report) -> String {
     let mut out = String::from("<h2>By group</h2>");
     for (m, measured) in first.metrics.iter().enumerate() {
         let line = |(g, group): (usize, &super::Group)| {
-            let values = r.sides.iter().map(|s| shown(s.groups[g].values[m], measured.top));
+            let values = r.sides.iter().map(|s| with_interval(&s.groups[g].figures[m], measured.top));
             [escape(&group.field), escape(&group.label), group.rows.to_string()].into_iter().chain(values).collect()
         };
         let rows: Vec<Vec<String>> = first.groups.iter().enumerate().map(line).collect();
         let _ = write!(out, "<h3>{}</h3>{}", escape(&measured.name), table(&heads(&["field", "group", "rows"], r), &rows));
     }
     out
+}
+
+fn faults(r: &Report) -> String {
+    let line = |(i, s): (usize, &Side)| {
+        let row = |f: &super::NamedFault| vec![label((i, s)), escape(&f.name), f.rows.to_string()];
+        s.faults.iter().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<String>> = r.sides.iter().enumerate().flat_map(line).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["model", "fault", "rows"].map(str::to_owned);
+    format!("<h2>Faults</h2>{}", table(&head, &rows))
 }
 
 fn cost(r: &Report) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, mib, probability, shown, signed, with_interval};
+use super::{Report, mib, probability, signed, with_interval};
 
 /// Text in a cell of a table.
 fn cell(text: &str) -> String {
@@ -50,6 +50,7 @@ pub fn markdown(r: &Report) -> String {
     let _ = writeln!(out, "## Metrics\n\n{}", table(head, rows));
     out += &differences(r);
     out += &groups(r);
+    out += &faults(r);
     out += &cost(r);
     out += &cases(r);
     out
@@ -76,12 +77,22 @@ fn groups(r: &Report) -> String {
     for (m, measured) in first.metrics.iter().enumerate() {
         let head = ["field", "group", "rows"].map(str::to_owned).into_iter().chain(r.sides.iter().map(|s| cell(&s.label))).collect();
         let line = |(g, group): (usize, &super::Group)| {
-            let values = r.sides.iter().map(|s| shown(s.groups[g].values[m], measured.top));
+            let values = r.sides.iter().map(|s| with_interval(&s.groups[g].figures[m], measured.top));
             [cell(&group.field), cell(&group.label), group.rows.to_string()].into_iter().chain(values).collect()
         };
         let _ = writeln!(out, "### {}\n\n{}", cell(&measured.name), table(head, first.groups.iter().enumerate().map(line).collect()));
     }
     out
+}
+
+fn faults(r: &Report) -> String {
+    let line = |s: &super::Side| {
+        let row = |f: &super::NamedFault| vec![cell(&s.label), cell(&f.name), f.rows.to_string()];
+        s.faults.iter().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<String>> = r.sides.iter().flat_map(line).collect();
+    let head = ["model", "fault", "rows"].map(str::to_owned).into();
+    if rows.is_empty() { String::new() } else { format!("## Faults\n\n{}\n", table(head, rows)) }
 }
 
 fn cost(r: &Report) -> String {

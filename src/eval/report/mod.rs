@@ -63,6 +63,9 @@ pub struct Side {
     /// The same metrics by group of rows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+    /// What was wrong with answers, the commonest first, where a metric names it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<NamedFault>,
     /// What it took.
     pub cost: Cost,
 }
@@ -81,6 +84,15 @@ pub struct Measured {
     pub top: f64,
 }
 
+/// A fault of answers by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamedFault {
+    /// The name.
+    pub name: String,
+    /// Rows that have it.
+    pub rows: usize,
+}
+
 /// Rows that share a label.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
@@ -91,7 +103,7 @@ pub struct Group {
     /// How many rows.
     pub rows: usize,
     /// The figures, in the order of the model's metrics.
-    pub values: Vec<f64>,
+    pub figures: Vec<Figure>,
 }
 
 /// What judging a model took.
@@ -167,7 +179,7 @@ fn signed(value: f64, top: f64) -> String {
 }
 
 /// A figure with its interval.
-fn with_interval(f: &Figure, top: f64) -> String {
+pub fn with_interval(f: &Figure, top: f64) -> String {
     format!("{} ({} to {})", shown(f.value, top), shown(f.low, top), shown(f.high, top))
 }
 

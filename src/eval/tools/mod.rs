@@ -1,7 +1,9 @@
-//! Scores of tool calls: the leaderboard's rules ([`bfcl`]), and a comparison of calls with what was
-//! expected and with the schemas of the tools ([`score`]).
+//! Scores of tool calls: the leaderboard's rules ([`bfcl`]), and the tool metrics of ordinary rows
+//! ([`metric`]) over a comparison of each answer with the calls that were expected ([`score`]).
 
 pub mod bfcl;
+mod metric;
 mod score;
 
+pub use metric::{ToolAnswers, ToolMetric, ToolTurn};
 pub use score::{CallScore, score};

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 
 pub use check::check;
 pub use perfect::perfect;
-pub use read::{ReadError, read};
+pub use read::{ReadError, is_questions, read};
 
 use crate::data::make_tools::to_json_schema;
 

@@ -50,6 +50,12 @@ pub(super) fn category(name: &str) -> Option<(Expect, Language)> {
     Some((expect, language))
 }
 
+/// Whether a file holds questions of a category that can be judged, by its name.
+pub fn is_questions(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+    path.extension().is_some_and(|e| e == "json") && stem.starts_with("BFCL_") && category(stem).is_some() && path.is_file()
+}
+
 /// The questions of one file. The category is in the file's name; the ground truth is the file of the
 /// same name in the folder `possible_answer` beside it, matched by id.
 ///
