@@ -11,6 +11,7 @@ pub mod card;
 pub mod compressed;
 pub mod folder;
 pub mod gguf;
+mod hf_config;
 mod importance;
 mod merged;
 pub mod mlx;

@@ -48,6 +48,27 @@ pub struct RopeSpec {
     pub scaling: RopeScaling,
     /// How many elements of a head it turns, from the first on; `None`: all.
     pub dim: Option<usize>,
+    /// The frequencies of longer sequences, which are not used here (longrope).
+    pub long: Option<LongFactors>,
+}
+
+/// Divisors of the frequencies in sequences beyond [`DecoderSpec::max_positions`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct LongFactors {
+    /// One for each frequency.
+    pub factors: Vec<f32>,
+    /// The longest sequence that they are for.
+    pub max_positions: usize,
+}
+
+impl LongFactors {
+    /// What a person should know of a model that has them; `original` is how far it is used here.
+    pub fn remark(&self, original: usize) -> String {
+        format!(
+            "sequences of up to {original} tokens are computed as the model was made; its long factors, for up to {}, are not used",
+            self.max_positions
+        )
+    }
 }
 
 /// What a tensor of the checkpoint is.

@@ -74,7 +74,7 @@ impl AdapterType {
 /// When there is no adapter, the disk refuses, or the proof fails; then nothing is left of the file.
 pub fn write_adapter(merged: &Merged, base: Base, prompts: &Prompts, stored: AdapterType, out: &Path) -> Result<AdapterReport, Fault> {
     let spec = merged.spec();
-    let arch = super::metadata::arch_of(spec)?;
+    let arch = Arch::of(spec.family);
     let Some(adapter) = merged.adapter() else {
         return Err(Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR"));
     };

@@ -25,7 +25,8 @@ pub(super) fn pairs(merged: &Merged, base: Base) -> Vec<(String, Value)> {
     let said = |key: &str| of_file.as_ref().and_then(|f| f.get(&format!("general.{key}"))).and_then(Value::as_str).map(str::to_owned);
     let id = card::public_name(merged, base.path);
     let base_name = said("name").unwrap_or_else(|| title(&card::base_name(merged, base.path)));
-    put("name", text(&if tuned { format!("{base_name} tuned") } else { base_name.clone() }));
+    let name = if tuned { format!("{base_name} tuned") } else { base_name.clone() };
+    put("name", text(&harmless(name, base)));
     if let Some(run) = merged.training().map(|t| t.run.as_str()).filter(|r| !r.is_empty()) {
         put("finetune", text(run));
     }
@@ -69,6 +70,18 @@ pub(super) fn pairs(merged: &Merged, base: Base) -> Vec<(String, Value)> {
         }
     }
     out
+}
+
+/// llama.cpp looks up tokens of Phi-3 in every file whose name has `phi3` in it, and fails where the
+/// vocabulary is another one.
+fn harmless(name: String, base: Base) -> String {
+    const LOOKED_UP: [&str; 4] = ["</s>", "<unk>", "<s>", "<|endoftext|>"];
+    let known = |token: &&str| base.texts.inner().token_to_id(token).is_some();
+    let at = ["phi3", "phi-3"].into_iter().find_map(|mark| Some((name.to_ascii_lowercase().find(mark)?, mark.len())));
+    match at {
+        Some((at, length)) if !LOOKED_UP.iter().all(known) => harmless(format!("{}Phi 3{}", &name[..at], &name[at + length..]), base),
+        _ => name,
+    }
 }
 
 fn read_json(path: &Path) -> Json {

@@ -15,7 +15,7 @@ use crate::base::error::Fault;
 use crate::export::{Calibration, Importance};
 use crate::model::DecoderSpec;
 use crate::model::gguf::names::gguf_name;
-use crate::model::gguf::{GgmlType, GgufFile, Value};
+use crate::model::gguf::{Arch, GgmlType, GgufFile, Value};
 
 /// Tokens of one of llama.cpp's chunks, by its own default.
 const CHUNK: u32 = 512;
@@ -39,7 +39,7 @@ pub fn read(path: &Path, spec: &DecoderSpec) -> Result<Importance, Fault> {
     let bytes = std::fs::read(path).map_err(|e| Fault::io("read", path, &e))?;
     let all =
         if bytes.starts_with(b"GGUF") { newer(path, &bad)? } else { older(&bytes).ok_or_else(|| bad("the file is cut short".into()))? };
-    let arch = super::metadata::arch_of(spec)?;
+    let arch = Arch::of(spec.family);
     let mut columns = BTreeMap::new();
     for t in spec.tensors().into_iter().filter(|t| t.shape.len() == 2) {
         let Some(found) = gguf_name(arch, &t.name).and_then(|n| all.get(&n)) else { continue };
@@ -99,7 +99,7 @@ fn older(bytes: &[u8]) -> Option<BTreeMap<String, Vec<f32>>> {
 /// # Errors
 /// When the disk refuses.
 pub fn write(importance: &Importance, spec: &DecoderSpec, out: &Path) -> Result<(), Fault> {
-    let arch = super::metadata::arch_of(spec)?;
+    let arch = Arch::of(spec.family);
     let source = &importance.source;
     let tokens = source.tokens.max(1) as f32;
     let name = Path::new(&source.data).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();

@@ -255,6 +255,9 @@ fn in_layer(settings: Settings, spec: &DecoderSpec, arch: Arch, name: &str) -> G
             if large && matches!(kind, GgmlType::Q3K | GgmlType::Q4K) { GgmlType::Q5K } else { kind }
         }
         ("ffn_down", _) => down(preset, &place),
+        ("attn_qkv", Preset::Q3KM | Preset::Q3KL | Preset::Iq3M) => GgmlType::Q4K,
+        ("attn_qkv", Preset::Q4KM) => GgmlType::Q5K,
+        ("attn_qkv", Preset::Q5KM) => GgmlType::Q6K,
         ("attn_output", Preset::Q2K) => GgmlType::Q3K,
         ("attn_output", Preset::Q3KM | Preset::Iq3M) => GgmlType::Q4K,
         ("attn_output", Preset::Q3KL) => GgmlType::Q5K,

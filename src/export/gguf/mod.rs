@@ -78,7 +78,7 @@ pub fn write_model(
 ) -> Result<GgufReport, Fault> {
     let spec = merged.spec();
     let Settings { preset, importance } = settings;
-    let arch = metadata::arch_of(spec)?;
+    let arch = Arch::of(spec.family);
     let file = AtomicFile::new(out)?;
     let metadata = metadata::of_model(merged, base, settings)?;
     let plan = plan(merged, arch, settings)?;
@@ -185,8 +185,8 @@ fn plan(merged: &Merged, arch: Arch, settings: Settings) -> Result<Vec<Entry>, F
             source: Source::Tensor(source),
         });
     }
-    if let Some(factors) = metadata::frequency_factors(spec, arch) {
-        let planned = Planned { name: "rope_freqs.weight".into(), shape: vec![factors.len()], kind: GgmlType::F32 };
+    for (name, factors) in metadata::frequency_tables(spec, arch) {
+        let planned = Planned { name: name.into(), shape: vec![factors.len()], kind: GgmlType::F32 };
         plan.push(Entry { planned, source: Source::Values(factors), heads: None });
     }
     Ok(plan)

@@ -2,7 +2,7 @@
 //! are stretched one by one (longrope).
 
 use super::{ConfigJson, DecoderSpec, Family, QkvNames, Result, rope, with_ropes};
-use crate::model::spec::RopeScaling;
+use crate::model::spec::{LongFactors, RopeScaling};
 
 pub(super) const DEFAULTS: &str = r#"{"rms_norm_eps": 1e-5, "max_position_embeddings": 4096}"#;
 
@@ -27,10 +27,10 @@ pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
         // Longer sequences turn by other frequencies, all of them, so a model is used up to here.
         let original = c.count("original_max_position_embeddings")?;
         if original < base.max_positions {
-            base.remarks.push(format!(
-                "sequences of up to {original} tokens are computed as the model was made; its long factors, for up to {}, are not used",
-                base.max_positions
-            ));
+            let factors = long_factors(c, turned / 2)?;
+            let long = LongFactors { factors, max_positions: base.max_positions };
+            base.remarks.push(long.remark(original));
+            base.ropes[0].long = Some(long);
             base.max_positions = original;
         }
     }
@@ -39,4 +39,17 @@ pub(super) fn spec(c: &ConfigJson, architecture: &str) -> Result<DecoderSpec> {
         l.attention.qkv = QkvNames::Fused;
         l.feed_forward.fused = true;
     }))
+}
+
+/// The frequencies that longer sequences turn by.
+fn long_factors(c: &ConfigJson, count: usize) -> Result<Vec<f32>> {
+    for field in ["rope_parameters", "rope_scaling"] {
+        let Some(s) = c.object(field)? else { continue };
+        let Some(factors) = s.f64s("long_factor")? else { continue };
+        if factors.len() != count {
+            return Err(s.bad("long_factor", format!("has {} numbers, expected {count}", factors.len())));
+        }
+        return Ok(factors.into_iter().map(|f| f as f32).collect());
+    }
+    Err(c.bad("rope_scaling.long_factor", "is missing"))
 }

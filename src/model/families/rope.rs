@@ -22,7 +22,7 @@ pub(super) fn read(c: &ConfigJson) -> Result<RopeSpec> {
         Some(s) => self::scaling(&s, contexts)?,
         None => RopeScaling::None,
     };
-    Ok(RopeSpec { theta, scaling, dim: None })
+    Ok(RopeSpec { theta, scaling, dim: None, long: None })
 }
 
 /// The same for a family that turns whole heads, by frequencies that do not depend on the sequence.
@@ -52,7 +52,7 @@ pub(super) fn by_kind(c: &ConfigJson, local: (&str, f64)) -> Result<Vec<RopeSpec
             return Err(c.bad("rope_theta", format!("{theta} must be above 0")));
         }
         let scaling = given.or(scaling).map(|s| self::scaling(&s, contexts)).transpose()?.unwrap_or_default();
-        Ok(RopeSpec { theta, scaling, dim: None })
+        Ok(RopeSpec { theta, scaling, dim: None, long: None })
     };
     let theta = c.f64("rope_theta")?.unwrap_or(10_000.0);
     let local_theta = c.f64(local.0)?.unwrap_or(local.1);

@@ -12,7 +12,7 @@ mod types;
 pub use blocks::dequantize;
 pub use file::{GgufFile, TensorInfo, Value};
 pub use names::Arch;
-pub use source::GgufSource;
+pub use source::{FREQUENCIES, GgufSource, LONG_FACTORS, SHORT_FACTORS};
 pub use types::GgmlType;
 
 /// Whether a path names a GGUF file.

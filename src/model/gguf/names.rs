@@ -13,49 +13,66 @@ pub enum Arch {
     Qwen3,
     /// OLMo 1.
     Olmo,
-    /// OLMo 2.
+    /// OLMo 2, and OLMo 3, whose files have windows.
     Olmo2,
     /// Gemma 3, its text model.
     Gemma3,
+    /// Phi-3, Phi-3.5 and Phi-4-mini.
+    Phi3,
+    /// SmolLM3.
+    SmolLm3,
+    /// Granite 3, dense.
+    Granite,
 }
 
 impl Arch {
-    const ALL: [Self; 6] = [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo, Self::Olmo2, Self::Gemma3];
+    const ALL: [Self; 9] =
+        [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Olmo, Self::Olmo2, Self::Gemma3, Self::Phi3, Self::SmolLm3, Self::Granite];
 
-    /// The one that runs a family; `None`: its GGUF form is not written yet.
-    pub fn of(family: Family) -> Option<Self> {
-        Some(match family {
+    /// The one that runs a family.
+    pub fn of(family: Family) -> Self {
+        match family {
             Family::Llama | Family::Mistral | Family::Custom => Self::Llama,
             Family::Qwen2 => Self::Qwen2,
             Family::Qwen3 => Self::Qwen3,
             Family::Olmo => Self::Olmo,
-            Family::Olmo2 => Self::Olmo2,
+            Family::Olmo2 | Family::Olmo3 => Self::Olmo2,
             Family::Gemma3 => Self::Gemma3,
-            Family::Olmo3 | Family::Phi3 | Family::SmolLM3 | Family::Granite => return None,
-        })
+            Family::Phi3 => Self::Phi3,
+            Family::SmolLM3 => Self::SmolLm3,
+            Family::Granite => Self::Granite,
+        }
     }
 
-    /// The family that it is read back as.
-    pub fn family(self) -> Family {
+    /// The family that it is read back as; `windows`: some of its layers have one.
+    pub fn family(self, windows: bool) -> Family {
         match self {
+            Self::Olmo2 if windows => Family::Olmo3,
             Self::Llama => Family::Llama,
             Self::Qwen2 => Family::Qwen2,
             Self::Qwen3 => Family::Qwen3,
             Self::Olmo => Family::Olmo,
             Self::Olmo2 => Family::Olmo2,
             Self::Gemma3 => Family::Gemma3,
+            Self::Phi3 => Family::Phi3,
+            Self::SmolLm3 => Family::SmolLM3,
+            Self::Granite => Family::Granite,
         }
     }
 
     /// `architectures[0]` of the Hugging Face config of the same model.
-    pub fn architecture(self) -> &'static str {
+    pub fn architecture(self, windows: bool) -> &'static str {
         match self {
+            Self::Olmo2 if windows => "Olmo3ForCausalLM",
             Self::Llama => "LlamaForCausalLM",
             Self::Qwen2 => "Qwen2ForCausalLM",
             Self::Qwen3 => "Qwen3ForCausalLM",
             Self::Olmo => "OlmoForCausalLM",
             Self::Olmo2 => "Olmo2ForCausalLM",
             Self::Gemma3 => "Gemma3ForCausalLM",
+            Self::Phi3 => "Phi3ForCausalLM",
+            Self::SmolLm3 => "SmolLM3ForCausalLM",
+            Self::Granite => "GraniteForCausalLM",
         }
     }
 
@@ -64,9 +81,29 @@ impl Arch {
         if self.norm() == NormKind::RmsPlusOne { 1.0 } else { 0.0 }
     }
 
-    /// Whether the last layer of each run of so many sees everything, and the others have a window.
+    /// Where layers have windows: the last layer of each run of so many sees everything, the others do not. OLMo 2 is OLMo 3
+    /// without any window.
     pub fn window_pattern(self) -> Option<usize> {
-        (self == Self::Gemma3).then_some(6)
+        match self {
+            Self::Gemma3 => Some(6),
+            Self::Olmo2 => Some(4),
+            _ => None,
+        }
+    }
+
+    /// Whether a layer turns its queries and keys.
+    pub fn rotates(self, layer: usize) -> bool {
+        self != Self::SmolLm3 || !(layer + 1).is_multiple_of(4)
+    }
+
+    /// Whether llama.cpp reads `rope_freqs.weight`, a table of divisors of the frequencies.
+    pub fn reads_frequencies(self) -> bool {
+        matches!(self, Self::Llama | Self::Granite)
+    }
+
+    /// Whether files have multipliers of embeddings, scores, blocks and logits.
+    pub fn has_scales(self) -> bool {
+        self == Self::Granite
     }
 
     /// How its norms are computed.
@@ -110,6 +147,9 @@ impl Arch {
             Self::Olmo => "olmo",
             Self::Olmo2 => "olmo2",
             Self::Gemma3 => "gemma3",
+            Self::Phi3 => "phi3",
+            Self::SmolLm3 => "smollm3",
+            Self::Granite => "granite",
         }
     }
 
@@ -120,7 +160,7 @@ impl Arch {
 
     /// llama.cpp turns neighbouring elements of a head for this architecture, not halves: rows of q and k are reordered.
     pub fn interleaves(self) -> bool {
-        matches!(self, Self::Llama | Self::Olmo)
+        matches!(self, Self::Llama | Self::Olmo | Self::SmolLm3 | Self::Granite)
     }
 }
 
@@ -142,11 +182,13 @@ pub fn gguf_name(arch: Arch, name: &str) -> Option<String> {
         "self_attn.q_proj" => "attn_q",
         "self_attn.k_proj" => "attn_k",
         "self_attn.v_proj" => "attn_v",
+        "self_attn.qkv_proj" => "attn_qkv",
         "self_attn.o_proj" => "attn_output",
         "self_attn.q_norm" => "attn_q_norm",
         "self_attn.k_norm" => "attn_k_norm",
         "mlp.gate_proj" => "ffn_gate",
-        "mlp.up_proj" => "ffn_up",
+        // Gate and up in one, under the name of the second.
+        "mlp.up_proj" | "mlp.gate_up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",
         "input_layernorm" => "attn_norm",
         "post_attention_layernorm" if arch.norms().after_attention.is_some() => "post_attention_norm",

@@ -6,11 +6,17 @@ use super::names::{Arch, gguf_name, reorder_rows, reordered_heads};
 use super::{GgufFile, Value};
 use crate::model::error::{Error, Result};
 use crate::model::limits;
-use crate::model::spec::{AttentionSpec, DecoderSpec, FeedForwardSpec, LayerSpec, QkvNames, RopeScaling, RopeSpec};
+use crate::model::spec::{AttentionSpec, DecoderSpec, FeedForwardSpec, LayerSpec, LongFactors, QkvNames, RopeScaling, RopeSpec};
 use crate::model::weights::TensorSource;
 
 /// The tensor with the divisors of the rotation's frequencies.
-const FREQUENCIES: &str = "rope_freqs.weight";
+pub const FREQUENCIES: &str = "rope_freqs.weight";
+/// The same of sequences up to the first context, and of longer ones (longrope).
+pub const SHORT_FACTORS: &str = "rope_factors_short.weight";
+/// See [`SHORT_FACTORS`].
+pub const LONG_FACTORS: &str = "rope_factors_long.weight";
+/// All of them.
+const TABLES: [&str; 3] = [FREQUENCIES, SHORT_FACTORS, LONG_FACTORS];
 
 /// A GGUF file with the architecture that its metadata describe.
 #[derive(Debug)]
@@ -44,7 +50,7 @@ impl GgufSource {
     /// Refuses a tensor of the file that the model does not read.
     fn check_all_used(&self) -> Result<()> {
         let used: std::collections::HashSet<String> = self.spec.tensors().iter().map(|t| self.name(&t.name)).collect::<Result<_>>()?;
-        let unused = self.file.tensors().keys().find(|n| !used.contains(*n) && n.as_str() != FREQUENCIES);
+        let unused = self.file.tensors().keys().find(|n| !used.contains(*n) && !TABLES.contains(&n.as_str()));
         match unused {
             Some(name) => {
                 let message = format!("is in the file but `{}` has no place for it here", self.arch.name());
@@ -126,18 +132,23 @@ impl Fields<'_> {
         let norm_eps = rms.or_else(|| f.number("attention.layer_norm_epsilon"));
         let max_positions = f.count("context_length")?;
         let hidden_size = f.count("embedding_length")?;
-        let rope = RopeSpec { theta: f.number("rope.freq_base").unwrap_or(10_000.0), scaling: f.rope(max_positions)?, dim: None };
+        let long = f.long_factors(max_positions)?;
+        let max_positions = long.as_ref().map_or(Ok(max_positions), |_| f.count("rope.scaling.original_context_length"))?;
+        let remarks = long.iter().map(|l| l.remark(max_positions)).collect();
+        let rope =
+            RopeSpec { theta: f.number("rope.freq_base").unwrap_or(10_000.0), scaling: f.rope(max_positions)?, dim: f.turned(arch)?, long };
         // Layers with a window turn by frequencies of their own, which are not stretched.
-        let theta = f.number("rope.freq_base_swa").unwrap_or(10_000.0);
-        let local = arch.window_pattern().map(|_| RopeSpec { theta, scaling: RopeScaling::None, dim: None });
+        let windows = arch.window_pattern().is_some() && f.window().is_some();
+        let theta = f.number("rope.freq_base_swa").unwrap_or(if arch == Arch::Gemma3 { 10_000.0 } else { rope.theta });
+        let local = windows.then_some(RopeSpec { theta, scaling: RopeScaling::None, dim: None, long: None });
         let (blocks, held) = (f.count("block_count")?, file.tensors().len());
         if blocks > held {
             return Err(Self::bad(file, "block_count", format!("says {blocks} blocks, and the file holds {held} tensors")));
         }
         let layers = (0..blocks).map(|i| f.layer(arch, i, hidden_size)).collect::<Result<_>>()?;
         let spec = DecoderSpec {
-            family: arch.family(),
-            architecture: arch.architecture().into(),
+            family: arch.family(windows),
+            architecture: arch.architecture(windows).into(),
             prefix: "model".into(),
             vocab_size,
             hidden_size,
@@ -146,11 +157,11 @@ impl Fields<'_> {
             norm_eps: norm_eps.ok_or_else(|| Self::bad(file, "attention.layer_norm_rms_epsilon", "is missing"))?,
             ropes: [rope].into_iter().chain(local).collect(),
             layers,
-            embedding_scale: if arch == Arch::Gemma3 { (hidden_size as f64).sqrt() } else { 1.0 },
-            logits_scale: 1.0,
+            embedding_scale: if arch == Arch::Gemma3 { (hidden_size as f64).sqrt() } else { f.scale(arch, "embedding_scale")? },
+            logits_scale: 1.0 / f.scale(arch, "logit_scale")?,
             tie_word_embeddings: !file.tensors().contains_key("output.weight"),
             sees_images: false,
-            remarks: Vec::new(),
+            remarks,
         };
         match limits::out_of_range(&spec) {
             Some((field, message)) => Err(Self::bad(file, field, message)),
@@ -163,34 +174,76 @@ impl Fields<'_> {
         let has = |name: &str| self.file.tensors().contains_key(&format!("blk.{i}.{name}"));
         let heads = self.count("attention.head_count")?;
         let head_dim = self.count("attention.key_length").unwrap_or(hidden_size / heads);
-        let window = match arch.window_pattern() {
-            Some(pattern) if !(i + 1).is_multiple_of(pattern) => Some(self.count("attention.sliding_window")?),
+        let window = match (arch, arch.window_pattern()) {
+            (_, Some(pattern)) if (i + 1).is_multiple_of(pattern) => None,
+            (Arch::Gemma3, _) => Some(self.count("attention.sliding_window")?),
+            (Arch::Olmo2 | Arch::Phi3, _) => self.window(),
             _ => None,
         };
+        let local = window.is_some() && arch.window_pattern().is_some();
         let attention = AttentionSpec {
             heads,
             kv_heads: self.count("attention.head_count_kv").unwrap_or(heads),
             head_dim,
-            rope: Some(usize::from(window.is_some())),
+            rope: arch.rotates(i).then_some(usize::from(local)),
             window,
-            scale: 1.0 / (head_dim as f64).sqrt(),
+            scale: self.number("attention.scale").filter(|s| arch.has_scales() && *s != 0.0).unwrap_or(1.0 / (head_dim as f64).sqrt()),
             qk_norm: arch.qk_norm(),
             clip: self.number("attention.clamp_kqv"),
-            qkv_bias: has("attn_q.bias"),
+            qkv_bias: has("attn_q.bias") || has("attn_qkv.bias"),
             o_bias: has("attn_output.bias"),
-            qkv: QkvNames::Apart,
+            qkv: if arch == Arch::Phi3 && has("attn_qkv.weight") { QkvNames::Fused } else { QkvNames::Apart },
         };
         let width = self.count("feed_forward_length")?;
-        let feed_forward = FeedForwardSpec { width, activation: arch.activation(), bias: has("ffn_gate.bias"), fused: false };
-        Ok(LayerSpec { norms: arch.norms(), attention, feed_forward, residual_scale: 1.0 })
+        let fused = arch == Arch::Phi3 && !has("ffn_gate.weight");
+        let feed_forward = FeedForwardSpec { width, activation: arch.activation(), bias: has("ffn_gate.bias"), fused };
+        Ok(LayerSpec { norms: arch.norms(), attention, feed_forward, residual_scale: self.scale(arch, "residual_scale")? })
+    }
+
+    /// A multiplier of an architecture that has them; 1 where there is none, as where it says 0.
+    fn scale(&self, arch: Arch, key: &str) -> Result<f64> {
+        let given = self.number(key).filter(|v| *v != 0.0);
+        match given {
+            Some(v) if !arch.has_scales() && v != 1.0 => {
+                Err(Self::bad(self.file, key, format!("{v} is not supported for this architecture")))
+            }
+            Some(v) if !v.is_finite() => Err(Self::bad(self.file, key, format!("{v} is no multiplier"))),
+            given => Ok(given.unwrap_or(1.0)),
+        }
+    }
+
+    /// The window of layers that have one; 0 stands for none.
+    fn window(&self) -> Option<usize> {
+        self.count("attention.sliding_window").ok()
+    }
+
+    /// How many elements of a head turn, where not all do.
+    fn turned(&self, arch: Arch) -> Result<Option<usize>> {
+        const KEY: &str = "rope.dimension_count";
+        let head_dim = self
+            .count("attention.key_length")
+            .or_else(|_| Ok::<_, Error>(self.count("embedding_length")? / self.count("attention.head_count")?))?;
+        let turned = self.get(KEY).and_then(Value::as_u64).map(|n| n as usize).filter(|n| *n != head_dim);
+        match turned {
+            Some(n) if arch != Arch::Phi3 || n == 0 || n > head_dim || !n.is_multiple_of(2) => {
+                Err(Self::bad(self.file, KEY, format!("{n} of heads with {head_dim} elements is not supported for this architecture")))
+            }
+            turned => Ok(turned),
+        }
+    }
+
+    /// Divisors of the frequencies beyond the first context, with the whole one.
+    fn long_factors(&self, max_positions: usize) -> Result<Option<LongFactors>> {
+        let given = self.file.tensors().contains_key(LONG_FACTORS).then(|| self.file.float(LONG_FACTORS)).transpose()?;
+        Ok(given.map(|factors| LongFactors { factors, max_positions }))
     }
 
     /// As llama.cpp reads them: the type, and beside it the divisors.
     fn rope(&self, max_positions: usize) -> Result<RopeScaling> {
         let factor = self.number("rope.scaling.factor").unwrap_or(1.0);
         let attention = self.number("rope.scaling.attn_factor").unwrap_or(1.0);
-        if self.file.tensors().contains_key(FREQUENCIES) {
-            return Ok(RopeScaling::Factors { factors: self.file.float(FREQUENCIES)?, attention_factor: attention });
+        if let Some(table) = [FREQUENCIES, SHORT_FACTORS].into_iter().find(|t| self.file.tensors().contains_key(*t)) {
+            return Ok(RopeScaling::Factors { factors: self.file.float(table)?, attention_factor: attention });
         }
         Ok(match self.get("rope.scaling.type").and_then(Value::as_str).unwrap_or("none") {
             "none" => RopeScaling::None,
