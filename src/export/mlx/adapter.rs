@@ -33,6 +33,7 @@ pub fn write_adapter(merged: &Merged, model: &Path, prompts: &Prompts, out: &Pat
         return Err(Fault::new("export_no_adapter", "there is no adapter to export").hint("give --adapter DIR"));
     };
     let spec = merged.spec();
+    config::refuse_unread(spec)?;
     config::refuse_unreadable_rotation(model, spec)?;
     let folder = AtomicDir::new(out)?;
     let (mut tensors, mut keys) = (Vec::new(), Vec::new());

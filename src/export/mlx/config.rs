@@ -6,11 +6,17 @@ use serde_json::{Value, json};
 
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
-use crate::model::spec::{DecoderSpec, RopeScaling};
+use crate::model::spec::{DecoderSpec, Family, RopeScaling};
 use crate::model::weights::mlx::Groups;
 
-/// What mlx-lm takes where a config names no base of the rotation.
-const DEFAULT_THETA: f64 = 10_000.0;
+/// What mlx-lm takes where a config names no `rope_theta`; `None`: it does not load such a config.
+fn assumed_theta(family: Family) -> Option<f64> {
+    match family {
+        Family::Qwen2 | Family::Gemma3 => Some(1_000_000.0),
+        Family::Granite | Family::Olmo3 => None,
+        _ => Some(10_000.0),
+    }
+}
 
 fn read(path: &Path) -> Result<Value, Fault> {
     let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
@@ -22,7 +28,16 @@ fn read(path: &Path) -> Result<Value, Fault> {
 pub(super) fn fit(path: &Path, spec: &DecoderSpec, groups: Option<Groups>) -> Result<(), Fault> {
     let mut config = read(path)?;
     config["rope_theta"] = json!(spec.ropes[0].theta);
-    let mut scaling = config["rope_parameters"].as_object().cloned().unwrap_or_default();
+    if let Some(local) = spec.ropes.get(1) {
+        config["rope_local_base_freq"] = json!(local.theta);
+    }
+    if let Some(turned) = spec.ropes[0].dim {
+        config["partial_rotary_factor"] = json!(turned as f64 / spec.head_dim() as f64);
+    }
+    // One rotation for all layers, or one for each kind of them.
+    let given = &config["rope_parameters"];
+    let of_full = given.get("full_attention").unwrap_or(given);
+    let mut scaling = of_full.as_object().cloned().unwrap_or_default();
     scaling.remove("rope_theta");
     if scaling.get("rope_type").is_some_and(|t| t != "default") && config["rope_scaling"].is_null() {
         config["rope_scaling"] = Value::Object(scaling);
@@ -40,6 +55,15 @@ pub(super) fn fit(path: &Path, spec: &DecoderSpec, groups: Option<Groups>) -> Re
     write_file(path, format!("{config:#}\n").as_bytes())
 }
 
+/// Refuses a family that mlx-lm does not read in Hugging Face's layout.
+pub(super) fn refuse_unread(spec: &DecoderSpec) -> Result<(), Fault> {
+    if spec.family != Family::Olmo {
+        return Ok(());
+    }
+    Err(Fault::new("export_unsupported", "mlx-lm reads OLMo 1 only in AI2's own layout, not in that of Hugging Face")
+        .hint("choose gguf or safetensors; OLMo 2 and 3 can be exported for mlx-lm"))
+}
+
 /// Refuses a base whose rotation mlx-lm would not find: it would run the base with another one.
 pub(super) fn refuse_unreadable_rotation(model: &Path, spec: &DecoderSpec) -> Result<(), Fault> {
     let path = model.join("config.json");
@@ -48,15 +72,18 @@ pub(super) fn refuse_unreadable_rotation(model: &Path, spec: &DecoderSpec) -> Re
         return Ok(());
     }
     let config = read(&path)?;
-    let theta = config["rope_theta"].as_f64().unwrap_or(DEFAULT_THETA);
-    let turns_otherwise = (theta - spec.ropes[0].theta).abs() > 1e-6 * spec.ropes[0].theta;
+    if spec.family == Family::Qwen3 && config["rope_parameters"].is_object() {
+        return Ok(()); // the one that mlx-lm reads the new form for
+    }
+    let (theta, own) = (config["rope_theta"].as_f64().or(assumed_theta(spec.family)), spec.ropes[0].theta);
+    let turns_otherwise = theta.is_none_or(|t| (t - own).abs() > 1e-6 * own);
     let scales = !matches!(spec.ropes[0].scaling, RopeScaling::None) && config["rope_scaling"].is_null();
     if !turns_otherwise && !scales {
         return Ok(());
     }
     let message = format!(
         "{} describes the rotation in `rope_parameters` only, as transformers 5 writes it; mlx-lm reads `rope_theta` and \
-         `rope_scaling` and would compute this base with another rotation",
+         `rope_scaling` and would not load this base, or compute it with another rotation",
         path.display()
     );
     Err(Fault::new("export_unsupported", message)

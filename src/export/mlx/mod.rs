@@ -36,6 +36,7 @@ pub fn write_model(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<FolderReport, Fault> {
     let spec = merged.spec();
+    config::refuse_unread(spec)?;
     let grouping = wish.map(|w| Grouping::of(w, spec)).transpose()?;
     let groups = grouping.as_ref().map(|g| g.groups);
     let folder = AtomicDir::new(out)?;
