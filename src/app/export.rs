@@ -16,11 +16,11 @@ use super::upload::{self, Target, UploadRequest};
 use crate::base::atomic::{self, AtomicDir, write_file};
 use crate::base::error::Fault;
 use crate::data::{DataOptions, TextTokenizer};
-use crate::export::compressed::{self, Scheme};
 use crate::export::folder::{FolderReport, SafetensorsOptions, write_peft, write_safetensors};
 use crate::export::gguf::{self, AdapterType, Preset};
 use crate::export::mlx::{self, Wish};
 use crate::export::ollama::{self, Modelfile, Translation};
+use crate::export::packed::{self, Scheme};
 use crate::export::served;
 use crate::export::side_files::Base;
 use crate::export::upload::Uploaded;
@@ -50,8 +50,8 @@ pub enum Format {
     MlxAdapter,
     /// The merged model in bitsandbytes' NF4.
     Bnb4,
-    /// The merged model for vLLM, as compressed-tensors holds it.
-    Compressed(Scheme),
+    /// The merged model in 8-bit floats or whole numbers, for vLLM and transformers.
+    Packed(Scheme),
 }
 
 impl Format {
@@ -67,7 +67,10 @@ impl Format {
             Self::Mlx(_) => "mlx",
             Self::MlxAdapter => "mlx-adapter",
             Self::Bnb4 => "bnb-4bit",
-            Self::Compressed(_) => "vllm",
+            Self::Packed(Scheme::Fp8 | Scheme::W4A16) => "vllm",
+            Self::Packed(Scheme::Gptq) => "gptq",
+            Self::Packed(Scheme::Awq) => "awq",
+            Self::Packed(Scheme::Int8) => "bnb-8bit",
         }
     }
 }
@@ -77,7 +80,7 @@ impl Format {
     fn library(self) -> &'static str {
         match self {
             Self::Gguf(_) | Self::GgufAdapter(_) | Self::Ollama(_) | Self::OllamaAdapter(_) => "gguf",
-            Self::Safetensors(_) | Self::Bnb4 | Self::Compressed(_) => "transformers",
+            Self::Safetensors(_) | Self::Bnb4 | Self::Packed(_) => "transformers",
             Self::Peft => "peft",
             Self::Mlx(_) | Self::MlxAdapter => "mlx",
         }
@@ -162,6 +165,8 @@ pub struct Extras {
     pub calibration: Option<Rows>,
     /// Where the importance matrix is written to, for llama.cpp.
     pub save_imatrix: Option<PathBuf>,
+    /// Makes a folder of GGUF files that hold at most so many bytes of tensors each.
+    pub part_bytes: Option<u64>,
     /// The run that the model comes from: its data and figures go into the model card, the export into its manifest.
     pub run: Option<RunFolder>,
 }
@@ -195,6 +200,7 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
             .hint("choose another --out, or remove it first"));
     }
     refuse_inside_sources(request, extras)?;
+    check_parts(request, extras.part_bytes)?;
     let swept = atomic::sweep_abandoned(&request.out);
     let folder = models::resolve(&request.model, request.revision.as_deref())?;
     let tokenizer = super::load::tokenizer_for(&folder, request.adapter.as_deref())?;
@@ -211,13 +217,14 @@ pub fn run_with(request: &ExportRequest, extras: &Extras, progress: &mut dyn FnM
         }
         gguf::imatrix::write(i, merged.spec(), path)?;
     }
-    let mut report = write(request, &folder, &merged, &tokenizer, &prompts, importance.as_ref(), progress)?;
+    let how = How { importance: importance.as_ref(), part_bytes: extras.part_bytes };
+    let mut report = write(request, &folder, &merged, &tokenizer, &prompts, how, progress)?;
     report.calibration = importance.map(|i| i.source);
     let weak = report.proof.warnings.iter().map(|w| format!("weak: {w}"));
     report.notes.splice(0..0, weak);
     report.card = card::model_card(&merged, &folder, request.format.library(), &report.kind, &report.proof);
     let by_name = matches!(request.format, Format::Gguf(_) | Format::GgufAdapter(_));
-    if by_name && !request.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
+    if by_name && extras.part_bytes.is_none() && !request.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
         report.notes.push("programs, Tallow among them, know a GGUF file by its name: rename it to end in .gguf".into());
     }
     report.notes.extend(merged.spec().remarks.iter().cloned());
@@ -251,21 +258,49 @@ fn refuse_inside_sources(request: &ExportRequest, extras: &Extras) -> Result<(),
     Ok(())
 }
 
+/// Parts are of GGUF files, and the folder that holds them is none.
+fn check_parts(request: &ExportRequest, part_bytes: Option<u64>) -> Result<(), Fault> {
+    if part_bytes.is_none() {
+        return Ok(());
+    }
+    if !matches!(request.format, Format::Gguf(_)) {
+        let message = format!("{} is not split into parts, only gguf is", request.format.name());
+        return Err(Fault::new("usage", message).hint("leave the size of parts out, or choose gguf"));
+    }
+    if request.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")) {
+        return Err(Fault::new("usage", "a split model is a folder of GGUF files")
+            .hint(format!("give a folder's name: {}", request.out.with_extension("").display())));
+    }
+    Ok(())
+}
+
+/// How tensors are rounded, and where files are cut.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    importance: Option<&'a Importance>,
+    part_bytes: Option<u64>,
+}
+
 fn write(
     request: &ExportRequest,
     folder: &Path,
     merged: &Merged,
     tokenizer: &TextTokenizer,
     prompts: &Prompts,
-    importance: Option<&Importance>,
+    how: How,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<ExportReport, Fault> {
     let out = request.out.as_path();
+    let importance = how.importance;
     let by_preset = |preset| gguf::Settings { preset, importance };
     let base = Base { path: folder, texts: tokenizer };
     Ok(match request.format {
         Format::Gguf(preset) => {
-            let r = gguf::write_model(merged, base, prompts, by_preset(preset), out, progress)?;
+            let settings = by_preset(preset);
+            let r = match how.part_bytes {
+                None => gguf::write_model(merged, base, prompts, settings, out, progress)?,
+                Some(most) => gguf::write_parts(merged, base, prompts, settings, (out, most), progress)?,
+            };
             report(request, preset.name(), (r.tensors, r.bytes, r.proof), r.types, r.notes)
         }
         Format::Ollama(preset) => {
@@ -308,9 +343,9 @@ fn write(
             of_folder(request, &kind, mlx::write_model(merged, base, prompts, wish, out, progress)?)
         }
         Format::MlxAdapter => of_folder(request, "f32", mlx::write_adapter(merged, folder, prompts, out)?),
-        Format::Compressed(scheme) => {
+        Format::Packed(scheme) => {
             let wish = (scheme, importance);
-            of_folder(request, scheme.name(), compressed::write_model(merged, base, prompts, wish, out, progress)?)
+            of_folder(request, scheme.name(), packed::write_model(merged, base, prompts, wish, out, progress)?)
         }
         Format::Bnb4 => of_folder(request, "nf4", bnb::write_model(merged, base, prompts, out, progress)?),
     })

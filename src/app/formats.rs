@@ -2,9 +2,9 @@
 
 use super::export::Format;
 use crate::base::error::Fault;
-use crate::export::compressed::Scheme;
 use crate::export::gguf::{AdapterType, Preset};
 use crate::export::mlx::Wish;
+use crate::export::packed::Scheme;
 use crate::model::weights::mlx::GroupMode;
 
 /// A form by name.
@@ -48,6 +48,7 @@ const MLX: [(&str, u32, Option<usize>, GroupMode); 19] = {
     ]
 };
 
+/// The schemes of compressed-tensors.
 const SCHEMES: [Scheme; 2] = [Scheme::Fp8, Scheme::W4A16];
 
 fn dtypes() -> [(&'static str, safetensors::Dtype); 3] {
@@ -77,7 +78,16 @@ fn form(format: Format) -> Form {
             Some("peft"),
         ),
         Format::Bnb4 => row("the merged model in bitsandbytes' NF4, for transformers", vec!["nf4"], Some("nf4"), Some("peft")),
-        Format::Compressed(_) => row(
+        Format::Packed(Scheme::Gptq) => {
+            row("the merged model in four bits as GPTQ packs them, for vLLM and others", vec!["int4"], Some("int4"), Some("peft"))
+        }
+        Format::Packed(Scheme::Awq) => {
+            row("the merged model in four bits as AWQ packs them, for vLLM and others", vec!["int4"], Some("int4"), Some("peft"))
+        }
+        Format::Packed(Scheme::Int8) => {
+            row("the merged model in bitsandbytes' 8 bits, for transformers", vec!["int8"], Some("int8"), Some("peft"))
+        }
+        Format::Packed(Scheme::Fp8 | Scheme::W4A16) => row(
             "the merged model in the form of compressed-tensors, for vLLM",
             SCHEMES.map(Scheme::name).to_vec(),
             Some("fp8"),
@@ -99,7 +109,10 @@ pub fn all() -> Vec<Form> {
         Format::OllamaAdapter(any),
         Format::Mlx(None),
         Format::Bnb4,
-        Format::Compressed(Scheme::Fp8),
+        Format::Packed(Scheme::Int8),
+        Format::Packed(Scheme::Fp8),
+        Format::Packed(Scheme::Gptq),
+        Format::Packed(Scheme::Awq),
         Format::Peft,
         Format::GgufAdapter(AdapterType::F32),
         Format::MlxAdapter,
@@ -132,7 +145,10 @@ pub fn parse(name: &str, kind: Option<&str>) -> Result<Format, Fault> {
         "ollama-adapter" => Format::OllamaAdapter(preset()?),
         "gguf-adapter" => Format::GgufAdapter(wanted.and_then(AdapterType::from_name).ok_or_else(refuse)?),
         "bnb-4bit" => Format::Bnb4,
-        "vllm" => Format::Compressed(SCHEMES.into_iter().find(|s| Some(s.name()) == wanted).ok_or_else(refuse)?),
+        "vllm" => Format::Packed(SCHEMES.into_iter().find(|s| Some(s.name()) == wanted).ok_or_else(refuse)?),
+        "gptq" => Format::Packed(Scheme::Gptq),
+        "awq" => Format::Packed(Scheme::Awq),
+        "bnb-8bit" => Format::Packed(Scheme::Int8),
         "peft" => Format::Peft,
         "mlx-adapter" => Format::MlxAdapter,
         "safetensors" => Format::Safetensors(dtypes().into_iter().find(|(n, _)| Some(*n) == wanted).map(|(_, d)| d)),

@@ -540,6 +540,9 @@ pub struct ExportArgs {
     /// Write the importance matrix to this file, too, as llama-imatrix does.
     #[arg(long, value_name = "FILE", requires = "imatrix")]
     pub save_imatrix: Option<PathBuf>,
+    /// Make a folder of GGUF files instead, as llama-gguf-split does: each holds at most so many bytes of tensors (2GB).
+    #[arg(long, value_name = "SIZE")]
+    pub split_size: Option<String>,
     /// How these rows are read: auto, alpaca, chat, sharegpt, completion or text.
     #[arg(long, default_value = "auto", requires = "imatrix")]
     pub layout: String,

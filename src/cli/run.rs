@@ -327,7 +327,8 @@ impl Desk {
             None => (a.model.unwrap_or_default(), a.revision, a.adapter, unknown(a.custom)),
         };
         let request = export::ExportRequest { model, revision, adapter, format, out: a.out, prompts: a.prompts, unknown };
-        let extras = export::Extras { calibration, save_imatrix: a.save_imatrix, run };
+        let part_bytes = a.split_size.as_deref().map(plan::parse_size).transpose()?;
+        let extras = export::Extras { calibration, save_imatrix: a.save_imatrix, part_bytes, run };
         // Bars count in millions of weights.
         let mut bar: Option<Progress> = None;
         let report = export::run_with(&request, &extras, &mut |done, total| {

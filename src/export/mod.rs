@@ -2,13 +2,12 @@
 //! own reader, compared with the live model, and only then put in place.
 //!
 //! ```text
-//!   base + adapter ── Merged (f32, a tensor at a time) ──> gguf | safetensors | mlx | bnb ──> proof ──> final name
+//!   base + adapter ── Merged (f32, a tensor at a time) ──> gguf | safetensors | mlx | bnb | packed ──> proof ──> final name
 //!                └── adapter alone ──> PEFT | GGUF adapter | MLX adapter ──────────────> proof ──> final name
 //! ```
 
 pub mod bnb;
 pub mod card;
-pub mod compressed;
 pub mod folder;
 pub mod gguf;
 mod hf_config;
@@ -16,6 +15,7 @@ mod importance;
 mod merged;
 pub mod mlx;
 pub mod ollama;
+pub mod packed;
 pub mod proof;
 pub mod quantise;
 pub mod served;

@@ -138,8 +138,9 @@ fn fields_of_the_config() -> Outcome {
         ("hidden_act", json!("gelu"), None, "hidden_act", "gelu"),
         ("rms_norm_eps", json!("small"), None, "rms_norm_eps", "a number"),
         ("tie_word_embeddings", json!(1), None, "tie_word_embeddings", "true or false"),
-        ("quantization_config", json!({"quant_method": "gptq"}), None, "quantization_config.quant_method", "gptq"),
-        ("quantization_config", json!({"load_in_8bit": true}), None, "quantization_config.load_in_8bit", "8-bit"),
+        ("quantization_config", json!({"quant_method": "aqlm"}), None, "quantization_config.quant_method", "aqlm"),
+        ("quantization_config", json!({"quant_method": "gptq", "bits": 3}), None, "quantization_config.bits", "3 bits"),
+        ("quantization_config", json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), None, "quantization_config.version", "gemv"),
         ("quantization_config", json!({"bnb_4bit_quant_type": "fp4"}), None, "quantization_config.bnb_4bit_quant_type", "fp4"),
     ];
     for (field, value, also, names, says) in cases {

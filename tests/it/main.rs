@@ -19,6 +19,7 @@ mod export_forms;
 mod export_hub;
 mod export_more;
 mod export_ollama;
+mod export_packed;
 mod export_proof;
 mod families;
 mod first_hour;

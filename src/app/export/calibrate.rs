@@ -4,7 +4,6 @@ use super::super::prepare;
 use super::{Extras, Format, Rows};
 use crate::base::error::Fault;
 use crate::data::{Dataset, PackedBatch, TextTokenizer, read};
-use crate::export::compressed::Scheme;
 use crate::export::gguf::{Preset, imatrix};
 use crate::export::{Calibration, Importance, Merged};
 use crate::model::Packed;
@@ -24,7 +23,7 @@ pub(super) fn importance(format: Format, extras: &Extras, merged: &Merged, token
     let quantised = |p: Preset| !matches!(p, Preset::F32 | Preset::F16 | Preset::Bf16 | Preset::Q8_0);
     let weighs = match format {
         Format::Gguf(p) | Format::Ollama(p) | Format::OllamaAdapter(p) => quantised(p),
-        Format::Compressed(scheme) => scheme == Scheme::W4A16,
+        Format::Packed(scheme) => scheme.has_groups(),
         _ => false,
     };
     if !weighs {

@@ -6,6 +6,7 @@ pub mod imatrix;
 mod metadata;
 mod mix;
 mod read_tokenizer;
+mod split;
 mod tokenizer;
 mod tokens;
 mod unigram;
@@ -20,6 +21,7 @@ pub use adapter::{AdapterReport, AdapterType, write_adapter};
 pub use metadata::notes;
 pub use mix::Preset;
 pub use read_tokenizer::{end_ids, tokenizer_of};
+pub use split::write_parts;
 pub use tokenizer::added_start;
 
 use super::quantise::quantize;
@@ -76,24 +78,48 @@ pub fn write_model(
     out: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<GgufReport, Fault> {
-    let spec = merged.spec();
-    let Settings { preset, importance } = settings;
-    let arch = Arch::of(spec.family);
+    let arch = Arch::of(merged.spec().family);
     let file = AtomicFile::new(out)?;
     let metadata = metadata::of_model(merged, base, settings)?;
     let plan = plan(merged, arch, settings)?;
     let mut writer = Writer::begin(file.file(), out, &metadata.pairs, plan.iter().map(|p| p.planned.clone()).collect())?;
-    let total: u64 = plan.iter().map(|p| p.planned.elements() as u64).sum();
-    let mut done = 0;
-    for entry in &plan {
+    let mut done = Done { elements: 0, of: elements(&plan), progress };
+    write_entries(merged, settings.importance, &plan, &mut writer, &mut done)?;
+    let bytes = writer.finish()?;
+    let proof = prove(merged, file.path(), &plan, prompts, settings)?;
+    file.commit()?;
+    Ok(report(&plan, bytes, proof, settings.preset, metadata.notes))
+}
+
+/// How much of a model is written, and who hears of it.
+struct Done<'a> {
+    elements: u64,
+    of: u64,
+    progress: &'a mut dyn FnMut(u64, u64),
+}
+
+fn elements(plan: &[Entry]) -> u64 {
+    plan.iter().map(|p| p.planned.elements() as u64).sum()
+}
+
+/// Writes the tensors that `writer` has announced.
+fn write_entries(
+    merged: &Merged,
+    importance: Option<&Importance>,
+    entries: &[Entry],
+    writer: &mut Writer,
+    done: &mut Done,
+) -> Result<(), Fault> {
+    let arch = Arch::of(merged.spec().family);
+    for entry in entries {
         let weights = entry.weights(importance);
         let rows = entry.planned.shape[0];
         let width = if entry.planned.shape.len() > 1 { entry.planned.elements() / rows.max(1) } else { rows };
         let mut put = |values: &[f32]| -> Result<(), Fault> {
             check_range(&entry.planned.name, values, entry.planned.kind.range())?;
             writer.put(&quantize(entry.planned.kind, values, width, weights))?;
-            done += values.len() as u64;
-            progress(done, total);
+            done.elements += values.len() as u64;
+            (done.progress)(done.elements, done.of);
             Ok(())
         };
         match (&entry.source, entry.heads) {
@@ -111,9 +137,14 @@ pub fn write_model(
             merged.base().release(name);
         }
     }
-    let bytes = writer.finish()?;
-    let written = GgufSource::new(GgufFile::open(file.path())?)?;
-    let mut proof = Proof::measure(merged, written.spec(), &written, prompts, preset.bounds())?;
+    Ok(())
+}
+
+/// Reads a file, or the first of its parts, and compares it with the live model.
+fn prove(merged: &Merged, path: &Path, plan: &[Entry], prompts: &Prompts, settings: Settings) -> Result<Proof, Fault> {
+    let (arch, importance) = (Arch::of(merged.spec().family), settings.importance);
+    let written = GgufSource::new(GgufFile::open(path)?)?;
+    let mut proof = Proof::measure(merged, written.spec(), &written, prompts, settings.preset.bounds())?;
     let kinds: std::collections::HashMap<&str, GgmlType> = plan.iter().map(|p| (p.planned.name.as_str(), p.planned.kind)).collect();
     let weighed = |name: &str| importance.is_some_and(|w| w.of(name).is_some());
     let kind = |name: &str| gguf_name(arch, name).and_then(|n| kinds.get(n.as_str()));
@@ -121,16 +152,18 @@ pub fn write_model(
         |name: &str| kind(name).map_or_else(Allowed::default, |k| Allowed { error: mix::loss(*k, weighed(name)), block: k.block() });
     proof.tensors(merged, &written, &allowed, importance)?;
     proof.judge()?;
-    drop(written);
-    file.commit()?;
+    Ok(proof)
+}
+
+fn report(plan: &[Entry], bytes: u64, proof: Proof, preset: Preset, notes: Vec<String>) -> GgufReport {
     let mut types = std::collections::BTreeMap::new();
-    for p in &plan {
+    for p in plan {
         *types.entry(p.planned.kind.name()).or_default() += 1;
     }
     let weights: usize = plan.iter().map(|p| p.planned.bytes()).sum();
-    let bits_per_weight = 8.0 * weights as f64 / total as f64;
-    let notes = metadata.notes.into_iter().chain(fallen_back(&plan, preset)).collect();
-    Ok(GgufReport { tensors: plan.len(), bytes, types, bits_per_weight, proof, notes })
+    let bits_per_weight = 8.0 * weights as f64 / elements(plan) as f64;
+    let notes = notes.into_iter().chain(fallen_back(plan, preset)).collect();
+    GgufReport { tensors: plan.len(), bytes, types, bits_per_weight, proof, notes }
 }
 
 /// Says that rows are too short for the blocks that were asked for.

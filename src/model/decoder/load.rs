@@ -19,6 +19,7 @@ use crate::model::seed;
 use crate::model::spec::{DecoderSpec, NormKind, Unknown};
 use crate::model::weights::compressed::CompressedSource;
 use crate::model::weights::mlx::MlxSource;
+use crate::model::weights::packed::PackedSource;
 use crate::model::weights::{Shards, TensorSource};
 
 pub use crate::config::Quantization;
@@ -100,6 +101,9 @@ pub fn open_source(path: &Path, unknown: Unknown) -> Result<(DecoderSpec, Box<dy
     }
     let spec = DecoderSpec::open(path, unknown)?;
     if let Some(source) = CompressedSource::open(path, &spec)? {
+        return Ok((spec, Box::new(source)));
+    }
+    if let Some(source) = PackedSource::open(path, &spec)? {
         return Ok((spec, Box::new(source)));
     }
     if let Some(source) = MlxSource::open(path, &spec)? {

@@ -191,22 +191,22 @@ fn architecture(c: &ConfigJson) -> Result<String> {
     Ok(ENTRIES.iter().find(|e| e.model_type == model_type).map_or(model_type, |e| e.architecture).to_owned())
 }
 
-/// Checkpoints that are quantised already: bitsandbytes NF4 and compressed-tensors are read.
+/// Checkpoints that are quantised already.
 fn quantization(c: &ConfigJson) -> Result<()> {
     let Some(q) = c.object("quantization_config")? else { return Ok(()) };
     let method = q.str("quant_method")?.unwrap_or("bitsandbytes");
-    if method == "compressed-tensors" {
+    if matches!(method, "compressed-tensors" | "gptq" | "awq") {
         // The weights' own reader says which formats it knows.
         return Ok(());
     }
     if method != "bitsandbytes" {
         return Err(q.bad(
             "quant_method",
-            format!("`{method}` is not supported; bitsandbytes 4-bit and compressed-tensors are, and unquantised weights"),
+            format!("`{method}` is not supported; bitsandbytes, compressed-tensors, gptq and awq are, and unquantised weights"),
         ));
     }
     if q.bool("load_in_8bit")?.unwrap_or(false) {
-        return Err(q.bad("load_in_8bit", "8-bit bitsandbytes checkpoints are not supported; 4-bit NF4 ones are"));
+        return Ok(());
     }
     match q.str("bnb_4bit_quant_type")? {
         None | Some("nf4") => Ok(()),

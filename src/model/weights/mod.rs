@@ -1,8 +1,9 @@
-//! Weights on disk: safetensors shards mapped into memory, bitsandbytes 4-bit tensors, and writing shards.
+//! Weights on disk: safetensors shards mapped into memory, tensors of few bits, and writing shards.
 
 mod bnb;
 pub mod compressed;
 pub mod mlx;
+pub mod packed;
 mod read;
 mod source;
 mod write;
