@@ -1,9 +1,11 @@
-//! Uploading an export, or any model folder, to the Hugging Face Hub. Nothing else in the program uploads anything.
+//! Uploading an export, or any model folder, to the Hugging Face Hub, or an export for Ollama into a running Ollama.
+//! Nothing else in the program uploads anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::error::Fault;
 use crate::export::card::card_of_gguf;
+use crate::export::ollama::serve::{self, Created};
 use crate::export::upload::{Content, Upload, UploadFile, Uploaded, is_repo_name, upload};
 use crate::model::gguf::is_gguf;
 use crate::model::hub::HubOptions;
@@ -66,4 +68,20 @@ pub fn run(request: &UploadRequest, told: &mut dyn FnMut(u64, u64, &str)) -> Res
     let Target { repo, public, message } = &request.target;
     let message = message.clone().unwrap_or_else(|| "Upload with tallow".into());
     upload(&HubOptions::from_env(), &Upload { repo: repo.clone(), private: !public, message, files }, told)
+}
+
+/// Makes the model `name` in Ollama of a folder that was exported for it, and pushes it to Ollama's registry where asked.
+/// `told` hears the bytes that are there of how many.
+///
+/// # Errors
+/// When the name is none, the folder is no such export, or Ollama cannot be reached or refuses.
+pub fn into_ollama(path: &Path, name: &str, push: bool, told: &mut dyn FnMut(u64, u64, &str)) -> Result<Created, Fault> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '/');
+    if name.is_empty() || !name.chars().all(plain) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(Fault::new("usage", format!("`{name}` is no name of a model in Ollama")).hint("for example ollama:my-model"));
+    }
+    if push && !name.contains('/') {
+        return Err(Fault::new("usage", format!("`{name}` cannot be pushed: it has no owner")).hint("for example ollama:OWNER/my-model"));
+    }
+    serve::create(path, name, push, told)
 }

@@ -66,7 +66,7 @@ pub enum Command {
     Merge(MergeArgs),
     /// Write a model or an adapter for other programs, and prove that the file computes the same.
     Export(ExportArgs),
-    /// Upload an export or a model folder to the Hugging Face Hub.
+    /// Upload an export or a model folder to the Hugging Face Hub, or into Ollama.
     Upload(UploadArgs),
     /// A project's models by content: list, compare, promote, roll back.
     #[command(subcommand)]
@@ -559,9 +559,13 @@ pub struct ExportArgs {
 pub struct UploadArgs {
     /// The file or folder.
     pub path: PathBuf,
-    /// The repository; a new one is private. The token is read from HF_TOKEN.
+    /// The repository; a new one is private. The token is read from HF_TOKEN. `ollama:NAME` makes a model of that name in
+    /// the Ollama that runs at OLLAMA_HOST instead, of a folder exported for it.
     #[arg(value_name = "OWNER/NAME")]
     pub repo: String,
+    /// Then push the model from Ollama to its registry.
+    #[arg(long, conflicts_with_all = ["public", "message"])]
+    pub push: bool,
     /// Make a new repository open to all.
     #[arg(long)]
     pub public: bool,

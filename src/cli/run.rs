@@ -361,6 +361,13 @@ impl Desk {
     }
 
     fn upload(&self, a: UploadArgs) -> Result<u8, Fault> {
+        if let Some(name) = a.repo.strip_prefix("ollama:") {
+            let report = self.sending(|told| upload::into_ollama(&a.path, name, a.push, told))?;
+            return self.give(&report, || show::served(&report, self.paint));
+        }
+        if a.push {
+            return Err(Fault::new("usage", "--push is for models in Ollama").hint("name the model as ollama:OWNER/NAME"));
+        }
         let target = upload::Target { repo: a.repo, public: a.public, message: a.message };
         let request = upload::UploadRequest { path: a.path, target, card: None };
         let report = self.sending(|told| upload::run(&request, told))?;

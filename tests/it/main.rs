@@ -21,6 +21,7 @@ mod export_more;
 mod export_ollama;
 mod export_packed;
 mod export_proof;
+mod export_served;
 mod families;
 mod first_hour;
 mod fixed_runs;

@@ -3,6 +3,7 @@
 use super::super::style::{Paint, bytes, count, duration};
 use super::Lines;
 use crate::app::export::ExportReport;
+use crate::export::ollama::serve::Created;
 use crate::export::upload::Uploaded;
 
 /// `tallow export`.
@@ -38,6 +39,15 @@ fn figure(v: f64) -> String {
         v if v < 10.0 => format!("{v:.3}"),
         v => format!("{v:.1}"),
     }
+}
+
+/// `tallow upload PATH ollama:NAME`.
+pub fn served(c: &Created, paint: Paint) -> String {
+    let mut out = Lines::default();
+    let pushed = if c.pushed { "  pushed to the registry" } else { "" };
+    out.named(paint, "created", format!("{}  at {}, {} sent{pushed}", c.model, c.server, bytes(c.sent_bytes)));
+    out.named(paint, "run it", format!("ollama run {}", c.model));
+    out.0
 }
 
 /// `tallow upload`.

@@ -11,7 +11,7 @@ mod versions;
 use std::fmt::Write;
 
 pub use data::{data_check, data_stats};
-pub use export::{exported, uploaded};
+pub use export::{exported, served, uploaded};
 pub use judged::judged;
 pub use measure::{bench_generate, bench_gpu, bench_train, ceilings, doctor, plan};
 pub use model::{eval, generated, gradients, merged, random_model, recipe};

@@ -10,6 +10,7 @@
 mod go;
 mod modelfile;
 mod observe;
+pub mod serve;
 mod talks;
 mod write;
 
