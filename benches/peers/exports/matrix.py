@@ -1,12 +1,16 @@
 """Models x forms x the programs that own the forms: every export opened where it is meant to be used.
 
     python benches/peers/exports/matrix.py --tallow TALLOW --out OUT.json [--forms gguf,mlx] [--types f16,q8_0] NAME=MODEL[+ADAPTER] ...
-    needs: pip install xllamacpp transformers peft bitsandbytes torch gguf; for mlx: pip install 'mlx[cpu]' mlx-lm
+    needs: pip install xllamacpp transformers peft bitsandbytes compressed-tensors torch gguf; for mlx: pip install 'mlx[cpu]' mlx-lm;
+           for gptq and awq: pip install --no-deps gptqmodel logbar tokenicer device-smi defuser pypcre threadpoolctl optimum pillow
 
 The reference of a model is its merged f32 safetensors in transformers. For every other form the owner's next-token
 distributions on twelve prompts (rendered chats, code, prose) are compared with it: mean KL divergence, and how often the
-likeliest token is the same; the owner's greedy text is compared with Tallow's own on the same file. GGUF files are also
-compared in token ids: 200 strings and twelve rendered chats, beside tokenizer.json; and their metadata is listed.
+likeliest token is the same; for forms of few bits also with the numbers that Tallow reads from the file
+(`kl_beside_tallow`); the owner's greedy text is compared with Tallow's own on the same file. GGUF files are also
+compared in token ids: 200 strings and twelve rendered chats, beside tokenizer.json; and their metadata is listed. Folders of
+GPTQ and AWQ are opened by gptqmodel in transformers. With `--base-too` what a GGUF file makes in Hugging Face's layout again
+is opened in transformers.
 """
 
 import argparse
@@ -70,14 +74,14 @@ def compare(want, got):
 class Transformers:
     """A folder in transformers, with an adapter by PEFT where one is given."""
 
-    def __init__(self, folder, adapter=None, dtype="float32"):
+    def __init__(self, folder, adapter=None, dtype="float32", **more):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         torch.set_num_threads(2)
         self.torch = torch
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **more)
         if adapter:
             from peft import PeftModel
 
@@ -152,6 +156,15 @@ class MlxLm:
         return generate(self.model, self.tokenizer, ids, max_tokens=count)
 
 
+def packed(folder):
+    """A folder of GPTQ or AWQ in transformers, on the kernels of gptqmodel that need no GPU."""
+    from transformers import AwqConfig, GPTQConfig
+
+    said = json.loads((folder / "config.json").read_text())["quantization_config"]
+    kind = GPTQConfig(bits=4, backend="torch") if said["quant_method"] == "gptq" else AwqConfig(backend="torch_awq")
+    return Transformers(folder, quantization_config=kind)
+
+
 def row(owner, want, prompts, tallow=None, file=None, texts=()):
     out = compare(want, [owner.last(p) for p in prompts])
     if tallow:
@@ -181,7 +194,7 @@ def metadata(path):
     return shown
 
 
-def model_rows(tallow, model, adapter, forms, types, folder, put):
+def model_rows(tallow, model, adapter, forms, types, folder, put, base_too):
     from tokenizers import Tokenizer
 
     base = ["--model", model] + (["--adapter", adapter] if adapter else [])
@@ -193,18 +206,24 @@ def model_rows(tallow, model, adapter, forms, types, folder, put):
     prompts = [raw.encode(t, add_special_tokens=False).ids for t in texts]
     want = [reference.last(p) for p in prompts]
     vocab = len(want[0])
+    # No longer than needed: where a model has two rotations, llama.cpp chooses by the length of its context.
+    context = 256 if max(map(len, prompts)) + NEW_TOKENS <= 256 else 1024
 
     def attempt(form, kind, owner, make):
         try:
             put(form, kind, owner, make())
-        except Exception as e:  # one form that fails is a row that says so
+        except (Exception, SystemExit) as e:  # one form that fails is a row that says so
             put(form, kind, owner, {"failed": f"{type(e).__name__}: {e}"[:240]})
 
     def gguf(kind):
         path = folder / f"{kind}.gguf"
         report = export("gguf", kind, path)
-        owner = LlamaCpp(path, vocab)
+        owner = LlamaCpp(path, vocab, context=context)
         out = row(owner, want, prompts, tallow, path, texts) | {"proof_kl": report["proof"]["mean_kl"], "notes": report["notes"]}
+        if kind == "f32" and base_too:
+            again = folder / "again"
+            export("safetensors", "f32", again, ["--model", path])
+            out |= {"kl_of_safetensors_made_of_it": row(Transformers(again), want, prompts)["kl"]}
         if kind == "f32":
             out |= {"ids": ids_row(owner, raw, texts), "metadata": metadata(path)}
         else:
@@ -213,8 +232,21 @@ def model_rows(tallow, model, adapter, forms, types, folder, put):
 
     def transformers(form, kind, dtype):
         out = folder / f"{form}-{kind}"
-        export(form, kind, out)
-        return row(Transformers(out, dtype=dtype), want, prompts)
+        report = export(form, kind, out)
+        owner = Transformers(out, dtype=dtype)
+        return row(owner, want, prompts) | {"proof_kl": report["proof"]["mean_kl"], "kl_beside_tallow": beside(owner, out)}
+
+    def beside(owner, out):
+        """The owner's reading of a folder, beside the numbers that Tallow reads from it."""
+        plain = out.with_name(out.name + "-plain")
+        export("safetensors", "f32", plain, ["--model", out])
+        tallows = Transformers(plain)
+        return compare([tallows.last(p) for p in prompts], [owner.last(p) for p in prompts])["kl"]
+
+    def with_gptqmodel(form):
+        report = export(form, "int4", folder / form)
+        owner = packed(folder / form)
+        return row(owner, want, prompts) | {"proof_kl": report["proof"]["mean_kl"], "kl_beside_tallow": beside(owner, folder / form)}
 
     def mlx(kind):
         out = folder / f"mlx-{kind}"
@@ -230,7 +262,7 @@ def model_rows(tallow, model, adapter, forms, types, folder, put):
             return row(MlxLm(model, out), want, prompts)
         plain = folder / "base.gguf"
         export("gguf", "f32", plain, ["--model", model])
-        return row(LlamaCpp(plain, vocab, out), want, prompts)
+        return row(LlamaCpp(plain, vocab, out, context), want, prompts)
 
     if "gguf" in forms:
         for kind in types:
@@ -238,7 +270,13 @@ def model_rows(tallow, model, adapter, forms, types, folder, put):
     if "safetensors" in forms:
         for kind, dtype in (("bf16", "bfloat16"), ("f16", "float32")):
             attempt("safetensors", kind, "transformers", lambda: transformers("safetensors", kind, dtype))
-        attempt("bnb-4bit", "nf4", "transformers", lambda: transformers("bnb-4bit", "nf4", "float32"))
+        attempt("bnb-4bit", "nf4", "bitsandbytes", lambda: transformers("bnb-4bit", "nf4", "float32"))
+        attempt("bnb-8bit", "int8", "bitsandbytes", lambda: transformers("bnb-8bit", "int8", "float32"))
+    if "vllm" in forms:
+        for kind in ("fp8", "w4a16"):
+            attempt("vllm", kind, "compressed-t.", lambda: transformers("vllm", kind, "float32"))
+        for form in ("gptq", "awq"):
+            attempt(form, "int4", "gptqmodel", lambda: with_gptqmodel(form))
     if "mlx" in forms and importlib.util.find_spec("mlx_lm"):
         for kind in MLX:
             attempt("mlx", kind, "mlx-lm", lambda: mlx(kind))
@@ -254,7 +292,8 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--tallow", required=True)
     p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--forms", default="gguf,safetensors,mlx,adapters")
+    p.add_argument("--forms", default="gguf,safetensors,vllm,mlx,adapters")
+    p.add_argument("--base-too", action="store_true")
     p.add_argument("--types", default=",".join(GGUF), help="types of GGUF files")
     p.add_argument("models", nargs="+", help="NAME=MODEL or NAME=MODEL+ADAPTER")
     a = p.parse_args()
@@ -270,7 +309,7 @@ def main():
             a.out.write_text(json.dumps(rows, indent=1) + "\n")
 
         with tempfile.TemporaryDirectory() as folder:
-            model_rows(a.tallow, model, adapter or None, a.forms.split(","), a.types.split(","), Path(folder), put)
+            model_rows(a.tallow, model, adapter or None, a.forms.split(","), a.types.split(","), Path(folder), put, a.base_too)
 
 
 if __name__ == "__main__":
