@@ -10,10 +10,7 @@ use crate::base::error::Fault;
 use crate::base::progress;
 use crate::data::{DataOptions, Dataset, read, settle_template};
 use crate::model::Decoder;
-use crate::train::{Evaluation, Sft, evaluate, evaluation_passes};
-
-/// Most tokens in one pass of an evaluation.
-pub(super) const TOKENS_PER_PASS: usize = 2048;
+use crate::train::{EVALUATION_TOKENS, Evaluation, Sft, evaluate, evaluation_passes};
 
 /// A request to evaluate.
 #[derive(Debug, Clone)]
@@ -74,7 +71,7 @@ pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<Eval
     let dataset = Dataset::encode(&set, &tokenizer, &request.options)?;
     let mut decoder = Decoder::load(&folder, &m.options())?;
     check_vocabulary(&tokenizer, &decoder)?;
-    let measure = |decoder: &Decoder| held_out_while(decoder, &dataset, go_on);
+    let measure = |decoder: &Decoder| held_out_while(decoder, &dataset, EVALUATION_TOKENS, go_on);
     let base = match &m.adapter {
         Some(adapter) => {
             let base = request.with_base.then(|| measure(&decoder)).transpose()?;
@@ -95,9 +92,9 @@ pub fn run_while(request: &EvalRequest, go_on: &dyn Fn() -> bool) -> Result<Eval
     })
 }
 
-/// Loss, perplexity and accuracy on a dataset; `go_on` is asked before each pass.
-pub(super) fn held_out_while(decoder: &Decoder, dataset: &Dataset, go_on: &dyn Fn() -> bool) -> Result<Evaluation, Fault> {
-    let passes = evaluation_passes(dataset, TOKENS_PER_PASS, &Sft);
+/// Loss, perplexity and accuracy on a dataset, in passes of at most `tokens`; `go_on` is asked before each.
+pub(super) fn held_out_while(decoder: &Decoder, dataset: &Dataset, tokens: usize, go_on: &dyn Fn() -> bool) -> Result<Evaluation, Fault> {
+    let passes = evaluation_passes(dataset, tokens, &Sft);
     let (done, total) = (std::cell::Cell::new(0), passes.len() as u64);
     let counted = || {
         progress::report("evaluating", "passes", done.get(), total);

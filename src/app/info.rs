@@ -10,7 +10,7 @@ use super::models;
 use crate::base::error::Fault;
 use crate::model::hub::{HubOptions, fetch_with};
 use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
-use crate::train::{MemoryRequest, OptimizerKind, predict};
+use crate::train::{HeldOut, MemoryRequest, OptimizerKind, predict};
 
 /// One way of holding and training a model.
 #[derive(Debug, Clone, Serialize)]
@@ -124,6 +124,7 @@ fn needs(spec: &DecoderSpec) -> Vec<Need> {
             optimizer: OptimizerKind::AdamW,
             window_tokens: ROW_TOKENS,
             longest: ROW_TOKENS,
+            held_out: HeldOut::default(),
             tokens_per_pass: Some(ROW_TOKENS),
             policy: Some(Policy::Recompute),
             budget: Some(u64::MAX),

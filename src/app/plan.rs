@@ -8,13 +8,14 @@ use serde_json::Value;
 use tallow_kernels::alloc;
 
 use super::device::Chosen;
+use super::prepare::Lengths;
 use super::ready::{self, Ready, Until};
 use super::{jobs, prepare};
 use crate::base::error::Fault;
 use crate::config::{AutoBool, Method, Resolved, RunConfig, Said};
 use crate::model::{DecoderSpec, Policy, Trainable};
 use crate::runs::DatasetRecord;
-use crate::train::{GPU_HELD, MemoryPlan, MemoryRequest, plan};
+use crate::train::{GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, plan};
 
 /// A request for a plan.
 #[derive(Debug, Clone)]
@@ -79,6 +80,8 @@ pub struct StagePlan {
     pub epochs: Option<f64>,
     /// Rows in a batch.
     pub batch_size: usize,
+    /// Whether each row of a batch is as many sequences as fit into the longest allowed.
+    pub packed: bool,
     /// Batches in an optimiser step.
     pub gradient_accumulation: usize,
     /// Peak learning rate.
@@ -132,13 +135,12 @@ pub fn of_config(config: &RunConfig, root: &Path, room: Room) -> Result<PlanRepo
 fn of_settings(config: &RunConfig, said: Option<&Said>, root: &Path, room: Room) -> Result<PlanReport, Fault> {
     let ready = ready::ready(config, said, Until::Planned, room, &mut |_| {})?;
     let config = &ready.config;
-    let longest = ready.data.as_ref().map_or(config.training.max_seq_length, prepare::Prepared::longest);
     let record = ready.data.as_ref().map(|d| d.record.clone());
     Ok(PlanReport {
         model: ready.base.name.clone(),
         parameters: ready.base.spec.num_parameters(),
         window_tokens: window_tokens(config),
-        largest_batch: ready::largest_batch(config, &ready.base.spec, longest, room, MOST_ROWS)?,
+        largest_batch: ready::largest_batch(config, &ready.base.spec, ready.lengths, room, MOST_ROWS)?,
         stages: (1..=config.training.num_stages).map(|n| stage(config, n, ready.epoch_steps[n - 1])).collect(),
         time: time(&ready, root, room),
         disk_bytes: disk_bytes(config, &ready.plan),
@@ -158,6 +160,7 @@ fn stage(config: &RunConfig, number: usize, epoch_steps: Option<f64>) -> StagePl
         steps: settings.iterations,
         epochs: epoch_steps.map(|steps| settings.iterations as f64 / steps),
         batch_size: settings.batch_size.rows(),
+        packed: config.training.packing,
         gradient_accumulation: config.training.gradient_accumulation,
         learning_rate: settings.learning_rate,
         warmup_steps: settings.warmup_steps,
@@ -218,12 +221,12 @@ fn window_tokens(config: &RunConfig) -> usize {
     batch * t.max_seq_length * t.gradient_accumulation
 }
 
-/// The plan of a run whose longest sequence has `longest` tokens.
+/// The plan of a run whose rows have these lengths.
 ///
 /// # Errors
 /// When nothing fits.
-pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, room: Room) -> Result<MemoryPlan, Fault> {
-    Ok(with_request(config, spec, longest, room, plan)??)
+pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, lengths: Lengths, room: Room) -> Result<MemoryPlan, Fault> {
+    Ok(with_request(config, spec, lengths, room, plan)??)
 }
 
 /// What the memory planner is asked for such a run, as the rest of `app` needs it.
@@ -233,7 +236,7 @@ pub(super) fn for_run(config: &RunConfig, spec: &DecoderSpec, longest: usize, ro
 pub(super) fn with_request<T>(
     config: &RunConfig,
     spec: &DecoderSpec,
-    longest: usize,
+    lengths: Lengths,
     room: Room,
     ask: impl FnOnce(&MemoryRequest) -> T,
 ) -> Result<T, Fault> {
@@ -256,7 +259,11 @@ pub(super) fn with_request<T>(
         trainable: &trainable,
         optimizer: prepare::optimizer(config).kind,
         window_tokens: window_tokens(config),
-        longest: longest.min(t.max_seq_length),
+        longest: lengths.longest.min(t.max_seq_length),
+        held_out: HeldOut {
+            tokens: if config.evaluation.enabled { lengths.held_out_tokens } else { 0 },
+            longest: lengths.longest_held_out.min(t.max_seq_length),
+        },
         tokens_per_pass: None,
         policy,
         budget,

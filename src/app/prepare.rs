@@ -15,7 +15,7 @@ use crate::data::{DataOptions, Fields};
 use crate::model::{DecoderSpec, LoadOptions, LoraConfig, Quantization, Unknown};
 use crate::train::{OptimizerConfig, Schedule};
 
-pub(super) use rows::{Prepared, Sets, data, settle, train_rows};
+pub(super) use rows::{Lengths, Prepared, Sets, data, settle, train_rows};
 
 /// How the base is held.
 pub(super) fn quantization(config: &RunConfig) -> Quantization {

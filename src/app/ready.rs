@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use super::load;
 use super::plan::{self, Room};
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Lengths, Prepared};
 use crate::base::error::Fault;
 use crate::config::{BatchSize, Method, RunConfig, Said};
 use crate::data::{Dataset, Sampler, SamplerOptions, TextTokenizer};
 use crate::model::weights::weight_files;
 use crate::model::{DecoderSpec, Policy};
-use crate::train::{MemoryPlan, predict};
+use crate::train::{MemoryPlan, MemoryRequest, predict};
 
 /// Rows a step that `batch_size: auto` is cut from, unless `global_batch_size` says otherwise.
 const GLOBAL_BATCH: usize = 16;
@@ -51,6 +51,8 @@ pub(super) struct Ready {
     pub(super) tokenizer: TextTokenizer,
     /// `None` only where a plan may do without.
     pub(super) data: Option<Prepared>,
+    /// How long its rows are.
+    pub(super) lengths: Lengths,
     pub(super) plan: MemoryPlan,
     /// Steps of an epoch of each stage's rows, where the data is there.
     pub(super) epoch_steps: [Option<f64>; 2],
@@ -58,6 +60,28 @@ pub(super) struct Ready {
     pub(super) absent: Vec<String>,
     /// What a person should know, the data's own first.
     pub(super) warnings: Vec<String>,
+}
+
+impl Ready {
+    /// Keeps to the plan by which the run has trained: passes of other lengths add up in another order. Where that
+    /// no longer fits, a warning.
+    ///
+    /// # Errors
+    /// As [`plan::with_request`].
+    pub(super) fn go_on_by(&mut self, earlier: &MemoryPlan) -> Result<Option<String>, Fault> {
+        let (policy, tokens) = (earlier.policy, earlier.tokens_per_pass);
+        let ask = |request: &MemoryRequest| predict(request, policy, tokens);
+        let mut plan = plan::with_request(&self.config, &self.base.spec, self.lengths, Room::Here, ask)?;
+        if !plan.fits || plan.evaluation_tokens < earlier.evaluation_tokens {
+            return Ok(Some(format!(
+                "the plan by which the run trained ({tokens} tokens in a pass) does not fit into the memory that is free now: \
+                 with another plan figures can differ in their last digits from those of a run that was never stopped"
+            )));
+        }
+        plan.evaluation_tokens = earlier.evaluation_tokens;
+        self.plan = plan;
+        Ok(None)
+    }
 }
 
 /// Makes a run ready. `said` tells what the user set; `doing` hears what takes a while.
@@ -98,8 +122,8 @@ pub(super) fn ready(
     if let Some(data) = &data {
         warnings.extend(data.warnings.iter().cloned());
     }
-    let longest = data.as_ref().map_or(config.training.max_seq_length, Prepared::longest);
-    settle_batches(&mut config, &spec, longest, room)?;
+    let lengths = data.as_ref().map_or_else(|| Lengths::unknown(config.training.max_seq_length), Prepared::lengths);
+    settle_batches(&mut config, &spec, lengths, room)?;
     let mut epoch_steps = [None, None];
     if let Some(data) = &data {
         epoch_steps = [Some(steps_of_epoch(&config, 1, &data.train)?), None];
@@ -108,8 +132,8 @@ pub(super) fn ready(
         }
     }
     settle_steps(&mut config, epoch_steps);
-    let plan = plan::for_run(&config, &spec, longest, room)?;
-    Ok(Ready { config, base: Base { name, path, spec }, tokenizer, data, plan, epoch_steps, absent, warnings })
+    let plan = plan::for_run(&config, &spec, lengths, room)?;
+    Ok(Ready { config, base: Base { name, path, spec }, tokenizer, data, lengths, plan, epoch_steps, absent, warnings })
 }
 
 /// Rows are never longer than the model's context.
@@ -140,13 +164,13 @@ fn row_tokens(config: &RunConfig, longest: usize) -> usize {
 
 /// `batch_size: auto`: the most rows that one pass has room for, as a divisor of the global batch; the rest of the
 /// global batch is accumulated.
-fn settle_batches(config: &mut RunConfig, spec: &DecoderSpec, longest: usize, room: Room) -> Result<(), Fault> {
+fn settle_batches(config: &mut RunConfig, spec: &DecoderSpec, lengths: Lengths, room: Room) -> Result<(), Fault> {
     let t = &config.training;
     if ![t.stage1.batch_size, t.stage2.batch_size].iter().any(|b| b.is_auto()) {
         return Ok(());
     }
     let global = t.global_batch_size.unwrap_or(GLOBAL_BATCH);
-    let fit = largest_batch(config, spec, longest, room, global)?;
+    let fit = largest_batch(config, spec, lengths, room, global)?;
     let rows = (1..=fit.max(1)).rev().find(|n| global.is_multiple_of(*n)).unwrap_or(1);
     config.training.gradient_accumulation = global / rows;
     for stage in [&mut config.training.stage1, &mut config.training.stage2] {
@@ -161,9 +185,9 @@ fn settle_batches(config: &mut RunConfig, spec: &DecoderSpec, longest: usize, ro
 ///
 /// # Errors
 /// As [`plan::with_request`].
-pub(super) fn largest_batch(config: &RunConfig, spec: &DecoderSpec, longest: usize, room: Room, most: usize) -> Result<usize, Fault> {
-    let row = row_tokens(config, longest).max(1);
-    plan::with_request(config, spec, longest, room, |request| {
+pub(super) fn largest_batch(config: &RunConfig, spec: &DecoderSpec, lengths: Lengths, room: Room, most: usize) -> Result<usize, Fault> {
+    let row = row_tokens(config, lengths.longest).max(1);
+    plan::with_request(config, spec, lengths, room, |request| {
         let policies = match request.policy {
             Some(policy) => vec![policy],
             None => vec![Policy::KeepAll, Policy::Minimal, Policy::Recompute],

@@ -13,7 +13,7 @@ use crate::base::error::Fault;
 use crate::config::{Resolved, Sources, resolve};
 use crate::runs::{EnergyRecord, Project, RunFolder, StageRecord, Status, find};
 use crate::track;
-use crate::train::{Evaluation, Event, Observer};
+use crate::train::{Evaluation, Event, MemoryPlan, Observer};
 
 /// A request to train.
 #[derive(Debug, Clone)]
@@ -126,7 +126,8 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
         resolved.warnings.iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
         super::device::Chosen::of(&resolved.config)?;
         track::check(&resolved.config)?;
-        let (config, materials) = request.stop.within(|| session::Materials::gather(&resolved.config, Some(&resolved.said), observer))?;
+        let (config, materials) =
+            request.stop.within(|| session::Materials::gather(&resolved.config, Some(&resolved.said), None, observer))?;
         let folder = RunFolder::create(&project.runs_of(&config), &request.name, &config)?;
         return session::train(request, &config, &folder, materials, observer);
     };
@@ -142,7 +143,8 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
             .hint("start a new run; its adapter is in final-model/"));
     }
     super::device::Chosen::of(&manifest.config)?;
-    let (_, materials) = request.stop.within(|| session::Materials::gather(&manifest.config, None, observer))?;
+    let earlier = manifest.stages.iter().rev().find_map(|s| serde_json::from_value::<MemoryPlan>(s.memory_plan.clone()?).ok());
+    let (_, materials) = request.stop.within(|| session::Materials::gather(&manifest.config, None, earlier.as_ref(), observer))?;
     session::train(request, &manifest.config, &folder, materials, observer)
 }
 

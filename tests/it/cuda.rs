@@ -256,6 +256,7 @@ fn the_plan_of_a_gpu_is_what_a_step_takes() {
             optimizer: OptimizerKind::AdamW,
             window_tokens: 160,
             longest: 96,
+            held_out: tallow::train::HeldOut::default(),
             tokens_per_pass: None,
             policy: None,
             budget: Some(u64::MAX),

@@ -16,7 +16,7 @@ use candle_core::{DType, Device};
 use sha2::{Digest, Sha256};
 use tallow::model::generate::{Generator, SamplingOptions};
 use tallow::model::{Decoder, LoadOptions, LoraConfig, Policy, Quantization, StepOptions, Trainable};
-use tallow::train::memory::{MemoryRequest, predict};
+use tallow::train::memory::{HeldOut, MemoryRequest, predict};
 use tallow::train::{Optimizer, OptimizerConfig, OptimizerKind, Sft, StepSettings, train_step};
 
 use crate::golden::{Golden, Outcome, families, values};
@@ -71,6 +71,7 @@ fn planned(g: &Golden, options: &LoadOptions, lora: Option<&LoraConfig>, policy:
         optimizer: OptimizerKind::AdamW,
         window_tokens: 512,
         longest: 128,
+        held_out: HeldOut::default(),
         tokens_per_pass: None,
         policy: None,
         budget: Some(u64::MAX),

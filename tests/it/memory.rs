@@ -12,7 +12,7 @@ use serde_json::json;
 use tallow::data::PackedBatch;
 use tallow::model::random_init::{RandomInit, write_random_model};
 use tallow::model::{Decoder, DecoderSpec, LoadOptions, LoraConfig, Policy, Quantization, Trainable};
-use tallow::train::memory::{MemoryRequest, plan, predict};
+use tallow::train::memory::{HeldOut, MemoryRequest, plan, predict};
 use tallow::train::{Optimizer, OptimizerConfig, OptimizerKind, Sft, StepSettings, TrainError, train_step};
 use tallow_kernels::{alloc, offload};
 
@@ -27,6 +27,8 @@ struct Case {
     optimizer: OptimizerKind,
     policy: Policy,
     sequences: Vec<usize>,
+    /// Of a pass that is evaluated after the step; empty: none is.
+    evaluated: Vec<usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,8 +69,12 @@ impl Case {
     }
 
     fn batch(&self) -> PackedBatch {
+        Self::batch_of(&self.sequences)
+    }
+
+    fn batch_of(sequences: &[usize]) -> PackedBatch {
         let mut b = PackedBatch { cu_seqlens: vec![0], ..PackedBatch::default() };
-        for n in &self.sequences {
+        for n in sequences {
             b.input_ids.extend((0..*n as u32).map(|i| i * 7 % 1000));
             b.targets.extend((0..*n as i64).map(|i| if i + 1 == *n as i64 { -100 } else { (i + 1) * 7 % 1000 }));
             b.cu_seqlens.push(b.input_ids.len() as u32);
@@ -102,6 +108,9 @@ fn measure(case: &Case, dir: &Path) -> Measured {
     train_step(&mut model, &mut optimizer, &Sft, &passes, &mut grads, &settings).unwrap();
     let options = tallow::model::StepOptions { grad_scale: 1.0, dropout_seed: None, policy: case.policy };
     let (_, kept) = model.loss_and_grads_measured(&passes[0], &options, &mut grads).unwrap();
+    if !case.evaluated.is_empty() {
+        model.evaluate(&Case::batch_of(&case.evaluated)).unwrap();
+    }
     let peak = alloc::peak_bytes();
     Measured {
         held,
@@ -143,6 +152,7 @@ fn request<'a>(case: &Case, spec: &'a DecoderSpec, trainable: &'a Trainable) -> 
         optimizer: case.optimizer,
         window_tokens: case.sequences.iter().sum(),
         longest: case.sequences.iter().copied().max().unwrap(),
+        held_out: HeldOut { tokens: case.evaluated.iter().sum(), longest: case.evaluated.iter().copied().max().unwrap_or(0) },
         tokens_per_pass: None,
         policy: None,
         budget: Some(u64::MAX),
@@ -194,6 +204,7 @@ fn llama_f32(policy: Policy) -> Case {
         optimizer: OptimizerKind::AdamW,
         policy,
         sequences: vec![512, 350, 162],
+        evaluated: vec![],
     }
 }
 
@@ -209,6 +220,7 @@ fn qwen_nf4_bf16(policy: Policy) -> Case {
         optimizer: OptimizerKind::AdamW8bit,
         policy,
         sequences: vec![256; 6],
+        evaluated: vec![],
     }
 }
 
@@ -221,6 +233,7 @@ fn olmo_full_bf16(policy: Policy) -> Case {
         optimizer: OptimizerKind::AdamW8bit,
         policy,
         sequences: vec![768],
+        evaluated: vec![],
     }
 }
 
@@ -254,6 +267,30 @@ fn adapters_on_nf4_in_bf16() {
     for p in [Policy::KeepAll, Policy::Minimal, Policy::Recompute] {
         check("qwen3 nf4 bf16 lora", &qwen_nf4_bf16(p));
     }
+}
+
+/// Short training rows beside long ones that are evaluated: the peak lies in the evaluation.
+#[test]
+fn evaluations_between_steps() {
+    let short = |case: Case| Case { sequences: vec![64, 40], evaluated: vec![512, 700, 512, 300], ..case };
+    check("llama f32 lora, evaluated", &short(llama_f32(Policy::KeepAll)));
+    check("qwen3 nf4 bf16 lora, evaluated", &short(qwen_nf4_bf16(Policy::Recompute)));
+    check("olmo2 bf16 full, evaluated", &short(olmo_full_bf16(Policy::KeepAll)));
+}
+
+/// Where a long evaluation does not fit and short passes do, the evaluation is cut into short passes.
+#[test]
+fn evaluations_are_cut_to_what_fits() {
+    let case = Case { evaluated: vec![300; 8], sequences: vec![300], ..llama_f32(Policy::Recompute) };
+    let (spec, trainable) = (spec_of(&case.config), case.trainable());
+    let r = request(&case, &spec, &trainable);
+    let roomy = predict(&r, case.policy, 300);
+    assert_eq!(roomy.evaluation_tokens, 2048);
+    let training = predict(&MemoryRequest { held_out: HeldOut::default(), ..r.clone() }, case.policy, 300);
+    assert!(training.peak_bytes < roomy.peak_bytes, "{} {}", training.peak_bytes, roomy.peak_bytes);
+    let budget = Some(training.peak_bytes + training.peak_bytes / 100 * 5 + 100);
+    let tight = predict(&MemoryRequest { budget, ..r }, case.policy, 300);
+    assert_eq!((tight.evaluation_tokens, tight.fits, tight.peak_bytes), (300, true, training.peak_bytes));
 }
 
 #[test]

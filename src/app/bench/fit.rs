@@ -4,7 +4,7 @@ use tallow_kernels::alloc;
 
 use crate::base::error::Fault;
 use crate::model::{Decoder, Policy, Trainable};
-use crate::train::{GPU_HELD, MemoryPlan, MemoryRequest, OptimizerKind, plan};
+use crate::train::{GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, OptimizerKind, plan};
 
 /// Lengths are multiples of this.
 const STEP: usize = 256;
@@ -21,6 +21,7 @@ pub(super) fn longest_row(model: &Decoder, room: u64, gpu: bool) -> Result<(usiz
             optimizer: OptimizerKind::AdamW,
             window_tokens: tokens,
             longest: tokens,
+            held_out: HeldOut::default(),
             tokens_per_pass: None,
             policy: None,
             budget: Some(room),

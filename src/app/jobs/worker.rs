@@ -90,7 +90,8 @@ pub fn claim(run: &RunFolder, config: &RunConfig) -> Claim {
     let is_cpu = matches!(Chosen::of(config), Ok(Chosen::Cpu));
     let plan = || {
         let (_, _, spec) = prepare::base_model(config, false).ok()?;
-        plan::for_run(config, &spec, config.training.max_seq_length.min(spec.max_positions), plan::Room::Here).ok()
+        plan::for_run(config, &spec, prepare::Lengths::unknown(config.training.max_seq_length.min(spec.max_positions)), plan::Room::Here)
+            .ok()
     };
     let memory_bytes = is_cpu.then(plan).flatten().map(|p| p.peak_bytes);
     Claim { who: run.path().display().to_string(), memory_bytes }

@@ -8,7 +8,7 @@ use crate::base::error::Fault;
 use crate::base::hash::sha256_bytes;
 use crate::config::RunConfig;
 use crate::data::{
-    DataOptions, Dataset, PartCounts, RecordSet, Splits, TemplateReport, TextTokenizer, leakage, read, settle_template, split,
+    DataOptions, Dataset, Example, PartCounts, RecordSet, Splits, TemplateReport, TextTokenizer, leakage, read, settle_template, split,
 };
 use crate::runs::{ChatTemplateRecord, DataFile, DatasetRecord, PartRecord};
 
@@ -97,10 +97,38 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Tokens of the longest sequence that any stage trains, before it is cut.
-    pub(crate) fn longest(&self) -> usize {
-        let second = self.stage2.as_ref().map_or(0, |s| s.train.counts.lengths.max);
-        self.train.counts.lengths.max.max(second) as usize
+    /// How long its rows are.
+    pub(crate) fn lengths(&self) -> Lengths {
+        let second = self.stage2.as_ref();
+        let trained = [Some(&self.train), second.map(|s| &s.train)];
+        let held_out = [
+            self.validation.as_ref(),
+            self.test.as_ref(),
+            second.and_then(|s| s.validation.as_ref()),
+            second.and_then(|s| s.test.as_ref()),
+        ];
+        let longest = trained.into_iter().flatten().map(|d| d.counts.lengths.max as usize).max().unwrap_or(0);
+        let held_out_tokens = held_out.iter().flatten().map(|d| d.counts.tokens as usize).max().unwrap_or(0);
+        let longest_held_out = held_out.iter().flatten().flat_map(|d| &d.examples).map(Example::len).max().unwrap_or(0);
+        Lengths { longest, held_out_tokens, longest_held_out }
+    }
+}
+
+/// How long the rows of a run are, in tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lengths {
+    /// The longest sequence that any stage trains, before it is cut.
+    pub(crate) longest: usize,
+    /// All rows of the largest part that is evaluated.
+    pub(crate) held_out_tokens: usize,
+    /// The longest sequence that is evaluated.
+    pub(crate) longest_held_out: usize,
+}
+
+impl Lengths {
+    /// Rows that nobody has seen: as long as they may be.
+    pub(crate) fn unknown(most: usize) -> Self {
+        Self { longest: most, held_out_tokens: usize::MAX, longest_held_out: most }
     }
 }
 

@@ -16,7 +16,6 @@ use self::record::Record;
 use super::result;
 use super::{TrainReport, TrainRequest};
 use crate::app::device::Chosen;
-use crate::app::eval::TOKENS_PER_PASS;
 use crate::app::load::check_vocabulary;
 use crate::app::ready::{self, Until};
 use crate::app::{jobs, plan, prepare};
@@ -25,7 +24,7 @@ use crate::base::clock::now_utc;
 use crate::base::error::Fault;
 use crate::base::panics;
 use crate::config::{Method, RunConfig, Said};
-use crate::data::{Dataset, Sampler, TextTokenizer};
+use crate::data::{Sampler, TextTokenizer};
 use crate::model::weights::weight_hash;
 use crate::model::{Decoder, LoadOptions};
 use crate::runs::{BaseModelRecord, Journal, Manifest, RunFolder, Status};
@@ -45,9 +44,19 @@ pub(super) struct Materials {
 
 impl Materials {
     /// Finds the model, reads the data, plans the memory; the settings with every number settled, and what they need.
-    pub(super) fn gather(config: &RunConfig, said: Option<&Said>, observer: &mut dyn Observer) -> Result<(RunConfig, Self), Fault> {
+    /// `earlier` is the plan by which a run that goes on has trained.
+    pub(super) fn gather(
+        config: &RunConfig,
+        said: Option<&Said>,
+        earlier: Option<&MemoryPlan>,
+        observer: &mut dyn Observer,
+    ) -> Result<(RunConfig, Self), Fault> {
         let mut doing = |what: &str| observer.event(&Event::doing(what));
-        let ready = ready::ready(config, said, Until::Trainable, plan::Room::Here, &mut doing)?;
+        let mut ready = ready::ready(config, said, Until::Trainable, plan::Room::Here, &mut doing)?;
+        if let Some(earlier) = earlier {
+            let warning = ready.go_on_by(earlier)?;
+            ready.warnings.extend(warning);
+        }
         let mut data = ready.data.ok_or_else(|| Fault::new("config_invalid", "no dataset is named"))?;
         data.warnings = ready.warnings;
         observer.event(&Event::Data { record: Box::new(data.record.clone()) });
@@ -257,7 +266,8 @@ impl Session<'_> {
 
         let options = ready::sampler_options(self.config, number);
         let mut source = Sampled { dataset, sampler: Sampler::new(dataset, options)? };
-        let validation = validation.as_ref().map(validation_passes).unwrap_or_default();
+        let validation =
+            validation.as_ref().map(|rows| evaluation_passes(rows, self.materials.plan.evaluation_tokens, &Sft)).unwrap_or_default();
         let train_config = TrainConfig { stop_after, ..loop_config(self.config, self.request, self.folder, &self.materials.plan, number) };
         device::reset_peak(&self.device)?;
         let outcome = Trainer::new(model, &mut source, train_config, &mut self.record)?.with_validation(validation).run()?;
@@ -337,10 +347,6 @@ impl Session<'_> {
 /// Whether a stage ends with the values of its best evaluation.
 fn restores_best(config: &RunConfig) -> bool {
     config.training.early_stopping.is_some()
-}
-
-fn validation_passes(dataset: &Dataset) -> Vec<crate::data::PackedBatch> {
-    evaluation_passes(dataset, TOKENS_PER_PASS, &Sft)
 }
 
 fn loop_config(config: &RunConfig, request: &TrainRequest, folder: &RunFolder, plan: &MemoryPlan, number: usize) -> TrainConfig {

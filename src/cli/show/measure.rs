@@ -54,8 +54,9 @@ fn plan_of_run(out: &mut Lines, report: &PlanReport, paint: Paint) {
     for (i, s) in report.stages.iter().enumerate() {
         let epochs = s.epochs.map(|e| format!(" ({e:.2} epochs)")).unwrap_or_default();
         let batches = if s.gradient_accumulation > 1 { format!(" x {} batches", s.gradient_accumulation) } else { String::new() };
+        let rows = if s.packed { "packed rows" } else { "rows" };
         let rate = format!("learning rate {:e} after {} steps of warm-up", s.learning_rate, s.warmup_steps);
-        let text = format!("{} steps{epochs} of {} rows{batches}, {rate}", count(s.steps), s.batch_size);
+        let text = format!("{} steps{epochs} of {} {rows}{batches}, {rate}", count(s.steps), s.batch_size);
         out.named(paint, &format!("stage {}", i + 1), text);
     }
     match report.time {

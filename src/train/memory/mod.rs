@@ -40,6 +40,8 @@ pub struct MemoryRequest<'a> {
     pub window_tokens: usize,
     /// Tokens of the longest sequence, or of the longest group that must stay in one pass.
     pub longest: usize,
+    /// The rows that are evaluated beside training.
+    pub held_out: HeldOut,
     /// Most tokens in one pass, where it is set; else the plan chooses.
     pub tokens_per_pass: Option<usize>,
     /// What is kept between forward and backward, where it is set; else the plan chooses.
@@ -54,9 +56,21 @@ pub struct MemoryRequest<'a> {
     pub host_budget: Option<u64>,
 }
 
+/// Rows that are evaluated beside training; of none: no tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeldOut {
+    /// Tokens of all.
+    pub tokens: usize,
+    /// Tokens of the longest.
+    pub longest: usize,
+}
+
 /// What a process takes on a GPU beside its tensors: context, machine code, the matrix library's workspace. An allowance,
 /// not a measurement.
 pub const GPU_HELD: u64 = 640 << 20;
+
+/// Most tokens in a pass of an evaluation: enough to keep the kernels busy.
+pub const EVALUATION_TOKENS: usize = 2048;
 
 /// One part of the memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +88,9 @@ pub struct MemoryPlan {
     pub policy: Policy,
     /// Most tokens in one pass.
     pub tokens_per_pass: usize,
+    /// Most tokens in one pass of an evaluation: [`EVALUATION_TOKENS`], or fewer where the memory is short.
+    #[serde(default = "evaluation_tokens")]
+    pub evaluation_tokens: usize,
     /// What the peak consists of; the sum is [`Self::peak_bytes`].
     pub parts: Vec<Part>,
     /// The most bytes in use at once.
@@ -88,6 +105,10 @@ pub struct MemoryPlan {
     /// The most that they take there, beside the peak.
     #[serde(default)]
     pub host_bytes: u64,
+}
+
+fn evaluation_tokens() -> usize {
+    EVALUATION_TOKENS
 }
 
 impl MemoryPlan {
@@ -135,7 +156,16 @@ pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> Mem
     // The other moments of a step: values taken up into the weights; a checkpoint's largest tensor on its way to disk.
     let largest = if r.gpu { 0 } else { elements.iter().max().map_or(0, |n| 4 * *n as u64) };
     let step_peak = fixed + pass.peak.max(resident.sync).max(largest);
-    let peak_bytes = step_peak.max(resident.load_peak + r.held);
+    let step_peak = step_peak.max(resident.load_peak + r.held);
+    let budget = r.budget.unwrap_or_else(|| available_memory().saturating_add(r.held));
+    // Evaluations come between steps: nothing is kept then, but their passes may be longer.
+    let evaluation = |tokens: usize| match r.held_out.tokens.min(tokens) {
+        0 => 0,
+        tokens => fixed + sketch.evaluation(tokens.max(r.held_out.longest), r.held_out.longest.max(1)),
+    };
+    let shorter = tokens_per_pass.min(EVALUATION_TOKENS);
+    let evaluation_tokens = if needed(evaluation(EVALUATION_TOKENS)) <= budget { EVALUATION_TOKENS } else { shorter };
+    let peak_bytes = step_peak.max(evaluation(evaluation_tokens));
     let named = [
         ("weights", resident.weights),
         (if *trainable == Trainable::Full { "master weights" } else { "adapters" }, resident.trained),
@@ -148,10 +178,9 @@ pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> Mem
     let known: u64 = named.iter().map(|p| p.1).sum();
     let rest = ("workspace", peak_bytes.saturating_sub(known));
     let parts = named.into_iter().chain([rest]).filter(|p| p.1 > 0).map(|(name, bytes)| Part { name: name.to_owned(), bytes }).collect();
-    let budget = r.budget.unwrap_or_else(|| available_memory().saturating_add(r.held));
     let fits = needed(peak_bytes) <= budget && (pass.host == 0 || pass.host <= host_budget(r));
     let offloaded_layers = if pass.host == 0 { Vec::new() } else { policy.offloaded_layers(spec.num_layers()) };
-    MemoryPlan { policy, tokens_per_pass, parts, peak_bytes, budget, fits, offloaded_layers, host_bytes: pass.host }
+    MemoryPlan { policy, tokens_per_pass, evaluation_tokens, parts, peak_bytes, budget, fits, offloaded_layers, host_bytes: pass.host }
 }
 
 fn host_budget(r: &MemoryRequest) -> u64 {

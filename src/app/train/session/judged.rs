@@ -46,7 +46,9 @@ impl Session<'_> {
         }
         let (rows, stop) = (self.rows_name(number), self.request.stop.clone());
         self.record.event(&Event::doing(format!("evaluating the {what} model on {rows}")));
-        let evaluation = self.test_rows(number).map(|test| held_out_while(model, test, &|| !stop.is_requested())).transpose()?;
+        let tokens = self.materials.plan.evaluation_tokens;
+        let judge = |test| held_out_while(model, test, tokens, &|| !stop.is_requested());
+        let evaluation = self.test_rows(number).map(judge).transpose()?;
         if let Some(evaluation) = evaluation {
             self.record.event(&Event::Judged { what: what.into(), rows, evaluation });
         }

@@ -228,15 +228,41 @@ impl Sketch<'_> {
         self.run(shape).unwrap_or_else(|e| unreachable!("sizes: {e}"))
     }
 
+    /// The most that a pass without gradients takes, in bytes: so many tokens in sequences of at most `longest`.
+    ///
+    /// # Panics
+    /// Never, as [`Self::pass`].
+    pub fn evaluation(&self, tokens: usize, longest: usize) -> u64 {
+        self.evaluate(tokens, longest).unwrap_or_else(|e| unreachable!("sizes: {e}"))
+    }
+
+    fn evaluate(&self, tokens: usize, longest: usize) -> Result<u64> {
+        let ledger = Ledger::default();
+        let blocks = self.blocks()?;
+        let _base = ledger.hold(self.base_bytes(&blocks, tokens, longest));
+        let (host, logits, loss_peak) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let sizes = Sizes { ledger: &ledger, sketch: self, tokens, longest, host, logits, loss_peak };
+        let final_norm = self.norm(self.spec.hidden_size);
+        let stack = Stack { blocks: &blocks, final_norm: &final_norm, embedding_trains: false };
+        let y = stack.forward(&sizes, sizes.rows(self.spec.hidden_size))?;
+        sizes.loss_only(y);
+        Ok(ledger.peak())
+    }
+
+    /// The batch: ids, targets, positions; the rotations' tables; buffers that are kept.
+    fn base_bytes(&self, blocks: &[Block<LinearSize, NormSize>], tokens: usize, longest: usize) -> u64 {
+        let s = self.spec;
+        let positions = longest.next_power_of_two().max(128) as u64;
+        let tables = s.ropes.len() as u64 * positions * s.head_dim() as u64 * 4;
+        tokens as u64 * (4 + 8 + 4) + tables + self.kept_buffers(blocks, tokens)
+    }
+
     fn run(&self, shape: PassShape) -> Result<PassBytes> {
         let s = self.spec;
         let ledger = Ledger::default();
         let blocks = self.blocks()?;
         let tokens = shape.tokens as u64;
-        let positions = shape.longest.next_power_of_two().max(128) as u64;
-        let tables = s.ropes.len() as u64 * positions * s.head_dim() as u64 * 4;
-        // The batch: ids, targets, positions; the rotations' tables; buffers that are kept.
-        let _base = ledger.hold(tokens * (4 + 8 + 4) + tables + self.kept_buffers(&blocks, shape.tokens));
+        let _base = ledger.hold(self.base_bytes(&blocks, shape.tokens, shape.longest));
         let (host, logits, loss_peak) = (Cell::new(0), Cell::new(0), Cell::new(0));
         let sizes = Sizes { ledger: &ledger, sketch: self, tokens: shape.tokens, longest: shape.longest, host, logits, loss_peak };
         let full = *self.trainable == Trainable::Full;

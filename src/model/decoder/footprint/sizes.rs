@@ -96,6 +96,17 @@ impl<'l> Sizes<'l> {
     }
 }
 
+impl Sizes<'_> {
+    /// The loss without gradients, over chunks of logits, of the last norm's output.
+    pub(super) fn loss_only(&self, y: H<'_>) {
+        let spec = self.sketch.spec;
+        let (vocab, hidden, e) = (spec.vocab_size as u64, spec.hidden_size as u64, self.sketch.dtype_bytes());
+        let chunk = self.tokens.min(self.sketch.loss_chunk()) as u64;
+        self.ledger.moment(8 * self.tokens as u64 + chunk * (hidden + vocab) * e);
+        drop(y);
+    }
+}
+
 impl<'l> Engine for Sizes<'l> {
     type Value = H<'l>;
     type Linear = LinearSize;
