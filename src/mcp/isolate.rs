@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   server                                     tallow mcp-call
-//!     one line: tool, arguments, roots, limits ──> stdin
+//!     two lines: limits; tool, arguments, roots ──> stdin
 //!     progress, then the result or the fault  <── stdout, one JSON object a line
 //!     closes stdin to cancel                  ──> unwinds, removes what is half-written, ends
 //!     kills what has not ended after a while
@@ -28,15 +28,21 @@ use crate::app::jobs;
 use crate::base::error::Fault;
 use crate::train::StopFlag;
 
+/// What the process may use. It hears this first: once the allocator has reserved addresses for a large block, such as a
+/// long request, a limit would leave it none.
+#[derive(Debug, Serialize, Deserialize)]
+struct Limited {
+    cpu_seconds: u64,
+    memory_bytes: u64,
+    nice: i32,
+}
+
 /// What the server asks for.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
     tool: String,
     arguments: Value,
     roots: Vec<PathBuf>,
-    cpu_seconds: u64,
-    memory_bytes: u64,
-    nice: i32,
 }
 
 /// What it hears.
@@ -63,16 +69,14 @@ pub(super) fn run(tool: &'static str, arguments: Value, shared: &Shared, limits:
     let free = crate::train::available_memory() as f64;
     let share = ((free * limits.share_of_free) as u64).max(LEAST_MEMORY);
     let most = shared.call_memory.into_iter().chain(limits.memory_bytes).min();
-    let request = Request {
-        tool: tool.to_owned(),
-        arguments,
-        roots: shared.roots.all().map(PathBuf::from).collect(),
-        cpu_seconds: limits.cpu_seconds,
-        memory_bytes: most.map_or(share, |most| most.min(share)).max(LEAST_MEMORY),
-        nice: limits.nice,
-    };
-    let line = serde_json::to_vec(&request).map_err(|e| Fault::new("io", e.to_string()))?;
-    let mut process = Process::start(&line)?;
+    let memory_bytes = most.map_or(share, |most| most.min(share)).max(LEAST_MEMORY);
+    let limited = Limited { cpu_seconds: limits.cpu_seconds, memory_bytes, nice: limits.nice };
+    let request = Request { tool: tool.to_owned(), arguments, roots: shared.roots.all().map(PathBuf::from).collect() };
+    let fail = |e: serde_json::Error| Fault::new("io", e.to_string());
+    let mut lines = serde_json::to_vec(&limited).map_err(fail)?;
+    lines.push(b'\n');
+    serde_json::to_writer(&mut lines, &request).map_err(fail)?;
+    let mut process = Process::start(&lines)?;
     let ended = process.listen(call);
     // A cancelled call has had its time.
     let patience = if ended.is_none() && !call.go_on() { Duration::ZERO } else { GRACE };
@@ -80,7 +84,7 @@ pub(super) fn run(tool: &'static str, arguments: Value, shared: &Shared, limits:
     match ended {
         Some(result) => result,
         None if !call.go_on() => Err(Fault::new("cancelled", "the call was cancelled")),
-        None => Err(death(tool, &status?, &process.last_words(), &request)),
+        None => Err(death(tool, &status?, &process.last_words(), &limited)),
     }
 }
 
@@ -187,15 +191,15 @@ fn intern(code: &str) -> &'static str {
 }
 
 /// Why a process ended without an answer.
-fn death(tool: &str, status: &ExitStatus, last_words: &str, request: &Request) -> Fault {
+fn death(tool: &str, status: &ExitStatus, last_words: &str, limited: &Limited) -> Fault {
     #[cfg(unix)]
     let signal = std::os::unix::process::ExitStatusExt::signal(status);
     #[cfg(not(unix))]
     let signal = None::<i32>;
     const OVER_CPU_TIME: i32 = 24;
-    let mib = request.memory_bytes >> 20;
+    let mib = limited.memory_bytes >> 20;
     if signal == Some(OVER_CPU_TIME) {
-        let message = format!("{tool} used {} seconds of processor time and was ended", request.cpu_seconds);
+        let message = format!("{tool} used {} seconds of processor time and was ended", limited.cpu_seconds);
         return Fault::new("time_limit", message)
             .hint("the file it reads is too large for this tool, or made so that reading it never ends");
     }
@@ -219,13 +223,17 @@ fn death(tool: &str, status: &ExitStatus, last_words: &str, request: &Request) -
 /// When standard input holds no request.
 pub fn answer_one_call() -> Result<u8, Fault> {
     let mut stdin = BufReader::new(std::io::stdin());
-    let mut line = Vec::new();
-    stdin.read_until(b'\n', &mut line).map_err(|e| Fault::new("usage", format!("standard input: {e}")))?;
     let bad = |e: String| Fault::new("usage", format!("no request on standard input: {e}")).hint("`tallow mcp` starts this by itself");
-    let request: Request = serde_json::from_slice(&line).map_err(|e| bad(e.to_string()))?;
+    let mut line = || -> Result<Vec<u8>, Fault> {
+        let mut line = Vec::new();
+        stdin.read_until(b'\n', &mut line).map_err(|e| bad(e.to_string()))?;
+        Ok(line)
+    };
+    let limited: Limited = serde_json::from_slice(&line()?).map_err(|e| bad(e.to_string()))?;
+    confine::resources(limited.cpu_seconds, limited.memory_bytes, limited.nice);
+    let request: Request = serde_json::from_slice(&line()?).map_err(|e| bad(e.to_string()))?;
     let row = tools::find(&request.tool).ok_or_else(|| bad(format!("there is no tool {}", request.tool)))?;
     confine::files(&request.roots);
-    confine::resources(request.cpu_seconds, request.memory_bytes, request.nice);
     let stop = StopFlag::default();
     let asked = stop.clone();
     std::thread::spawn(move || {

@@ -85,8 +85,23 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     }
     match serde_json::from_slice(bytes) {
         Ok(value) => why_not(&value),
-        Err(e) => refuse(None, PARSE_ERROR, &format!("this is no JSON: {e}")),
+        Err(e) => match serde_json::from_slice::<Envelope>(bytes) {
+            // JSON, with a number in it that no machine number holds: whoever asked hears that by its id.
+            Ok(Envelope { id: Some(id), method: Some(_) }) if is_id(&id) => refuse(Some(&id), INVALID_PARAMS, &format!("{e}")),
+            _ => refuse(None, PARSE_ERROR, &format!("this is no JSON: {e}")),
+        },
     }
+}
+
+/// What is read of a request whose params cannot be: the values of other fields are passed over.
+#[derive(serde::Deserialize)]
+struct Envelope {
+    id: Option<Value>,
+    method: Option<String>,
+}
+
+fn is_id(id: &Value) -> bool {
+    id.is_string() || id.is_i64() || id.is_u64()
 }
 
 /// JSON that is no message.
@@ -95,7 +110,7 @@ fn why_not(value: &Value) -> Read {
         let what = if value.is_array() { "a batch: send its messages one by one" } else { "no object" };
         return refuse(None, INVALID_REQUEST, &format!("a message is a JSON object; this is {what}"));
     };
-    let id = object.get("id").filter(|id| id.is_string() || id.is_i64() || id.is_u64());
+    let id = object.get("id").filter(|id| is_id(id));
     let method = object.get("method").and_then(Value::as_str);
     match (method, object.get("id")) {
         // Answers are not answered, or two programs could go on for ever.
@@ -129,6 +144,18 @@ mod tests {
         match read(text) {
             Read::Refused(answer) => (answer["error"]["code"].as_i64().unwrap(), answer.get("id").cloned()),
             other => panic!("{}: {other:?}", String::from_utf8_lossy(text)),
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_answered_by_the_requests_id() {
+        for number in ["1e400".to_owned(), "-1e999".into(), format!("1{}e400", "0".repeat(330))] {
+            for id in ["7", "\"a\""] {
+                let text = format!(
+                    r#"{{"jsonrpc": "2.0", "params": {{"name": "wait", "arguments": {{"a": [{number}]}}}}, "method": "tools/call", "id": {id}}}"#
+                );
+                assert_eq!(refused(text.as_bytes()), (INVALID_PARAMS, Some(serde_json::from_str(id).unwrap())), "{text}");
+            }
         }
     }
 

@@ -259,10 +259,13 @@ fn prompts_and_lengths_beyond_the_context() {
     let mut client = Client::start(&desk, &[]);
     let info = client.call("get_model_info", json!({"model_name": "model"}));
     let context = info["context_length"].as_u64().unwrap();
-    let long = "one two three four ".repeat(context as usize);
-    let fault = client.try_call("generate_text", json!({"model": "model", "prompt": long})).unwrap_err();
-    assert_eq!(fault["code"], "prompt_too_long", "{fault}");
-    assert!(fault["message"].as_str().unwrap().contains(&context.to_string()), "{fault}");
+    // Long enough for a block of its own in the allocator, too.
+    for times in [context as usize, 60_000] {
+        let long = "one two three four ".repeat(times);
+        let fault = client.try_call("generate_text", json!({"model": "model", "prompt": long})).unwrap_err();
+        assert_eq!(fault["code"], "prompt_too_long", "{times}: {fault}");
+        assert!(fault["message"].as_str().unwrap().contains(&context.to_string()), "{times}: {fault}");
+    }
     // The answer ends where the context does.
     let half = json!({"model": "model", "prompt": "one two three four", "max_new_tokens": 8192, "temperature": 1.0});
     if context <= 4096 {
