@@ -140,14 +140,18 @@ impl UnreadCounts {
     }
 }
 
-/// Columns that hold answers not to give: to train the row as it stands would lose half of what it says.
-const REJECTED: [&str; 3] = ["rejected", "rejected_response", "rejected_responses"];
+/// Whether a column holds answers not to give: to train the row as it stands would lose half of what it says.
+fn is_rejected(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("rejected")
+}
 
 /// Refuses preference pairs: supervised fine-tuning learns one answer a row.
 pub(super) fn refuse_pairs(rows: &[Row], fields: &Fields, path: &str) -> Result<(), DataError> {
-    let holds = |name: &str| rows.iter().filter(|r| r.fields.get(name).is_some_and(|v| !v.is_null())).count();
-    let wanted = |name: &&&str| !fields.is_metadata(name) && holds(name) > 0;
-    let Some(name) = REJECTED.iter().find(wanted) else { return Ok(()) };
+    // A list or a text is an answer; a number or a yes says something about the row.
+    let is_answer = |v: &Value| v.is_array() || v.as_str().is_some_and(|text| !text.trim().is_empty());
+    let holds = |name: &str| rows.iter().filter(|r| r.fields.get(name).is_some_and(is_answer)).count();
+    let names = rows.iter().flat_map(|r| r.fields.iter()).filter(|(name, v)| is_rejected(name) && is_answer(v)).map(|(name, _)| name);
+    let Some(name) = names.into_iter().find(|name| !fields.is_metadata(name)) else { return Ok(()) };
     let message = format!("{} of {} rows hold `{name}`: these are preference pairs", holds(name), rows.len());
     let hint = format!(
         "supervised fine-tuning learns one answer a row: to train the chosen ones alone, name their field \

@@ -74,13 +74,30 @@ pub(super) fn turn_list(name: &str, value: &Value, turns: usize) -> Result<Vec<b
 pub(super) const TURN_LISTS: [&str; 3] = ["loss_mask", "train_mask", "turn_mask"];
 
 /// Names of a column that says whether an answer is wanted (KTO).
-pub(super) const LABELS: [&str; 2] = ["label", "kto_tag"];
+pub(super) const LABELS: [&str; 4] = ["label", "kto_tag", "desirable", "is_desirable"];
+
+/// Names of a column that switches a whole row off. `loss` and the like are not among them: there it is a measurement.
+pub(super) const ROW_FLAGS: [&str; 5] = ["train", "training", "trainable", "train_on_turn", "weight"];
+
+/// Whether a column switches its row off.
+pub(super) fn is_off(name: &str, value: &Value) -> bool {
+    matches!(switch(name, value), Ok(Some(false)))
+}
 
 /// Whether a label says that the answer is not wanted. A label that is no yes or no is a class, and says nothing.
 pub(super) fn is_unwanted(value: &Value) -> bool {
     match value {
         Value::Bool(wanted) => !wanted,
-        Value::String(text) => text.trim().eq_ignore_ascii_case("false"),
+        Value::String(text) => ["false", "no", "undesirable"].contains(&text.trim().to_ascii_lowercase().as_str()),
+        _ => false,
+    }
+}
+
+/// Whether a label is 0 or 1: a class, or a yes or no.
+pub(super) fn is_zero_or_one(value: &Value) -> bool {
+    match value {
+        Value::Number(n) => [Some(0.0), Some(1.0)].contains(&n.as_f64()),
+        Value::String(text) => ["0", "1", "0.0", "1.0"].contains(&text.trim()),
         _ => false,
     }
 }
@@ -89,7 +106,10 @@ pub(super) fn is_unwanted(value: &Value) -> bool {
 pub(super) fn is_label(value: &Value) -> bool {
     match value {
         Value::Bool(_) => true,
-        Value::String(text) => ["true", "false"].contains(&text.trim().to_ascii_lowercase().as_str()),
+        Value::String(text) => {
+            let words = ["true", "false", "yes", "no", "desirable", "undesirable"];
+            words.contains(&text.trim().to_ascii_lowercase().as_str())
+        }
         _ => false,
     }
 }

@@ -80,7 +80,36 @@ fn read(columns: &Columns, layout: Layout, fields: &Fields) -> Result<Record, Re
             return Err(("unwanted_answer", message));
         }
     }
-    Ok(Record { at: columns.at().clone(), content: content?, quality })
+    let content = content?;
+    heed_unread(columns, fields)?;
+    Ok(Record { at: columns.at().clone(), content, quality })
+}
+
+/// Columns that nothing read, and that would change what the row teaches: a row without them is another row.
+fn heed_unread(columns: &Columns, fields: &Fields) -> Result<(), Refusal> {
+    for name in columns.unread().into_iter().filter(|name| !fields.is_metadata(name)) {
+        let Some(value) = columns.peek(&name) else { continue };
+        let refuse = |why: &str| Err(("unread_column", format!("`{name}` {why}, or name it in dataset.metadata_field")));
+        match name.to_ascii_lowercase().as_str() {
+            flag if flags::ROW_FLAGS.contains(&flag) && flags::is_off(flag, value) => {
+                columns.mark(&name);
+                return Err(("unwanted_answer", format!("`{name}` is off: left out")));
+            }
+            label if flags::LABELS.contains(&label) && flags::is_zero_or_one(value) => {
+                return refuse("may say that the answer is not wanted, or be a class: write true or false");
+            }
+            "history" => return refuse("holds earlier turns, which are read beside instruction and output only: put them into messages"),
+            "system" | "system_prompt" => return refuse("is not read beside a text: put it into the text"),
+            reasoning if REASONING.contains(&reasoning) => {
+                return refuse("is not read beside messages: put it into the assistant's message");
+            }
+            "image" | "images" | "audio" | "audios" | "video" | "videos" => {
+                return refuse("holds what a text model does not read: leave such rows out");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn conversation(columns: &Columns, layout: Layout, fields: &Fields) -> Result<Content, Refusal> {

@@ -210,6 +210,15 @@ impl TextTokenizer {
         special.or(self.eos_id())
     }
 
+    /// The text that the chat template ends an answer with, where the vocabulary has no token for it.
+    pub fn turn_end_text(&self) -> Option<String> {
+        let after = self.template.as_ref().and_then(ChatTemplate::after_answer)?;
+        let ids = self.encode_with_offsets(&after, false).ok()?;
+        let ends = |id: &u32| self.is_special(*id) || self.eos_id() == Some(*id);
+        let text = after.trim();
+        (!text.is_empty() && !ids.get_ids().iter().any(ends)).then(|| text.to_owned())
+    }
+
     /// Whether the tokenizer puts a space before a text that has none.
     pub(super) fn prepends_space(&self) -> bool {
         let first = self.inner.encode("x", false).ok().and_then(|e| e.get_tokens().first().cloned());

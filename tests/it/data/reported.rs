@@ -97,6 +97,59 @@ fn refusal(template: &str, row: &Value) -> (&'static str, String) {
     }
 }
 
+/// Columns that would change what a row teaches, beside layouts that do not read them.
+#[test]
+fn columns_that_change_the_meaning_are_refused_in_every_layout() {
+    let layouts = [
+        json!({"messages": ask("A")}),
+        json!({"prompt": "Q", "completion": "A"}),
+        json!({"text": "T"}),
+        json!({"instruction": "Q", "output": "A"}),
+    ];
+    let everywhere =
+        [("label", json!(0)), ("kto_tag", json!("1")), ("desirable", json!(1.0)), ("images", json!(["a.png"])), ("audio", json!("a.wav"))];
+    let beside_messages = [("history", json!([["a", "b"]])), ("reasoning_content", json!("R")), ("thinking", json!("R"))];
+    let beside_text = [("system", json!("S")), ("system_prompt", json!("S")), ("reasoning", json!("R"))];
+    let with = |row: &Value, (name, value): &(&str, Value)| {
+        let mut row = row.clone();
+        row[*name] = value.clone();
+        row
+    };
+    let rows = layouts.iter().flat_map(|row| everywhere.iter().map(|c| with(row, c)).collect::<Vec<_>>());
+    let rows = rows.chain(beside_messages.iter().map(|c| with(&layouts[0], c))).chain(beside_text.iter().map(|c| with(&layouts[2], c)));
+    for row in rows {
+        assert_eq!(refusal(CHATML, &row).0, "unread_column", "{row}");
+    }
+    // Named as metadata, it is meant to be passed over.
+    let mut options = DataOptions::default();
+    options.fields.metadata.push("label".to_owned());
+    assert_eq!(records_of("rows.jsonl", &with(&layouts[1], &everywhere[0]).to_string(), &options).records.len(), 1);
+    // Switched off, and answers that are not wanted: left out.
+    let off = [
+        ("train", json!(false)),
+        ("weight", json!(0)),
+        ("trainable", json!("no")),
+        ("desirable", json!(false)),
+        ("label", json!("undesirable")),
+    ];
+    for column in &off {
+        let row = with(&layouts[0], column);
+        let set = records_of("rows.jsonl", &row.to_string(), &DataOptions::default());
+        assert_eq!((set.records.len(), set.problems[0].code), (0, "unwanted_answer"), "{row}");
+    }
+    // Figures about a row are figures.
+    for column in [("weight", json!(0.7)), ("loss", json!(0.0)), ("label", json!(3)), ("rejected_by", json!(2))] {
+        let row = with(&layouts[0], &column);
+        assert_eq!(records_of("rows.jsonl", &row.to_string(), &DataOptions::default()).records.len(), 1, "{row}");
+    }
+    for name in ["rejected_output", "rejected_messages", "response_rejected", "Rejected"] {
+        let row = with(&layouts[1], &(name, json!("bad answer")));
+        let (_dir, path) = file("rows.jsonl", format!("{row}\n"));
+        let error = read(&[&path], &DataOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("preference pairs"), "{name}: {error}");
+    }
+}
+
 #[test]
 fn turn_flags_are_honoured_under_every_name() {
     let expect = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nwrong<|im_end|>\n\
