@@ -90,7 +90,9 @@ pub fn run(request: &DataRequest) -> Result<DataReport, Fault> {
 /// As [`run`]; also when the configuration or the model cannot be used.
 pub fn of_project(request: &ProjectDataRequest) -> Result<DataReport, Fault> {
     let (_, resolved) = super::train::configuration(&request.config, &request.set)?;
-    of_config(&resolved.config, request.show)
+    let mut report = of_config(&resolved.config, request.show)?;
+    report.notes.splice(0..0, resolved.warnings);
+    Ok(report)
 }
 
 /// The same for settings that are resolved already.

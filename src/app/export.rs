@@ -21,7 +21,6 @@ use crate::export::gguf::{self, AdapterType, Preset};
 use crate::export::mlx::{self, Wish};
 use crate::export::ollama::{self, Modelfile, Translation};
 use crate::export::packed::{self, Scheme};
-use crate::export::served;
 use crate::export::side_files::Base;
 use crate::export::upload::Uploaded;
 use crate::export::{Calibration, Importance, Merged, Prompts, Proof, bnb, card};
@@ -361,10 +360,12 @@ fn ollama_side(
     adapter: Option<&str>,
 ) -> Result<Vec<String>, Fault> {
     let mut ends = stop_ids(base.texts, base.path);
-    ends.extend(served::turn_end(base.texts));
+    ends.extend(base.texts.turn_end());
     ends.sort_unstable();
     ends.dedup();
-    let stops: Vec<String> = ends.iter().filter_map(|id| base.texts.inner().id_to_token(*id)).collect();
+    let mut stops: Vec<String> = ends.iter().filter_map(|id| base.texts.inner().id_to_token(*id)).collect();
+    // A turn that the vocabulary ends with several tokens: Ollama stops at the text of it.
+    stops.extend(base.texts.turn_end_text());
     let start = gguf::added_start(base.texts)?;
     let chat = base.texts.chat_template().map(|t| ollama::translate(t, start.as_deref()));
     let context = merged.spec().max_positions;

@@ -86,8 +86,9 @@ pub fn of_run(run: &RunFolder, stage: Option<usize>) -> Result<Outcome, Fault> {
     // The folder of a stage is there from the beginning; what it gave has a config in it.
     if !has_weights(&folder) {
         let what = stage.map_or_else(|| "no result".to_owned(), |n| format!("no result of stage {n}"));
-        return Err(Fault::new("no_result", format!("{}: there is {what} yet", run.id()))
-            .hint("the run must be completed first; start_training goes on with it"));
+        return Err(
+            Fault::new("no_result", format!("{}: there is {what} yet", run.id())).hint("the run must be completed first: resume it")
+        );
     }
     Ok(Outcome { stage: number, model: over(&manifest, folder) })
 }

@@ -82,10 +82,16 @@ pub struct Changed {
 /// Changes keys in a project's configuration file; null takes a key out, so that its default holds. Comments and the
 /// order of the file stay. `allow` sees the settings first.
 ///
+/// Also gives what is to be said of the settings as they then are.
+///
 /// # Errors
 /// When the result would not be a valid configuration, or the file is laid out in a way that cannot be edited; then the
 /// file is as it was.
-pub fn change(named: &Path, changes: &[(String, Value)], allow: &dyn Fn(&RunConfig) -> Result<(), Fault>) -> Result<Vec<Changed>, Fault> {
+pub fn change(
+    named: &Path,
+    changes: &[(String, Value)],
+    allow: &dyn Fn(&RunConfig) -> Result<(), Fault>,
+) -> Result<(Vec<Changed>, Vec<String>), Fault> {
     let project = Project::locate(named)?;
     let path = &project.config;
     let old = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
@@ -101,7 +107,8 @@ pub fn change(named: &Path, changes: &[(String, Value)], allow: &dyn Fn(&RunConf
         env: env.clone(),
         flags: Vec::new(),
     };
-    let wanted = resolve(&sources(&old, set))?.config;
+    let resolved = resolve(&sources(&old, set))?;
+    let wanted = resolved.config;
     allow(&wanted)?;
     let new = changes.iter().fold(old.clone(), |text, (key, value)| edit::set(&text, key, value));
     // The file as it will be read must say exactly what was asked for, and nothing else may have changed.
@@ -116,5 +123,5 @@ pub fn change(named: &Path, changes: &[(String, Value)], allow: &dyn Fn(&RunConf
     atomic::write_file(path, new.as_bytes())?;
     let after = json!(wanted);
     let changed = |(key, _): &(String, Value)| Changed { key: key.clone(), before: at(&before, key).clone(), now: at(&after, key).clone() };
-    Ok(changes.iter().map(changed).collect())
+    Ok((changes.iter().map(changed).collect(), resolved.warnings))
 }

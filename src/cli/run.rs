@@ -88,7 +88,10 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Mcp(a) => mcp(a),
         Command::Web(a) => web(a),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tallow", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tallow", &mut script);
+            // A reader that went away (`| head`) is no failure.
+            let _ = std::io::stdout().lock().write_all(&script);
             Ok(0)
         }
         Command::Man { out } => manual(out.as_deref()),

@@ -10,16 +10,6 @@ use crate::base::atomic::write_file;
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
 
-/// The token that ends an answer: what the chat template writes after one, else the end of text.
-pub fn turn_end(texts: &TextTokenizer) -> Option<u32> {
-    const PROBE: &str = "probe of an answer";
-    let messages = [json!({"role": "user", "content": "a"}), json!({"role": "assistant", "content": PROBE})];
-    let text = texts.chat_template().and_then(|t| t.render(&messages, &[], false).ok());
-    let after = text.as_deref().and_then(|t| t.rsplit_once(PROBE)).map(|(_, after)| after.to_owned());
-    let ids = after.and_then(|a| texts.encode(&a, false).ok()).unwrap_or_default();
-    ids.into_iter().find(|id| texts.is_special(*id) || texts.eos_id() == Some(*id)).or_else(|| texts.eos_id())
-}
-
 /// Writes both into a folder that has the base's own side files.
 ///
 /// # Errors
@@ -45,7 +35,7 @@ fn write_template(base: Base, folder: &Path) -> Result<(), Fault> {
 
 /// generation_config.json names the token that ends an answer among those that end one.
 fn write_ends(base: Base, folder: &Path) -> Result<(), Fault> {
-    let Some(end) = turn_end(base.texts) else { return Ok(()) };
+    let Some(end) = base.texts.turn_end() else { return Ok(()) };
     let path = folder.join("generation_config.json");
     let (generation, config) = (read(&path), read(&folder.join("config.json")).unwrap_or_default());
     let listed = |v: &Value| v.as_array().cloned().unwrap_or_else(|| vec![v.clone()]);

@@ -159,9 +159,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotAModel { .. } => "give a folder with config.json and model.safetensors (or shards with their index)",
-            Self::Field { .. } => {
-                "list_supported_models and docs/families.md say what is read; another model must be converted, or is not supported yet"
-            }
+            Self::Field { .. } => "docs/families.md says what is read; another model must be converted, or is not supported yet",
             Self::WeightFile { .. } => "download or copy the file again and compare its size with the source",
             Self::Tensor { .. } => "check that config.json and the weight files belong to the same model",
             Self::Adapter { .. } => "an adapter only fits the base model that it was trained on",

@@ -7,7 +7,6 @@ use serde_json::Value as Json;
 use super::{tokens, unigram};
 use crate::base::error::Fault;
 use crate::data::TextTokenizer;
-use crate::export::served::turn_end;
 use crate::model::gguf::Value;
 use crate::model::spec::DecoderSpec;
 
@@ -191,7 +190,7 @@ fn special(texts: &TextTokenizer, spec: &DecoderSpec, put: &mut impl FnMut(&str,
     for (name, id) in all.into_iter().filter_map(|(n, id)| Some((n, id?))).filter(|(_, id)| (*id as usize) < spec.vocab_size) {
         put(&format!("{name}_token_id"), Value::U32(id));
     }
-    let end = turn_end(texts).into_iter().chain(ends.iter().copied()).find(|id| Some(*id) != eos);
+    let end = texts.turn_end().into_iter().chain(ends.iter().copied()).find(|id| Some(*id) != eos);
     if let Some(end) = end.filter(|id| (*id as usize) < spec.vocab_size) {
         put("eot_token_id", Value::U32(end));
     }

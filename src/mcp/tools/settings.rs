@@ -85,12 +85,14 @@ impl Tool for Change {
         let project = shared.roots.project(&input.project_path)?;
         let values = pairs(shared, &input.values)?;
         within("values (their number)", values.len(), 1, MOST_OVERRIDES)?;
-        let changed = settings::change(&project.config, &values, &|config| shared.roots.settings(config))?;
+        let (changed, warnings) = settings::change(&project.config, &values, &|config| shared.roots.settings(config))
+            .map_err(|fault| Fault { message: fault.message.replace("--set: ", "values: "), ..fault })?;
+        let next = "configure_training_run uses these settings from now on";
         Ok(ChangeOut {
             success: true,
             changed,
             config_file: project.config.display().to_string(),
-            note: "configure_training_run uses these settings from now on".into(),
+            note: std::iter::once(next.to_owned()).chain(warnings).collect::<Vec<_>>().join("; "),
         })
     }
 }
