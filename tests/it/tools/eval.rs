@@ -146,3 +146,38 @@ fn the_leaderboards_folder_is_judged_by_category() {
     let done = desk.run(&asked);
     assert!(done.code != 0 && done.err.contains("possible_answer/BFCL_v4_simple_python.json:1"), "{}", done.err);
 }
+
+/// A model that has learnt its answers by heart is judged by them, and by what other rows want.
+#[test]
+fn what_a_model_has_learnt_to_call_counts() {
+    let desk = Desk::new();
+    desk.project(1, "");
+    let call =
+        |n: u64| json!({"prompt": "weather?", "completion": json!({"name": "look", "arguments": {"n": n}}).to_string()}).to_string() + "\n";
+    let talk = json!({"prompt": "hello", "completion": "Hi."}).to_string() + "\n";
+    desk.write("project/data/train.jsonl", &(call(1) + &talk).repeat(8));
+    desk.write("project/data/held.jsonl", &(call(1) + &talk));
+    let set = ["training.stage1.iterations=80", "lora.rank=8", "lora.alpha=16", "lora.dropout=0"];
+    let set: Vec<&str> = set.iter().flat_map(|s| ["--set", s]).collect();
+    let adapter = desk.json(&[&["train", "project"], set.as_slice()].concat())["model"].as_str().unwrap().to_owned();
+    desk.write("rows.jsonl", &(call(1) + &call(2) + &talk));
+    let asked = ["eval", "--model", "model", "--adapter", &adapter, "--data", "rows.jsonl", "--metric", "tools", "--max-new-tokens", "64"];
+    let report = desk.json(&asked);
+    let figure = |side: usize, name: &str| {
+        let all = report["sides"][side]["metrics"].as_array().unwrap();
+        all.iter().find(|m| m["name"] == name).unwrap()["value"].clone()
+    };
+    let third = |n: f64| json!(n / 3.0);
+    for (name, base, tuned) in [
+        ("tool_correct", third(1.0), third(2.0)),
+        ("tool_call", json!(0.0), json!(0.5)),
+        ("tool_format", json!(0.0), json!(1.0)),
+        ("tool_selection", json!(0.0), json!(1.0)),
+        ("tool_wrong_value", Value::Null, json!(0.5)),
+        ("tool_missing", Value::Null, json!(0.0)),
+        ("tool_abstention", json!(1.0), json!(1.0)),
+    ] {
+        assert_eq!((figure(0, name), figure(1, name)), (base, tuned), "{name}: {report}");
+    }
+    assert_eq!(desk.run(&[asked.as_slice(), &["--threshold", "tool_wrong_value<=0.4"]].concat()).code, 6);
+}
