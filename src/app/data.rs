@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::{models, prepare};
 use crate::base::error::Fault;
 use crate::config::RunConfig;
-use crate::data::{CheckReport, DataOptions, Dataset, Segment, TemplateReport, TextTokenizer, check_sets, read, segments, settle_template};
+use crate::data::{
+    CheckReport, DataOptions, Dataset, Profile, Record, Segment, TemplateReport, TextTokenizer, check_sets, read, segments, settle_template,
+};
 
 /// A request to check a file.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct DataRequest {
     pub chat_template: Option<String>,
     /// Examples to show.
     pub show: usize,
+    /// Whether the rows are profiled.
+    pub profile: bool,
 }
 
 /// A request to check what a project trains on.
@@ -33,6 +37,8 @@ pub struct ProjectDataRequest {
     pub set: Vec<String>,
     /// Examples to show.
     pub show: usize,
+    /// Whether the rows are profiled.
+    pub profile: bool,
 }
 
 /// One example, cut where its mask changes.
@@ -66,6 +72,9 @@ pub struct DataReport {
     pub bad_rows_stop: bool,
     /// The examples asked for.
     pub shown: Vec<Shown>,
+    /// What the rows are made of, where that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 /// Checks a file.
@@ -81,7 +90,9 @@ pub fn run(request: &DataRequest) -> Result<DataReport, Fault> {
     let sets = [("data", &set)];
     let (check, datasets) = check_sets(&sets, &request.options, Some(&tokenizer))?;
     let about = About { model: request.model.clone(), folder: &folder, options: &request.options, template };
-    Ok(about.report(check, &datasets, &tokenizer, request.show))
+    let mut report = about.report(check, &datasets, &tokenizer, request.show);
+    report.profile = request.profile.then(|| Profile::of(&set.records.iter().collect::<Vec<_>>(), &datasets));
+    Ok(report)
 }
 
 /// Checks what a project trains on, as training will read it: its model, length, fields, chat template, parts, quality.
@@ -90,7 +101,7 @@ pub fn run(request: &DataRequest) -> Result<DataReport, Fault> {
 /// As [`run`]; also when the configuration or the model cannot be used.
 pub fn of_project(request: &ProjectDataRequest) -> Result<DataReport, Fault> {
     let (_, resolved) = super::train::configuration(&request.config, &request.set)?;
-    let mut report = of_config(&resolved.config, request.show)?;
+    let mut report = of_config(&resolved.config, request.show, request.profile)?;
     report.notes.splice(0..0, resolved.warnings);
     Ok(report)
 }
@@ -99,7 +110,7 @@ pub fn of_project(request: &ProjectDataRequest) -> Result<DataReport, Fault> {
 ///
 /// # Errors
 /// As [`of_project`].
-pub fn of_config(config: &RunConfig, show: usize) -> Result<DataReport, Fault> {
+pub fn of_config(config: &RunConfig, show: usize, profile: bool) -> Result<DataReport, Fault> {
     let (model, folder, spec) = prepare::base_model(config, false)?;
     // Training takes no more than the model's context.
     let most = config.training.max_seq_length.min(spec.max_positions);
@@ -111,7 +122,12 @@ pub fn of_config(config: &RunConfig, show: usize) -> Result<DataReport, Fault> {
     template.notes.extend(sets.leaks());
     let (check, datasets) = check_sets(&sets.parts(), &options, Some(&tokenizer))?;
     let about = About { model, folder: &folder, options: &options, template };
-    Ok(about.report(check, &datasets, &tokenizer, show))
+    let mut report = about.report(check, &datasets, &tokenizer, show);
+    if profile {
+        let records: Vec<&Record> = sets.parts().iter().flat_map(|(_, set)| &set.records).collect();
+        report.profile = Some(Profile::of(&records, &datasets));
+    }
+    Ok(report)
 }
 
 /// What a report says beside the findings.
@@ -143,6 +159,7 @@ impl About<'_> {
             notes,
             bad_rows_stop: self.options.on_bad_row == crate::data::OnBadRow::Error,
             shown: shown.collect(),
+            profile: None,
         }
     }
 }

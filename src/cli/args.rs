@@ -387,10 +387,25 @@ pub struct SamplingArgs {
 pub enum DataCommand {
     /// Report every bad row with file and line, and show how examples are masked.
     Check(DataArgs),
-    /// Rows, token counts, duplicates and quality signs.
-    Stats(DataArgs),
+    /// Rows, token counts, duplicates, calls by tool and quality signs.
+    Stats(StatsArgs),
     /// Make training data from tools: requests, and the calls that are right.
     MakeTools(super::make_tools::MakeToolsArgs),
+    /// Convert, clean, dedupe, cap and split data files.
+    Prepare(super::prepare::PrepareArgs),
+}
+
+/// `tallow data stats`.
+#[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// Which data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Write JSON, Markdown and a page with pictures into this folder; without a name into data/quality_reports of the project
+    /// or of this folder.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
+    #[allow(clippy::option_option)]
+    pub report: Option<Option<PathBuf>>,
 }
 
 /// A dataset and how to read it.

@@ -6,6 +6,7 @@ mod cloud;
 mod judge;
 mod make_tools;
 mod plot;
+mod prepare;
 mod progress;
 mod run;
 mod show;

@@ -21,7 +21,7 @@ use super::style::Paint;
 use super::watch::Watch;
 use crate::app::{
     bench, chat, data, demo, doctor, eval, export, formats, generate, gradients, init, jobs, load, make_tools, merge, models, outcome,
-    plan, recipe, score, train, upload, versions,
+    plan, prepare_data, quality_report, recipe, score, train, upload, versions,
 };
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
@@ -55,11 +55,18 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Compare(a) => desk.compare(&a),
         Command::Generate(a) => desk.generate(a),
         Command::Chat(a) => desk.chat(a),
-        Command::Data(DataCommand::Check(a)) => desk.data(&a, show::data_check),
-        Command::Data(DataCommand::Stats(a)) => desk.data(&a, show::data_stats),
+        Command::Data(DataCommand::Check(a)) => desk.data(&a, false, &mut |report, paint| Ok(show::data_check(report, paint))),
+        Command::Data(DataCommand::Stats(a)) => desk.data(&a.data, true, &mut |report, paint| {
+            let files = a.report.as_ref().map(|folder| quality_files(report, &a.data.file, folder.as_deref())).transpose()?;
+            Ok(show::data_stats(report, files.as_ref(), paint))
+        }),
         Command::Data(DataCommand::MakeTools(a)) => {
             let report = make_tools::run(&super::make_tools::request(a)?)?;
             desk.give(&report, || super::make_tools::text(&report))
+        }
+        Command::Data(DataCommand::Prepare(a)) => {
+            let report = prepare_data::run(&super::prepare::request(a)?)?;
+            desk.give(&report, || super::prepare::text(&report, desk.paint))
         }
         Command::Tokenizer(a) => {
             let report = super::tokenizer::run(a)?;
@@ -242,14 +249,20 @@ impl Desk {
         }
     }
 
-    fn data(&self, a: &DataArgs, text: fn(&data::DataReport, Paint) -> String) -> Result<u8, Fault> {
+    /// Checks or describes data. `text` is asked for in any case: it may write files.
+    fn data(
+        &self,
+        a: &DataArgs,
+        profile: bool,
+        text: &mut dyn FnMut(&data::DataReport, Paint) -> Result<String, Fault>,
+    ) -> Result<u8, Fault> {
         let is_config = a.file.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let report = if a.file.is_dir() || is_config {
             if a.model != "embedded" || a.chat_template.is_some() || a.fields != FieldArgs::default() {
                 return Err(Fault::new("usage", "a project says itself which model and fields are used")
                     .hint("give --set KEY=VALUE to change a setting, for example --set dataset.output_field=answer"));
             }
-            data::of_project(&data::ProjectDataRequest { config: a.file.clone(), set: a.set.clone(), show: a.show })?
+            data::of_project(&data::ProjectDataRequest { config: a.file.clone(), set: a.set.clone(), show: a.show, profile })?
         } else {
             if !a.set.is_empty() {
                 return Err(Fault::new("usage", "--set changes settings of a project, and this is a data file")
@@ -257,9 +270,10 @@ impl Desk {
             }
             let options = data_options(&a.fields, DataOptions::default())?;
             let (model, chat_template) = (a.model.clone(), a.chat_template.clone());
-            data::run(&data::DataRequest { file: a.file.clone(), model, options, chat_template, show: a.show })?
+            data::run(&data::DataRequest { file: a.file.clone(), model, options, chat_template, show: a.show, profile })?
         };
-        self.give(&report, || text(&report, self.paint))?;
+        let text = text(&report, self.paint)?;
+        self.give(&report, || text)?;
         Ok(if report.check.bad_rows > 0 || report.check.usable_rows == 0 { WRONG_INPUT } else { 0 })
     }
 
@@ -609,7 +623,15 @@ fn layout(name: &str) -> Result<Option<Layout>, Fault> {
 }
 
 /// `base` with what the flags change.
-fn data_options(a: &FieldArgs, base: DataOptions) -> Result<DataOptions, Fault> {
+/// Writes the report of a dataset under its name.
+fn quality_files(report: &data::DataReport, of: &Path, folder: Option<&Path>) -> Result<quality_report::QualityFiles, Fault> {
+    let is_project = of.is_dir();
+    let usual = if is_project { of.join(quality_report::FOLDER) } else { PathBuf::from(quality_report::FOLDER) };
+    let name = of.file_stem().and_then(|n| n.to_str()).filter(|_| !is_project).unwrap_or("dataset");
+    quality_report::write(report, folder.unwrap_or(&usual), name)
+}
+
+pub(super) fn data_options(a: &FieldArgs, base: DataOptions) -> Result<DataOptions, Fault> {
     let layout = layout(&a.layout)?.or(base.layout);
     let mut fields = base.fields.clone();
     let named = [

@@ -110,7 +110,7 @@ fn check_quality_field(records: &[Record], options: &DataOptions, rows: &[Row], 
 }
 
 /// Scores become shares of their scale: 1, 5, 10 or 100, the smallest that holds them all.
-fn scale_quality(records: &mut [Record]) {
+pub(super) fn scale_quality(records: &mut [Record]) {
     let max = records.iter().filter_map(|r| r.quality).fold(0.0, f64::max);
     let scale = [1.0, 5.0, 10.0, 100.0].into_iter().find(|s| max <= *s).unwrap_or(max);
     for quality in records.iter_mut().filter_map(|r| r.quality.as_mut()) {

@@ -9,6 +9,8 @@ pub(crate) mod purpose {
     pub const SPLIT: u64 = 2;
     /// Which rows of an earlier stage are replayed.
     pub const REPLAY: u64 = 3;
+    /// Which rows a cap keeps.
+    pub const CAP: u64 = 4;
 }
 
 /// SplitMix64.

@@ -28,13 +28,7 @@ pub struct Splits {
 /// # Errors
 /// [`DataError::Options`] when the shares are negative or do not add up to 1.
 pub fn split(set: RecordSet, shares: [f64; 3], seed: u64) -> Result<Splits, DataError> {
-    let sum: f64 = shares.iter().sum();
-    if shares.iter().any(|s| !s.is_finite() || *s < 0.0) || (sum - 1.0).abs() > 1e-6 {
-        let [train, validation, test] = shares;
-        return Err(DataError::Options {
-            message: format!("train, validation and test shares {train}, {validation}, {test} must be positive and add up to 1"),
-        });
-    }
+    check_shares(shares)?;
     let keys: Vec<u64> = set.records.par_iter().map(Record::content_key).collect();
     let part_of = assign(&keys, shares, seed);
     let part = || RecordSet { files: set.files.clone(), has_quality: set.has_quality, ..RecordSet::default() };
@@ -47,8 +41,20 @@ pub fn split(set: RecordSet, shares: [f64; 3], seed: u64) -> Result<Splits, Data
     Ok(Splits { train, validation, test })
 }
 
-/// The part of each content key.
-fn assign(keys: &[u64], shares: [f64; 3], seed: u64) -> HashMap<u64, usize> {
+/// Refuses shares that are negative or do not add up to 1.
+pub(super) fn check_shares(shares: [f64; 3]) -> Result<(), DataError> {
+    let sum: f64 = shares.iter().sum();
+    if shares.iter().any(|s| !s.is_finite() || *s < 0.0) || (sum - 1.0).abs() > 1e-6 {
+        let [train, validation, test] = shares;
+        return Err(DataError::Options {
+            message: format!("train, validation and test shares {train}, {validation}, {test} must be positive and add up to 1"),
+        });
+    }
+    Ok(())
+}
+
+/// The part of each content key: 0 to train on, 1 to watch, 2 to judge by.
+pub(super) fn assign(keys: &[u64], shares: [f64; 3], seed: u64) -> HashMap<u64, usize> {
     let mut rows_of: HashMap<u64, usize> = HashMap::new();
     let mut groups: Vec<u64> = Vec::new();
     for key in keys {

@@ -184,6 +184,21 @@ impl QualitySigns {
     }
 }
 
+/// How good a row looks, from 1 down to 0: each sign of poor quality takes a factor off it.
+pub(super) fn quality(record: &Record) -> f64 {
+    let seen = look_at(record);
+    let signs = [
+        (seen.very_short, 0.2),
+        (seen.echo, 0.2),
+        (seen.repetitive, 0.4),
+        (seen.broken, 0.5),
+        (seen.control, 0.7),
+        (seen.unknown_tool, 0.2),
+        (seen.trailing, 0.9),
+    ];
+    signs.iter().filter(|(shown, _)| *shown).map(|(_, factor)| factor).product()
+}
+
 fn look_at(record: &Record) -> Seen {
     let (question, answer) = (record.question(), record.answer());
     let plain = match &record.content {

@@ -6,6 +6,7 @@ mod gsm_sample;
 mod hostile;
 mod masks;
 mod order;
+mod prepare;
 mod reported;
 pub mod sources;
 pub mod templates;

@@ -3,7 +3,8 @@
 use super::super::style::{Paint, count};
 use super::{Lines, table};
 use crate::app::data::{DataReport, Shown};
-use crate::data::{CheckReport, Counts, PartCounts, Spread};
+use crate::app::quality_report::QualityFiles;
+use crate::data::{CheckReport, Counts, PartCounts, Profile, Spread, ToolUse};
 
 /// Problems that are listed before the rest is only counted.
 const LISTED: usize = 50;
@@ -33,7 +34,7 @@ pub fn data_check(report: &DataReport, paint: Paint) -> String {
 }
 
 /// `tallow data stats`.
-pub fn data_stats(report: &DataReport, paint: Paint) -> String {
+pub fn data_stats(report: &DataReport, files_written: Option<&QualityFiles>, paint: Paint) -> String {
     let mut out = Lines::default();
     files(&mut out, report, paint);
     if let Some(c) = &report.check.counts {
@@ -50,9 +51,36 @@ pub fn data_stats(report: &DataReport, paint: Paint) -> String {
     if let Some(fingerprint) = &report.check.fingerprint {
         out.named(paint, "fingerprint", fingerprint);
     }
+    if let Some(profile) = &report.profile {
+        tools(&mut out, profile, paint);
+    }
     signs(&mut out, &report.check, paint);
     report.shown.iter().for_each(|shown| example(&mut out, shown, paint));
+    if let Some(files) = files_written {
+        out.named(paint, "report", files.html.display().to_string());
+    }
     out.0
+}
+
+/// Tools that are shown of a dataset.
+const MOST_TOOLS: usize = 30;
+
+fn tools(out: &mut Lines, profile: &Profile, paint: Paint) {
+    if profile.near_duplicates > 0 {
+        let text = format!("{} nearly repeat an earlier row", rows(profile.near_duplicates));
+        out.named(paint, "look at", paint.yellow(&text));
+    }
+    let line = |t: &ToolUse| {
+        let figures = [t.calls, t.calling, t.offered].map(|n| count(n as u64));
+        std::iter::once(t.name.clone()).chain(figures).collect::<Vec<_>>()
+    };
+    let lines: Vec<Vec<String>> = profile.tools.iter().take(MOST_TOOLS).map(line).collect();
+    if !lines.is_empty() {
+        out.0 += &table(paint, &["tool", "calls", "rows that call it", "rows that offer it"], &lines);
+    }
+    if !profile.never_called.is_empty() {
+        out.named(paint, "look at", paint.yellow(&format!("never called: {}", profile.never_called.join(", "))));
+    }
 }
 
 fn rows(n: usize) -> String {

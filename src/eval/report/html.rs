@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{Report, Side, chart, mib, probability, signed, with_interval};
 
-const STYLE: &str = "
+/// The style of a page.
+pub(crate) const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--line:#d9dee5;--paper:#fff;--track:#eef1f5;
 --c0:#8594a8;--c1:#1f7a5c;--c2:#b4532a;--c3:#4257b2;--c4:#8d3f86;--c5:#7a6a1f}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa5b4;--line:#333b47;--paper:#14181f;--track:#222935;
@@ -25,12 +26,12 @@ details{border-bottom:1px solid var(--line);padding:.5rem 0}summary{cursor:point
 ";
 
 /// Text for a page.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// A table; cells are HTML.
-fn table(head: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[String], rows: &[Vec<String>]) -> String {
     let line = |tag: &str, cells: &[String]| {
         let cells: String = cells.iter().map(|c| format!("<{tag}>{c}</{tag}>")).collect();
         format!("<tr>{cells}</tr>")

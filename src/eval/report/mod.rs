@@ -10,6 +10,7 @@ use super::resample::{Figure, Paired};
 use super::threshold::Verdict;
 
 pub use html::page;
+pub(crate) use html::{STYLE, escape, table};
 pub use markdown::markdown;
 
 /// An evaluation of one or more models on the same rows.
@@ -180,6 +181,9 @@ fn signed(value: f64, top: f64) -> String {
 
 /// A figure with its interval.
 pub fn with_interval(f: &Figure, top: f64) -> String {
+    if !f.value.is_finite() {
+        return shown(f.value, top);
+    }
     format!("{} ({} to {})", shown(f.value, top), shown(f.low, top), shown(f.high, top))
 }
 

@@ -25,7 +25,7 @@ pub(super) enum LayoutName {
 }
 
 impl LayoutName {
-    fn layout(self) -> Option<Layout> {
+    pub(super) fn layout(self) -> Option<Layout> {
         match self {
             Self::Auto => None,
             Self::Alpaca => Some(Layout::Alpaca),
@@ -67,7 +67,7 @@ impl DatasetIn {
     }
 }
 
-pub(super) fn look(input: &DatasetIn, shared: &Shared) -> Result<data::DataReport, Fault> {
+pub(super) fn look(input: &DatasetIn, shared: &Shared, profile: bool) -> Result<data::DataReport, Fault> {
     let mut fields = Fields::default();
     if let Some(name) = &input.instruction_field {
         (fields.instruction, fields.prompt) = (name.clone(), name.clone());
@@ -82,6 +82,7 @@ pub(super) fn look(input: &DatasetIn, shared: &Shared) -> Result<data::DataRepor
         options: DataOptions { layout: input.layout.layout(), fields, max_seq_length, ..DataOptions::default() },
         chat_template: None,
         show: within("show", input.show.unwrap_or(0), 0, 20)? as usize,
+        profile,
     })
 }
 
@@ -172,7 +173,7 @@ impl Tool for Validate {
     type Out = ValidateOut;
 
     fn call(input: DatasetIn, shared: &Shared, _: &Call) -> Result<ValidateOut, Fault> {
-        let report = look(&input, shared)?;
+        let report = look(&input, shared, false)?;
         let c = &report.check;
         let problems = c.problems.iter().take(MOST_PROBLEMS).map(|p| ProblemOut {
             at: p.at.to_string(),
@@ -220,6 +221,12 @@ pub(super) struct StatsOut {
     counts: Map<String, Value>,
     /// Signs of poor quality that occur; none of them removes a row.
     signs: Vec<SignOut>,
+    /// Rows that nearly repeat an earlier one.
+    near_duplicates: u64,
+    /// Calls by tool.
+    calls: Map<String, Value>,
+    /// Tools that are offered and never called.
+    never_called: Vec<String>,
     examples: Vec<ExampleOut>,
 }
 
@@ -229,14 +236,15 @@ pub(super) struct Stats;
 impl Tool for Stats {
     const NAME: &'static str = "dataset_stats";
     const TITLE: &'static str = "Describe a dataset";
-    const ABOUT: &'static str = "Rows, token counts and lengths, duplicates, conflicting answers and other signs of poor quality.";
+    const ABOUT: &'static str =
+        "Rows, token counts and lengths, duplicates, conflicting answers, calls by tool and other signs of poor quality.";
     const HINTS: Hints = Hints::LOOK.reaching_out();
     const LANE: Lane = Lane::Data;
     type In = DatasetIn;
     type Out = StatsOut;
 
     fn call(input: DatasetIn, shared: &Shared, _: &Call) -> Result<StatsOut, Fault> {
-        let report = look(&input, shared)?;
+        let report = look(&input, shared, true)?;
         let c = &report.check;
         let object = |v: Value| v.as_object().cloned().unwrap_or_default();
         let signs = object(json!(c.signs)).into_iter().filter(|(_, sign)| sign["rows"].as_u64() > Some(0));
@@ -250,6 +258,9 @@ impl Tool for Stats {
             trained_tokens: c.counts.as_ref().map_or(0, |n| n.trained_tokens),
             counts: object(json!(c.counts)),
             signs: signs.map(|(name, s)| SignOut { name, rows: s["rows"].as_u64().unwrap_or(0), first: places(&s) }).collect(),
+            near_duplicates: report.profile.as_ref().map_or(0, |p| p.near_duplicates as u64),
+            calls: report.profile.iter().flat_map(|p| &p.tools).map(|t| (t.name.clone(), json!(t.calls))).collect(),
+            never_called: report.profile.as_ref().map_or(Vec::new(), |p| p.never_called.clone()),
             examples: examples(&report),
         })
     }

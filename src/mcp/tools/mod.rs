@@ -16,6 +16,7 @@ mod model;
 mod overrides;
 mod overview;
 mod plan;
+mod prepare;
 mod preview;
 mod project;
 mod run;
@@ -42,7 +43,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 34] = [
+pub(super) static ALL: [(Row, Set); 35] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -65,6 +66,7 @@ pub(super) static ALL: [(Row, Set); 34] = [
     (row::<export::Export>(), Set::Core),
     (row::<generate::Generate>(), Set::Core),
     (row::<data::Stats>(), Set::Data),
+    (row::<prepare::Prepare>(), Set::Data),
     (row::<find::Datasets>(), Set::Data),
     (row::<make_tools::Make>(), Set::Data),
     (row::<versions::Versions>(), Set::Data),

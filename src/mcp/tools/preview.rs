@@ -58,7 +58,7 @@ impl Tool for Preview {
     fn call(input: PreviewIn, shared: &Shared, _: &Call) -> Result<PreviewOut, Fault> {
         let count = input.rows.unwrap_or(3);
         if input.masked == Some(true) {
-            let report = look(&DatasetIn::showing(input.path, input.model, count), shared)?;
+            let report = look(&DatasetIn::showing(input.path, input.model, count), shared, false)?;
             let problems = report.check.problems.iter().take(MOST_PROBLEMS).map(|p| format!("{}: {}", p.at, p.message));
             return Ok(PreviewOut {
                 format: None,

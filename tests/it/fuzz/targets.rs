@@ -105,7 +105,8 @@ fn check_data(corpus: &Path, file: &Path) {
 
 fn check(file: &Path, model: &str) {
     let options = DataOptions { max_seq_length: 256, ..DataOptions::default() };
-    let _ = data::run(&data::DataRequest { file: file.into(), model: model.to_owned(), options, chat_template: None, show: 1 });
+    let _ =
+        data::run(&data::DataRequest { file: file.into(), model: model.to_owned(), options, chat_template: None, show: 1, profile: true });
 }
 
 fn read_yaml(_: &Path, file: &Path) {
