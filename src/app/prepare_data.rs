@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::base::atomic;
 use crate::base::error::Fault;
 use crate::config::Format;
-use crate::data::prepare::{PrepareOptions, PrepareReport, Prepared, prepare};
+use crate::data::prepare::{Dedupe, PrepareOptions, PrepareReport, Prepared, prepare};
 
 /// A request to prepare data.
 #[derive(Debug, Clone)]
@@ -127,6 +127,21 @@ pub fn left_out(r: &PrepareReport) -> Vec<String> {
         (r.over_cap, "beyond the cap"),
     ];
     reasons.iter().filter(|(rows, _)| *rows > 0).map(|(rows, reason)| format!("{rows} {reason}")).collect()
+}
+
+/// Index of near rows where none is said.
+const NEAR: f64 = 0.8;
+
+/// Which rows count as repeated. An index says something about near rows alone.
+///
+/// # Errors
+/// An index without near rows.
+pub fn dedupe(exact: bool, near: bool, index: Option<f64>) -> Result<Dedupe, Fault> {
+    match (near, index) {
+        (true, index) => Ok(Dedupe::Near(index.unwrap_or(NEAR))),
+        (false, Some(_)) => Err(Fault::new("usage", "an index of near rows is named, but near rows are kept").hint("choose dedupe: near")),
+        (false, None) => Ok(if exact { Dedupe::Exact } else { Dedupe::Off }),
+    }
 }
 
 /// Three shares written as `80/10/10`, which are divided by their sum.

@@ -10,7 +10,7 @@ use super::style::{Paint, count};
 use crate::app::prepare_data::{self, PrepareDataReport, PrepareDataRequest};
 use crate::base::error::Fault;
 use crate::config::Format;
-use crate::data::prepare::{Dedupe, PrepareOptions, Redact};
+use crate::data::prepare::{PrepareOptions, Redact};
 use crate::data::{DataOptions, Layout};
 
 /// `tallow data prepare`.
@@ -34,9 +34,9 @@ pub struct PrepareArgs {
     /// Which rows count as repeated.
     #[arg(long, value_enum, default_value_t = DedupeArg::Exact)]
     pub dedupe: DedupeArg,
-    /// From this Jaccard index on two rows are nearly the same; with --dedupe near.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.8)]
-    pub near: f64,
+    /// From this Jaccard index on two rows are nearly the same; with --dedupe near. Unset: 0.8.
+    #[arg(long, value_name = "SHARE")]
+    pub near: Option<f64>,
     /// Keep at most this many rows, drawn by the seed.
     #[arg(long, value_name = "N")]
     pub max_rows: Option<usize>,
@@ -133,11 +133,7 @@ pub fn request(a: PrepareArgs) -> Result<PrepareDataRequest, Fault> {
         min_answer_chars: a.min_answer_chars,
         min_quality: a.min_quality,
         write_quality: a.write_quality,
-        dedupe: match a.dedupe {
-            DedupeArg::None => Dedupe::Off,
-            DedupeArg::Exact => Dedupe::Exact,
-            DedupeArg::Near => Dedupe::Near(a.near),
-        },
+        dedupe: prepare_data::dedupe(a.dedupe == DedupeArg::Exact, a.dedupe == DedupeArg::Near, a.near)?,
         max_rows: a.max_rows,
         shares: None,
         seed: a.seed,

@@ -9,7 +9,7 @@ use super::data::LayoutName;
 use crate::app::prepare_data::{self, PrepareDataRequest};
 use crate::base::error::Fault;
 use crate::config::Format;
-use crate::data::prepare::{Dedupe, PrepareOptions, Redact};
+use crate::data::prepare::{PrepareOptions, Redact};
 use crate::data::{DataOptions, Fields};
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
@@ -25,7 +25,7 @@ enum FormatName {
 }
 
 // Which rows count as repeated.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum DedupeName {
     None,
@@ -68,7 +68,7 @@ pub(super) struct PrepareIn {
     /// near: also rows that are nearly the same. Default exact.
     #[serde(default)]
     dedupe: DedupeName,
-    /// Jaccard index of near rows. Default 0.8.
+    /// With near: the Jaccard index. Default 0.8.
     near_threshold: Option<f64>,
     /// Characters of a row at least.
     min_chars: Option<u64>,
@@ -133,11 +133,7 @@ impl Tool for Prepare {
             min_chars: input.min_chars.unwrap_or(0) as usize,
             max_chars: input.max_chars.map_or(usize::MAX, |n| n as usize),
             min_quality: input.min_quality.unwrap_or(0.0),
-            dedupe: match input.dedupe {
-                DedupeName::None => Dedupe::Off,
-                DedupeName::Exact => Dedupe::Exact,
-                DedupeName::Near => Dedupe::Near(input.near_threshold.unwrap_or(0.8)),
-            },
+            dedupe: prepare_data::dedupe(input.dedupe == DedupeName::Exact, input.dedupe == DedupeName::Near, input.near_threshold)?,
             max_rows: input.max_samples.map(|n| within("max_samples", n, 1, u64::MAX)).transpose()?.map(|n| n as usize),
             seed: input.seed.unwrap_or(0),
             ..PrepareOptions::default()

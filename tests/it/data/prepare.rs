@@ -173,6 +173,7 @@ fn parts_share_no_row_and_bad_requests_say_what_to_do() {
         (vec!["--out", "x.csv", "--format", "parquet"], "to hold parquet"),
         (vec!["--out", "x", "--split", "80/20"], "three shares"),
         (vec!["--out", "x", "--dedupe", "near", "--near", "0"], "above 0"),
+        (vec!["--out", "x", "--near", "0.9"], "near rows are kept"),
         (vec!["--out", "x", "--min-chars", "9999"], "no row is left"),
         (vec!["--out", "x", "--to", "text"], "no row is left"),
         (vec!["--out", "x", "--min-quality", "2"], "between 0 and 1"),
