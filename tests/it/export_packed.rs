@@ -339,6 +339,34 @@ fn mlx_lm_finds_the_rotations_of_each_kind_of_layer() -> Outcome {
 }
 
 #[test]
+fn mlx_lm_turns_by_the_factors_that_a_model_was_trained_with() -> Outcome {
+    let desk = Desk::new();
+    let mut c = config(128, 128);
+    c["architectures"] = json!(["Phi3ForCausalLM"]);
+    c["model_type"] = json!("phi3");
+    c["partial_rotary_factor"] = json!(0.5);
+    c["original_max_position_embeddings"] = json!(128);
+    let factors = |step: f64| (0..8).map(|i| 1.0 + step * f64::from(i)).collect::<Vec<_>>();
+    c["rope_scaling"] = json!({"type": "longrope", "short_factor": factors(0.25), "long_factor": factors(2.0)});
+    random_model(&desk.path().join("model"), &c, 4)?;
+    let mut decoder = Decoder::load(&desk.path().join("model"), &LoadOptions::default())?;
+    let lora = LoraConfig { rank: 2, alpha: 6.0, dropout: 0.0, use_rslora: false, target_modules: vec!["qkv_proj".into()] };
+    decoder.add_lora(&lora, 3)?;
+    decoder.save_adapter(&desk.path().join("adapter"))?;
+    let report = desk.json(&["export", "--model", "model", "--format", "mlx", "--out", "mlx"]);
+    assert!(report["notes"].to_string().contains("up to 128 tokens"), "{report}");
+    let written = read_config(&desk.path().join("mlx"));
+    assert_eq!(written["rope_scaling"]["long_factor"], json!(factors(0.25)));
+    assert_eq!((&written["rope_scaling"]["type"], &written["partial_rotary_factor"]), (&json!("longrope"), &json!(0.5)));
+    let adapter =
+        |base: &str, out: &str| desk.run(&["export", "--model", base, "--adapter", "adapter", "--format", "mlx-adapter", "--out", out]);
+    let said = adapter("model", "wrong");
+    assert!(said.code == 1 && said.err.contains("long factors") && said.err.contains("format mlx first"), "{}", said.err);
+    assert_eq!(adapter("mlx", "right").code, 0);
+    Ok(())
+}
+
+#[test]
 fn mlx_lm_is_given_no_base_that_it_would_not_load_or_turn_otherwise() -> Outcome {
     // What mlx-lm takes without `rope_theta`: a million for Qwen 2, 10,000 for Llama, nothing at all for Granite.
     let cases = [

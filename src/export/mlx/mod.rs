@@ -64,6 +64,7 @@ pub fn write_model(
     folder.commit()?;
     notes.extend(grouping.and_then(|g| g.note));
     notes.extend(config::window_note(spec));
+    notes.extend(config::rotation_note(spec));
     Ok(FolderReport { tensors, bytes, proof, notes })
 }
 
