@@ -194,7 +194,7 @@ def metadata(path):
     return shown
 
 
-def model_rows(tallow, model, adapter, forms, types, folder, put, base_too):
+def model_rows(tallow, model, adapter, forms, types, mlx_types, folder, put, base_too):
     from tokenizers import Tokenizer
 
     base = ["--model", model] + (["--adapter", adapter] if adapter else [])
@@ -278,7 +278,7 @@ def model_rows(tallow, model, adapter, forms, types, folder, put, base_too):
         for form in ("gptq", "awq"):
             attempt(form, "int4", "gptqmodel", lambda: with_gptqmodel(form))
     if "mlx" in forms and importlib.util.find_spec("mlx_lm"):
-        for kind in MLX:
+        for kind in mlx_types:
             attempt("mlx", kind, "mlx-lm", lambda: mlx(kind))
     if adapter and "adapters" in forms:
         attempt("gguf-adapter", "f32", "llama.cpp", lambda: adapters("gguf-adapter"))
@@ -293,6 +293,7 @@ def main():
     p.add_argument("--tallow", required=True)
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--forms", default="gguf,safetensors,vllm,mlx,adapters")
+    p.add_argument("--mlx-types", default=",".join(MLX), help="types of folders for mlx-lm")
     p.add_argument("--base-too", action="store_true")
     p.add_argument("--types", default=",".join(GGUF), help="types of GGUF files")
     p.add_argument("models", nargs="+", help="NAME=MODEL or NAME=MODEL+ADAPTER")
@@ -309,7 +310,7 @@ def main():
             a.out.write_text(json.dumps(rows, indent=1) + "\n")
 
         with tempfile.TemporaryDirectory() as folder:
-            model_rows(a.tallow, model, adapter or None, a.forms.split(","), a.types.split(","), Path(folder), put, a.base_too)
+            model_rows(a.tallow, model, adapter or None, a.forms.split(","), a.types.split(","), a.mlx_types.split(","), Path(folder), put, a.base_too)
 
 
 if __name__ == "__main__":

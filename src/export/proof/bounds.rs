@@ -37,13 +37,13 @@ pub const F16: Bounds = limits(1e-4, 0.99, 1e-3, 0.95);
 /// Weights in bf16.
 pub const BF16: Bounds = limits(2e-3, 0.97, 0.02, 0.9);
 /// Eight bits.
-pub const EIGHT: Bounds = limits(2e-3, 0.97, 0.05, 0.9);
+pub const EIGHT: Bounds = limits(5e-3, 0.97, 0.05, 0.9);
 /// Six bits.
-pub const SIX: Bounds = limits(0.01, 0.95, 0.3, 0.75);
+pub const SIX: Bounds = limits(0.025, 0.95, 0.3, 0.75);
 /// Five bits.
-pub const FIVE: Bounds = limits(0.03, 0.93, 1.0, 0.6);
+pub const FIVE: Bounds = limits(0.2, 0.9, 1.0, 0.6);
 /// Four bits.
-pub const FOUR: Bounds = limits(0.15, 0.85, 2.0, 0.4);
+pub const FOUR: Bounds = limits(0.3, 0.85, 2.0, 0.4);
 /// Three bits.
 pub const THREE: Bounds = limits(0.5, 0.75, 2.5, 0.3);
 /// Two bits.
