@@ -33,6 +33,7 @@ mod real;
 pub mod rope;
 pub mod scale;
 mod simd;
+pub mod stack;
 mod unwritten;
 pub mod variants;
 mod view;

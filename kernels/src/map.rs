@@ -23,6 +23,10 @@ impl MappedFile {
     /// # Errors
     /// When the file cannot be opened or mapped.
     pub fn open(path: &Path) -> io::Result<Self> {
+        // Opening a pipe waits for a writer; a device has no end.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
         let file = File::open(path)?;
         if file.metadata()?.len() == 0 {
             return Ok(Self { map: None });

@@ -6,6 +6,7 @@
 //! machine's free memory would be exceeded.
 
 use tallow_kernels::alloc::{self, LastWords};
+use tallow_kernels::stack;
 
 use super::plan;
 use crate::base::error::Fault;
@@ -45,17 +46,26 @@ fn fault() -> Fault {
     ))
 }
 
+/// The fault of a thread that runs out of stack.
+fn too_deep() -> Fault {
+    Fault::new("too_deep", "a file or a template nests its parts in one another beyond what can be walked; the process was ended")
+        .hint("look at where the model, the data and the chat template come from")
+}
+
 /// Limits this process. `words` renders the fault as the face shows it, `descriptor` is where to
-/// (1 standard output, 2 standard error), `code` is the exit code.
+/// (1 standard output, 2 standard error), `code` is the exit code at the limit of memory. A thread that runs out of stack
+/// ends the process in words too, with exit code 1.
 ///
 /// # Errors
 /// `usage` when the environment names a limit that is no size.
-pub fn begin(work: Work, words: impl FnOnce(&Fault) -> String, descriptor: i32, code: u8) -> Result<(), Fault> {
+pub fn begin(work: Work, words: impl Fn(&Fault) -> String, descriptor: i32, code: u8) -> Result<(), Fault> {
     let text = words(&fault());
     let (before, after) = text.split_once(NUMBER).unwrap_or((&text, ""));
-    let words = LastWords { descriptor, before: before.to_owned(), after: after.to_owned(), code: i32::from(code) };
+    let last = LastWords { descriptor, before: before.to_owned(), after: after.to_owned(), code: i32::from(code) };
     alloc::set_limit(bytes(work)?);
-    alloc::set_last_words(words);
+    alloc::set_last_words(last);
+    let deep = words(&too_deep());
+    stack::set_last_words(LastWords { descriptor, before: deep, after: String::new(), code: 1 });
     Ok(())
 }
 

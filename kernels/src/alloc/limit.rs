@@ -22,6 +22,18 @@ pub struct LastWords {
     pub code: i32,
 }
 
+impl LastWords {
+    /// Writes these parts and ends the process. Takes no memory and no lock: signal handlers may call it.
+    pub(crate) fn say_and_exit(&self, parts: &[&[u8]]) -> ! {
+        for part in parts {
+            // SAFETY: the bytes live as long as this call. A write that fails leaves the exit code.
+            unsafe { libc::write(self.descriptor, part.as_ptr().cast(), part.len()) };
+        }
+        // SAFETY: ends the process; may be called at any time and on any thread.
+        unsafe { libc::_exit(self.code) }
+    }
+}
+
 /// Says what happens at a limit; without it a limit has no effect. Only the first call counts.
 pub fn set_last_words(words: LastWords) {
     // A second one changes nothing, as documented.
@@ -37,7 +49,7 @@ pub fn set_limit(bytes: u64) {
     MOST.store(bytes, Relaxed);
 }
 
-/// Looks at the bytes in use after a block was handed out.
+/// Looks at the bytes in use, before or after a block is handed out.
 pub(super) fn check(in_use: u64) {
     if in_use > MOST.load(Relaxed) {
         end();
@@ -55,12 +67,7 @@ pub(super) fn end() {
     }
     let mut digits = [0; 20];
     let number = decimal(MOST.load(Relaxed) >> 20, &mut digits);
-    for part in [words.before.as_bytes(), number, words.after.as_bytes()] {
-        // SAFETY: the bytes live as long as this call. A write that fails leaves the exit code.
-        unsafe { libc::write(words.descriptor, part.as_ptr().cast(), part.len()) };
-    }
-    // SAFETY: ends the process; may be called at any time and on any thread.
-    unsafe { libc::_exit(words.code) }
+    words.say_and_exit(&[words.before.as_bytes(), number, words.after.as_bytes()])
 }
 
 /// A number in decimal digits.

@@ -68,6 +68,16 @@ fn grew(by: usize) {
     }
 }
 
+/// Blocks of at least so many bytes are held against the limit before they are made: making one may fill it.
+const CHECKED_BEFORE: usize = 1 << 20;
+
+/// Looks whether a block of `size` bytes in the place of one of `old` is within the limit.
+fn is_asked(size: usize, old: usize) {
+    if size >= CHECKED_BEFORE {
+        limit::check((LIVE.load(Relaxed) + size as u64).saturating_sub(old as u64));
+    }
+}
+
 /// Counts a new block of `size` bytes; one that the system refused is the end of a limited process.
 fn counted(p: *mut u8, size: usize) -> *mut u8 {
     if p.is_null() {
@@ -136,12 +146,14 @@ unsafe fn free_block(p: *mut u8, layout: Layout) {
 // counters are kept beside it.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        is_asked(layout.size(), 0);
         // SAFETY: the caller's layout, passed on.
         let p = large_block(layout).map_or_else(|| unsafe { MiMalloc.alloc(layout) }, |(p, _)| p);
         counted(p, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        is_asked(layout.size(), 0);
         let p = match large_block(layout) {
             Some((p, true)) => p,
             Some((p, false)) => {
@@ -162,6 +174,7 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        is_asked(size, layout.size());
         #[cfg(target_os = "linux")]
         // SAFETY: the caller's block and layout, passed on.
         let moved = unsafe { realloc_large(p, layout, size) };
