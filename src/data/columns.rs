@@ -130,7 +130,7 @@ impl UnreadCounts {
     }
 
     /// At most this many names are listed.
-    const MOST: usize = 50;
+    pub(super) const MOST: usize = 50;
 
     pub(super) fn list(self) -> Vec<Unread> {
         let mut list: Vec<Unread> = self.0.into_iter().map(|(name, rows)| Unread { name, rows }).collect();

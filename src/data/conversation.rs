@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value, json};
 
+use super::columns::UnreadCounts;
 use super::flags::take_turn_flag;
 use super::source::kind_name;
 use super::tools::{check_tool_replies, function_call, strip_filler, tool_calls, tools_of};
@@ -107,6 +108,9 @@ impl Conversation {
         let mut chat = Self { messages, tools, ..Self::default() };
         let known = ["from", "value"].iter().chain(&REASONING);
         for key in list.iter().filter_map(Value::as_object).flat_map(|m| m.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k)) {
+            if chat.unread.len() >= UnreadCounts::MOST {
+                break;
+            }
             let mut alone = Map::from_iter([(key.clone(), Value::Null)]);
             let is_flag = take_turn_flag(&mut alone).is_ok() && alone.is_empty();
             if !is_flag && !known.clone().any(|k| k == key) && !chat.unread.contains(key) {
@@ -126,6 +130,9 @@ impl Conversation {
         const KNOWN: [&str; 5] = ["role", "content", "tool_calls", "tool_call_id", "name"];
         let mut unread = self.unread.clone();
         for name in self.messages.iter().flat_map(|m| m.value.keys()) {
+            if unread.len() >= UnreadCounts::MOST {
+                break;
+            }
             let known = KNOWN.contains(&name.as_str()) || REASONING.contains(&name.as_str()) || template.contains(name.as_str());
             if !known && !unread.contains(name) {
                 unread.push(name.clone());

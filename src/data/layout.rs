@@ -1,5 +1,7 @@
 //! Which fields of a row mean what: detected from the rows, with the reason in words, or set by the caller.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -181,14 +183,13 @@ const USUAL_PAIRS: [(&str, &str); 6] = [
     ("user", "assistant"),
 ];
 
+/// Fields that an error lists.
+const NAMED: usize = 30;
+
 fn unknown_layout(sample: &[Row], path: &str) -> DataError {
-    let mut names: Vec<&str> = Vec::new();
-    for name in sample.iter().flat_map(|row| row.fields.keys()) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
-    let has = |name: &str| names.contains(&name);
+    let mut seen: HashSet<&str> = HashSet::new();
+    let names: Vec<&str> = sample.iter().flat_map(|row| row.fields.keys()).map(String::as_str).filter(|name| seen.insert(name)).collect();
+    let has = |name: &str| seen.contains(name);
     let hint = if has("chosen") && has("rejected") {
         "these are preference pairs; supervised fine-tuning needs one answer a row: name the field of the answers to train \
          (dataset.instruction_field and dataset.output_field: chosen), and set dataset.metadata_field: rejected"
@@ -204,6 +205,9 @@ fn unknown_layout(sample: &[Row], path: &str) -> DataError {
     } else {
         "set dataset.layout and the field names (dataset.instruction_field, dataset.output_field)".to_string()
     };
-    let list = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let mut list = names.iter().take(NAMED).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED {
+        list.push_str(&format!(" and {} more", names.len() - NAMED));
+    }
     DataError::Layout { path: path.to_string(), message: format!("no known layout; the rows have the fields {list}"), hint }
 }
