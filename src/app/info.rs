@@ -8,6 +8,7 @@ use serde_json::json;
 use super::load::load_options;
 use super::models;
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::model::hub::{HubOptions, fetch_with};
 use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
 use crate::train::{HeldOut, MemoryRequest, OptimizerKind, predict};
@@ -139,7 +140,7 @@ fn needs(spec: &DecoderSpec) -> Vec<Need> {
 
 /// `license:` between the dashes at the top of README.md.
 fn licence(folder: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(folder.join("README.md")).ok()?;
+    let text = files::read_text(&folder.join("README.md")).ok()?;
     let front = text.strip_prefix("---\n")?.split("\n---").next()?;
     front.lines().find_map(|l| l.strip_prefix("license:")).map(|l| l.trim().to_owned())
 }

@@ -6,6 +6,7 @@ use candle_core::DType;
 
 use super::models;
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::data::TextTokenizer;
 use crate::model::{Decoder, LoadOptions, Quantization, Unknown};
 
@@ -155,7 +156,7 @@ fn declared_ends(tokenizer: &TextTokenizer, folder: &Path) -> Vec<u32> {
         ids.extend(crate::export::gguf::end_ids(folder).unwrap_or_default());
     }
     for name in ["generation_config.json", "config.json"] {
-        let Ok(text) = std::fs::read_to_string(folder.join(name)) else { continue };
+        let Ok(text) = files::read_text(&folder.join(name)) else { continue };
         let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
         match &json["eos_token_id"] {
             serde_json::Value::Array(a) => ids.extend(a.iter().filter_map(|v| v.as_u64()).map(|v| v as u32)),

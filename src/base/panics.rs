@@ -8,6 +8,7 @@ use std::sync::Once;
 
 use super::cancel;
 use super::error::Fault;
+use super::time_limit::{self, Library};
 
 thread_local! {
     /// Where this thread panicked last.
@@ -53,12 +54,12 @@ pub fn caught<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     })
 }
 
-/// Lets a library work on what others wrote. Libraries have been seen to panic on damaged input: that is `None`, and
-/// nothing is printed. A cancellation goes on unwinding.
-pub fn of_library<T>(work: impl FnOnce() -> T) -> Option<T> {
+/// Lets a library work on so many bytes of what others wrote, within the limit on its time. Libraries have been seen to
+/// panic on damaged input: that is `None`, and nothing is printed. A cancellation goes on unwinding.
+pub fn of_library<T>(library: Library, bytes: usize, work: impl FnOnce() -> T) -> Option<T> {
     note_places();
     let was_quiet = IS_QUIET.replace(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
+    let result = catch_unwind(AssertUnwindSafe(|| time_limit::within(library, bytes, work)));
     IS_QUIET.set(was_quiet);
     match result {
         Ok(value) => Some(value),
@@ -73,13 +74,13 @@ mod tests {
 
     #[test]
     fn a_library_may_panic_and_be_cancelled() {
-        assert_eq!(of_library(|| 3), Some(3));
-        assert_eq!(of_library(|| -> u32 { panic!("damaged") }), None);
+        assert_eq!(of_library(Library::Template, 0, || 3), Some(3));
+        assert_eq!(of_library(Library::Template, 0, || -> u32 { panic!("damaged") }), None);
         assert!(!IS_QUIET.get());
         let asked = cancel::Cancel::default();
         asked.request();
         let looped = asked.within(|| -> Result<(), Fault> {
-            of_library(|| {
+            of_library(Library::Template, 0, || {
                 loop {
                     cancel::checkpoint()
                 }

@@ -25,7 +25,7 @@ use clap::Parser;
 
 use crate::app::memory_limit::{self, Work};
 use crate::base::error::Fault;
-use crate::base::panics;
+use crate::base::{panics, time_limit};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -46,7 +46,7 @@ pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let json = cli.json;
-    match panics::caught(|| limit_memory(&cli).and_then(|()| run::run(cli))) {
+    match panics::caught(|| limit(&cli).and_then(|()| run::run(cli))) {
         Ok(code) => code,
         Err(fault) => {
             complain(&fault, json);
@@ -55,16 +55,21 @@ pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// Limits the memory of commands that read what others wrote. A server reads nothing foreign itself, and the process of
-/// one of its calls has the limit of that call.
-fn limit_memory(cli: &Cli) -> Result<(), Fault> {
+/// Limits the memory of commands that read what others wrote, and the time of the libraries that read it. A server reads
+/// nothing foreign itself, and the process of one of its calls has the limits of that call.
+fn limit(cli: &Cli) -> Result<(), Fault> {
     const DOES_NOT_FIT: u8 = 4;
     let work = match cli.command {
         args::Command::Mcp(_) | args::Command::McpCall => return Ok(()),
         args::Command::Data(_) | args::Command::Plan(_) | args::Command::Runs(_) | args::Command::Init(_) => Work::Reading,
         _ => Work::Computing,
     };
-    if cli.json {
+    let json = cli.json;
+    time_limit::begin(move |fault| {
+        complain(fault, json);
+        i32::from(exit_code(fault))
+    })?;
+    if json {
         return memory_limit::begin(work, |fault| complaint(fault, true) + "\n", 1, DOES_NOT_FIT);
     }
     // A progress bar may stand in the line.

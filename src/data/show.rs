@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::encode::{Example, IGNORED};
-use super::tokenizer::TextTokenizer;
+use super::tokenizer::{TextTokenizer, in_library};
 
 /// A run of tokens that are all trained or all not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -32,7 +32,7 @@ pub fn pieces<'a>(example: &'a Example, tokenizer: &'a TextTokenizer) -> impl It
     let mut stream = tokenizer.inner().decode_stream(false);
     example.input_ids.iter().zip(&example.labels).map(move |(id, label)| Piece {
         id: *id,
-        text: stream.step(*id).ok().flatten().unwrap_or_default(),
+        text: in_library(0, || stream.step(*id)).and_then(|step| step.ok().flatten()).unwrap_or_default(),
         trained: *label != IGNORED,
     })
 }

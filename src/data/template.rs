@@ -16,6 +16,7 @@ use serde_json::json;
 use super::error::DataError;
 use super::{builtin, guard, python};
 use crate::base::panics;
+use crate::base::time_limit::Library;
 
 /// The special tokens a template may name.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +49,9 @@ pub(crate) struct Call<'a> {
 
 const CHAT: &str = "chat";
 
+/// Time of a rendering grows with the number of messages more than with their length: a message counts as so many bytes.
+const MESSAGE_BYTES: usize = 100;
+
 /// Stands for an answer where only the text around it matters: no real text has it, no template changes it.
 pub(crate) const PROBE: &str = "\u{F07FE}\u{F07FF}";
 
@@ -65,7 +69,7 @@ impl ChatTemplate {
         guard::check_source(source).map_err(|message| DataError::Template { path: origin.to_string(), message })?;
         let mut environment = dialect().map_err(|e| broken(origin, &e))?;
         let (marked, marks) = rewrite_generation(source);
-        let added = caught(|| environment.add_template_owned(CHAT, marked));
+        let added = caught(source.len(), || environment.add_template_owned(CHAT, marked));
         added.map_err(|message| DataError::Template { path: origin.to_string(), message })?.map_err(|e| broken(origin, &e))?;
         Ok(Self { environment, tokens, source: source.to_string(), marks_generation: marks > 0 })
     }
@@ -169,7 +173,8 @@ impl ChatTemplate {
         context.push(("__close".into(), Value::from(close)));
         let template = self.environment.get_template(CHAT).map_err(|e| reason(&e))?;
         let mut out = guard::Limited::default();
-        let rendered = caught(|| template.render_captured_to(Value::from_pairs(context), &mut out).map(|_| ()))?;
+        let rendered =
+            caught(call.messages.len() * MESSAGE_BYTES, || template.render_captured_to(Value::from_pairs(context), &mut out).map(|_| ()))?;
         match rendered {
             Ok(_) => out.text(),
             Err(_) if out.is_full() => Err(guard::too_much_output()),
@@ -180,8 +185,8 @@ impl ChatTemplate {
 }
 
 /// What the engine gives, or that it failed inside: templates are foreign, and it has been seen to panic.
-fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    panics::of_library(work).ok_or_else(|| "the template engine failed inside".to_owned())
+fn caught<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, String> {
+    panics::of_library(Library::Template, bytes, work).ok_or_else(|| "the template engine failed inside".to_owned())
 }
 
 /// A JSON value as the engine's own.

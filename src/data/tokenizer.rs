@@ -13,8 +13,10 @@ use super::error::DataError;
 use super::template::{ChatTemplate, TemplateTokens};
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::base::hash::sha256_bytes;
 use crate::base::panics;
+use crate::base::time_limit::Library;
 
 /// A tokenizer with its special tokens and chat template.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl TextTokenizer {
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
         let file = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let fail = |message: String| DataError::Tokenizer { path: file.clone(), message };
-        let bytes = std::fs::read(&file).map_err(|e| fail(e.to_string()))?;
+        let bytes = files::read(&file).map_err(|e| fail(e.to_string()))?;
         let inner = Self::parse(&bytes).map_err(|e| fail(format!("not a tokenizer: {e}")))?;
         let config = read_object(&folder.join("tokenizer_config.json"))?;
         let map = read_object(&folder.join("special_tokens_map.json"))?;
@@ -77,7 +79,7 @@ impl TextTokenizer {
     /// # Errors
     /// What is wrong with them, in words. Damaged JSON makes the library panic in places: that is an error too.
     pub fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
-        let parsed = panics::of_library(|| Tokenizer::from_bytes(bytes));
+        let parsed = in_library(bytes.len(), || Tokenizer::from_bytes(bytes));
         parsed.unwrap_or_else(|| Err("it is damaged, and the library failed inside".into())).map_err(|e| e.to_string())
     }
 
@@ -221,13 +223,13 @@ impl TextTokenizer {
 
     /// Whether the tokenizer puts a space before a text that has none.
     pub(super) fn prepends_space(&self) -> bool {
-        let first = self.inner.encode("x", false).ok().and_then(|e| e.get_tokens().first().cloned());
+        let first = self.encode_with_offsets("x", false).ok().and_then(|e| e.get_tokens().first().cloned());
         first.is_some_and(|token| token.starts_with(['\u{2581}', '\u{120}']))
     }
 
     /// Whether the tokenizer itself puts the beginning-of-text token before a text.
     pub fn adds_bos(&self) -> bool {
-        let first = self.inner.encode("a", true).ok().and_then(|e| e.get_ids().first().copied());
+        let first = self.encode_with_offsets("a", true).ok().and_then(|e| e.get_ids().first().copied());
         first.is_some() && first == self.bos_id()
     }
 
@@ -300,7 +302,8 @@ impl TextTokenizer {
             next += 1;
         }
         // A token that cannot be added is reported when a text needs it, as an unknown token.
-        let _ = self.inner.add_tokens(new);
+        let bytes = new.iter().map(|token| token.content.len()).sum();
+        let _ = in_library(bytes, || self.inner.add_tokens(new));
         self.find_special_ids();
     }
 
@@ -369,7 +372,7 @@ impl TextTokenizer {
     /// The tokenizer's reason.
     pub(crate) fn encode_with_offsets(&self, text: &str, add_special: bool) -> Result<tokenizers::Encoding, String> {
         // A broken tokenizer.json makes the library panic; that is one more way to fail.
-        let encoded = panics::of_library(|| self.inner.encode(text, add_special));
+        let encoded = in_library(text.len(), || self.inner.encode(text, add_special));
         let encoded = encoded.unwrap_or_else(|| Err("tokenizer.json is broken: the tokenizer failed inside".into()));
         encoded.map_err(|e| format!("cannot be tokenised: {e}"))
     }
@@ -389,16 +392,21 @@ impl TextTokenizer {
     /// # Errors
     /// [`DataError::Tokenizer`] with the tokenizer's reason.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, DataError> {
-        let decoded = panics::of_library(|| self.inner.decode(ids, skip_special));
+        let decoded = in_library(size_of_val(ids), || self.inner.decode(ids, skip_special));
         let decoded = decoded.unwrap_or_else(|| Err("tokenizer.json is broken: its decoder failed inside".into()));
         decoded.map_err(|e| DataError::Tokenizer { path: self.origin.clone(), message: e.to_string() })
     }
 }
 
+/// Lets the library work on so many bytes; `None` when it failed inside.
+pub(super) fn in_library<T>(bytes: usize, work: impl FnOnce() -> T) -> Option<T> {
+    panics::of_library(Library::Tokenizer, bytes, work)
+}
+
 /// A JSON object, or an empty one where the file is missing.
 fn read_object(path: &Path) -> Result<Map<String, Value>, DataError> {
     let fail = |message: String| DataError::Tokenizer { path: path.to_path_buf(), message };
-    match std::fs::read(path) {
+    match files::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Map::new()),
         Err(e) => Err(fail(e.to_string())),
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| fail(format!("not a JSON object: {e}"))),
@@ -417,7 +425,7 @@ type Source = (String, String);
 
 /// The template for all conversations, and the one for conversations with tools.
 fn template_sources(folder: &Path, config: &Map<String, Value>) -> Result<(Option<Source>, Option<Source>), DataError> {
-    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
+    let read = |path: PathBuf| match files::read_text(&path) {
         Ok(text) => Ok(Some((text, path.display().to_string()))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(DataError::Tokenizer { path, message: e.to_string() }),

@@ -24,6 +24,7 @@ use super::streamed::Streamed;
 use super::{Allowed, Merged, Prompts, Proof, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::model::Unknown;
 use crate::model::spec::{Role, TensorSpec};
 use crate::model::weights::cast;
@@ -148,7 +149,7 @@ fn name_of(dtype: Dtype) -> &'static str {
 
 /// Says in config.json how the weights are held.
 fn name_quantization(path: &Path, dtype: Dtype) -> Result<(), Fault> {
-    let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+    let text = files::read_text(path).map_err(|e| Fault::io("read", path, &e))?;
     let mut config: Value = serde_json::from_str(&text).map_err(|e| Fault::new("not_a_model", e.to_string()))?;
     config["quantization_config"] = json!({
         "quant_method": "bitsandbytes",

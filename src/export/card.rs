@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Merged, Proof};
+use crate::base::files;
 use crate::model::gguf::{GgufFile, Value as GgufValue};
 use crate::model::hub;
 
@@ -221,11 +222,11 @@ pub fn card_of_gguf(path: &Path) -> Option<String> {
 
 /// The licence that the base's own card or config names.
 pub(super) fn license(model: &Path) -> Option<String> {
-    let card = std::fs::read_to_string(model.join("README.md")).unwrap_or_default();
+    let card = files::read_text(&model.join("README.md")).unwrap_or_default();
     let front = card.strip_prefix("---").and_then(|t| t.split_once("\n---")).map(|(f, _)| f.to_owned()).unwrap_or_default();
     let from_card = front.lines().find_map(|l| l.strip_prefix("license:")).map(|l| l.trim().trim_matches(['"', '\'']).to_owned());
     let config = || {
-        let text = std::fs::read_to_string(model.join("config.json")).ok()?;
+        let text = files::read_text(&model.join("config.json")).ok()?;
         Some(serde_json::from_str::<Value>(&text).ok()?["license"].as_str()?.to_owned())
     };
     from_card.filter(|l| !l.is_empty()).or_else(config)

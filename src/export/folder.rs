@@ -9,6 +9,7 @@ use super::side_files::{self, Base};
 use super::{Bounds, Merged, Prompts, Proof, card};
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::model::adapter::AdapterFile;
 use crate::model::gguf::is_gguf;
 use crate::model::weights::{PlannedTensor, ShardWriter};
@@ -134,7 +135,7 @@ pub fn write_peft(merged: &Merged, model: &Path, adapter: &Path, prompts: &Promp
 
 /// The adapter's config for somebody else's machine: its base by a public name, or by none.
 fn peft_config(merged: &Merged, model: &Path, path: &Path) -> Result<(String, Vec<String>), Fault> {
-    let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+    let text = files::read_text(path).map_err(|e| Fault::io("read", path, &e))?;
     let mut config: serde_json::Value =
         serde_json::from_str(&text).map_err(|e| Fault::new("bad_adapter", format!("{}: {e}", path.display())))?;
     let named = config["base_model_name_or_path"].as_str().unwrap_or_default().to_owned();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::side_files::Base;
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::data::TextTokenizer;
 
 /// Writes both into a folder that has the base's own side files.
@@ -53,5 +54,5 @@ fn write_ends(base: Base, folder: &Path) -> Result<(), Fault> {
 }
 
 fn read(path: &Path) -> Option<Value> {
-    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+    serde_json::from_str(&files::read_text(path).ok()?).ok()
 }

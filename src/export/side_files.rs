@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{hf_config, served};
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::data::TextTokenizer;
 use crate::model::gguf::is_gguf;
 use crate::model::merge::copy_side_files;
@@ -47,7 +48,7 @@ pub fn write(base: Base, spec: &DecoderSpec, to: &Path, dtype: Option<Dtype>) ->
 /// Says that the tokenizer's class was changed so that transformers takes tokenizer.json as it is.
 fn renamed_class(from: &Path, to: &Path) -> Option<String> {
     let class = |folder: &Path| {
-        let text = std::fs::read_to_string(folder.join("tokenizer_config.json")).ok()?;
+        let text = files::read_text(&folder.join("tokenizer_config.json")).ok()?;
         Some(serde_json::from_str::<Value>(&text).ok()?["tokenizer_class"].as_str()?.to_owned())
     };
     let (old, new) = (class(from)?, class(to)?);

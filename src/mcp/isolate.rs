@@ -26,6 +26,7 @@ use super::tool::{Call, Shared, Tick};
 use super::{confine, tools};
 use crate::app::jobs;
 use crate::base::error::Fault;
+use crate::base::time_limit;
 use crate::train::StopFlag;
 
 /// What the process may use. It hears this first: once the allocator has reserved addresses for a large block, such as a
@@ -234,6 +235,10 @@ pub fn answer_one_call() -> Result<u8, Fault> {
     let request: Request = serde_json::from_slice(&line()?).map_err(|e| bad(e.to_string()))?;
     let row = tools::find(&request.tool).ok_or_else(|| bad(format!("there is no tool {}", request.tool)))?;
     confine::files(&request.roots);
+    time_limit::begin(|fault| {
+        say(&Word::from(fault.clone()));
+        0
+    })?;
     let stop = StopFlag::default();
     let asked = stop.clone();
     std::thread::spawn(move || {
@@ -247,9 +252,15 @@ pub fn answer_one_call() -> Result<u8, Fault> {
     let shared = Shared::new(Roots::known(request.roots), Log::open(None)?, tools::Choice::everything(), None);
     say(&match row.run_here(request.arguments, &shared, &call) {
         Ok(value) => Word::Result(value),
-        Err(f) => Word::Fault { code: f.code.to_owned(), message: f.message, hint: f.hint },
+        Err(fault) => Word::from(fault),
     });
     Ok(0)
+}
+
+impl From<Fault> for Word {
+    fn from(f: Fault) -> Self {
+        Self::Fault { code: f.code.to_owned(), message: f.message, hint: f.hint }
+    }
 }
 
 fn say(word: &Word) {

@@ -14,6 +14,7 @@ use super::hub;
 use super::limits::LARGEST_SCALE;
 use super::spec::DecoderSpec;
 use super::weights::Shards;
+use crate::base::files;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -67,7 +68,7 @@ impl AdapterFile {
         if !config_path.is_file() {
             return Err(Error::adapter(dir, format!("there is no {CONFIG} in this folder")));
         }
-        let text = std::fs::read_to_string(&config_path).map_err(Error::io(&config_path))?;
+        let text = files::read_text(&config_path).map_err(Error::io(&config_path))?;
         let json: Value = serde_json::from_str(&text).map_err(|e| Error::adapter(&config_path, format!("not valid JSON: {e}")))?;
         let config = config_from_json(&config_path, &json)?;
         let weights = dir.join(WEIGHTS);

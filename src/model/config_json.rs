@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
+use crate::base::files;
 
 /// A JSON object with the path it came from. Remembers which fields were asked for.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct ConfigJson {
 
 impl ConfigJson {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = files::read_text(path).map_err(Error::io(path))?;
         Self::parse(path, &text)
     }
 

@@ -11,6 +11,7 @@ use super::decoder::check_names;
 use super::error::{Error, Result};
 use super::spec::{DecoderSpec, Role, TensorSpec, Unknown};
 use super::weights::{PlannedTensor, ShardWriter, Shards, TensorSource, check_finite_bytes};
+use crate::base::files;
 
 /// Shards are cut at this many bytes unless told otherwise.
 pub const SHARD_BYTES: u64 = 5_000_000_000;
@@ -199,7 +200,7 @@ fn is_rebuilt(config: &Value, folder: &Path) -> bool {
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = files::read_text(path).map_err(Error::io(path))?;
     serde_json::from_str(&text).map_err(|e| Error::NotAModel { path: path.to_path_buf(), message: e.to_string() })
 }
 

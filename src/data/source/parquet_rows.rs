@@ -10,6 +10,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{Row, Rows, broken};
 use crate::base::panics;
+use crate::base::time_limit::Library;
 use crate::data::error::{DataError, Location};
 
 /// A file may always hold this many rows and bytes; beyond, they are held against its length.
@@ -23,13 +24,13 @@ pub(super) fn read(file: &Arc<str>, path: &Path) -> Result<Rows, DataError> {
     let opened = std::fs::File::open(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
     let length = opened.metadata().map_or(0, |m| m.len());
     // The library has been seen to panic on damaged files.
-    let reader = caught(|| SerializedFileReader::new(opened), path)?.map_err(fail)?;
+    let reader = caught(length as usize, || SerializedFileReader::new(opened), path)?.map_err(fail)?;
     let most_bytes = (length * MOST_GROWTH).max(ALWAYS_BYTES);
     check_counts(reader.metadata(), length, most_bytes).map_err(|message| broken(path, message))?;
     let mut rows = Vec::new();
     let mut bytes = 0;
-    let mut from = caught(|| reader.get_row_iter(None), path)?.map_err(fail)?;
-    while let Some(row) = caught(|| from.next(), path)? {
+    let mut from = caught(0, || reader.get_row_iter(None), path)?.map_err(fail)?;
+    while let Some(row) = caught(0, || from.next(), path)? {
         crate::base::cancel::checkpoint();
         let at = Location { file: file.clone(), line: rows.len() as u64 + 1, counts_rows: true };
         let columns = row.map_err(fail)?.into_columns();
@@ -44,8 +45,8 @@ pub(super) fn read(file: &Arc<str>, path: &Path) -> Result<Rows, DataError> {
 }
 
 /// What the library gives, or that it panicked.
-fn caught<T>(work: impl FnOnce() -> T, path: &Path) -> Result<T, DataError> {
-    panics::of_library(work).ok_or_else(|| broken(path, "a damaged Parquet file: the reader failed inside"))
+fn caught<T>(bytes: usize, work: impl FnOnce() -> T, path: &Path) -> Result<T, DataError> {
+    panics::of_library(Library::Parquet, bytes, work).ok_or_else(|| broken(path, "a damaged Parquet file: the reader failed inside"))
 }
 
 /// Holds the counts that the file states against its length, before anything is made for them.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use crate::base::files;
 use crate::export::side_files::Base;
 use crate::export::{Merged, card};
 use crate::model::gguf::{GgufFile, Value, is_gguf};
@@ -85,7 +86,7 @@ fn harmless(name: String, base: Base) -> String {
 }
 
 fn read_json(path: &Path) -> Json {
-    std::fs::read_to_string(path).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
+    files::read_text(path).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default()
 }
 
 /// `SmolLM2-135M-Instruct` as words, without the owner.
@@ -117,7 +118,7 @@ struct FrontMatter {
 
 impl FrontMatter {
     fn of(model: &Path) -> Self {
-        let card = std::fs::read_to_string(model.join("README.md")).unwrap_or_default();
+        let card = files::read_text(&model.join("README.md")).unwrap_or_default();
         let Some((front, _)) = card.strip_prefix("---").and_then(|t| t.split_once("\n---")) else { return Self::default() };
         Self { tags: items(front, "tags"), languages: items(front, "language") }
     }

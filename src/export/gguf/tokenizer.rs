@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::{tokens, unigram};
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::data::TextTokenizer;
 use crate::model::gguf::Value;
 use crate::model::spec::DecoderSpec;
@@ -213,7 +214,7 @@ fn special(texts: &TextTokenizer, spec: &DecoderSpec, put: &mut impl FnMut(&str,
 
 /// Templates for other purposes, such as `tool_use`, by their names.
 fn named_templates(texts: &TextTokenizer) -> Vec<(String, String)> {
-    let read = |name: &str| std::fs::read_to_string(texts.origin().join(name)).ok();
+    let read = |name: &str| files::read_text(&texts.origin().join(name)).ok();
     let config: Json = read("tokenizer_config.json").and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
     let listed = config["chat_template"].as_array().into_iter().flatten();
     let mut all: Vec<(String, String)> = listed
@@ -222,7 +223,7 @@ fn named_templates(texts: &TextTokenizer) -> Vec<(String, String)> {
         .collect();
     let folder = std::fs::read_dir(texts.origin().join("additional_chat_templates")).into_iter().flatten().flatten();
     for path in folder.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jinja")) {
-        let (Some(name), Ok(text)) = (path.file_stem(), std::fs::read_to_string(&path)) else { continue };
+        let (Some(name), Ok(text)) = (path.file_stem(), files::read_text(&path)) else { continue };
         let name = name.to_string_lossy().into_owned();
         if !all.iter().any(|(n, _)| *n == name) {
             all.push((name, text));
@@ -247,7 +248,7 @@ pub fn added_start(texts: &TextTokenizer) -> Result<Option<String>, Fault> {
 }
 
 fn config(texts: &TextTokenizer) -> HashMap<String, Json> {
-    let read = |name: &str| std::fs::read_to_string(texts.origin().join(name)).ok();
+    let read = |name: &str| files::read_text(&texts.origin().join(name)).ok();
     let parse = |text: String| serde_json::from_str::<HashMap<String, Json>>(&text).ok();
     let mut all = read("config.json").and_then(parse).unwrap_or_default();
     // What generation says goes before what the architecture says.

@@ -6,6 +6,8 @@
 use tokenizers::Tokenizer;
 
 use super::read_tokenizer::as_read;
+use crate::base::panics;
+use crate::base::time_limit::Library;
 use crate::data::TextTokenizer;
 use crate::export::ollama::sample_prompts;
 use crate::model::gguf::Value;
@@ -87,7 +89,8 @@ pub(super) fn different_chats(texts: &TextTokenizer, pairs: &[(String, Value)]) 
 }
 
 fn ids(tokenizer: &Tokenizer, text: &str) -> Option<Vec<u32>> {
-    tokenizer.encode(text, false).ok().map(|e| e.get_ids().to_vec())
+    let encoded = panics::of_library(Library::Tokenizer, text.len(), || tokenizer.encode(text, false))?;
+    encoded.ok().map(|e| e.get_ids().to_vec())
 }
 
 fn compare(texts: &TextTokenizer, read: &Tokenizer, all: &[String], what: &str) -> Option<String> {

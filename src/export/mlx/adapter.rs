@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::config;
 use crate::base::atomic::{AtomicDir, write_file};
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::export::folder::FolderReport;
 use crate::export::proof::EXACT;
 use crate::export::streamed::Streamed;
@@ -68,7 +69,7 @@ pub fn write_adapter(merged: &Merged, model: &Path, prompts: &Prompts, out: &Pat
 /// Reads the folder as mlx-lm does, onto the base.
 fn read_adapter<'a>(merged: &'a Merged, folder: &Path) -> Result<WithPairs<'a>, Fault> {
     let path = folder.join("adapter_config.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, &e))?;
+    let text = files::read_text(&path).map_err(|e| Fault::io("read", &path, &e))?;
     let config: Value = serde_json::from_str(&text).map_err(|e| Fault::new("export_proof_failed", e.to_string()))?;
     let scale = config["lora_parameters"]["scale"].as_f64().unwrap_or(0.0);
     let shards = Shards::open_files(&[folder.join(ADAPTERS)])?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::base::atomic::write_file;
 use crate::base::error::Fault;
+use crate::base::files;
 use crate::model::spec::{DecoderSpec, Family, RopeScaling, RopeSpec};
 use crate::model::weights::mlx::Groups;
 
@@ -21,7 +22,7 @@ fn assumed_theta(family: Family) -> Option<f64> {
 }
 
 fn read(path: &Path) -> Result<Value, Fault> {
-    let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+    let text = files::read_text(path).map_err(|e| Fault::io("read", path, &e))?;
     serde_json::from_str(&text).map_err(|e| Fault::new("not_a_model", format!("{}: {e}", path.display())))
 }
 

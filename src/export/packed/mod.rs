@@ -175,7 +175,7 @@ fn prove(merged: &Merged, folder: &Path, prompts: &Prompts, plan: &Plan, importa
 
 /// Says in config.json how the weights are held.
 fn name_quantization(path: &Path, plan: &Plan, left: &[String]) -> Result<(), Fault> {
-    let text = std::fs::read_to_string(path).map_err(|e| Fault::io("read", path, &e))?;
+    let text = crate::base::files::read_text(path).map_err(|e| Fault::io("read", path, &e))?;
     let mut config: Value = serde_json::from_str(&text).map_err(|e| Fault::new("not_a_model", e.to_string()))?;
     config["quantization_config"] = layout::config(plan, left);
     write_file(path, format!("{config:#}\n").as_bytes())

@@ -17,6 +17,7 @@ use safetensors::Dtype;
 use serde_json::Value;
 
 use super::{Shards, TensorSource};
+use crate::base::files;
 use crate::model::error::{Error, Result};
 use crate::model::spec::DecoderSpec;
 
@@ -65,7 +66,7 @@ impl CompressedSource {
     /// When it is of a format that is not known, or a tensor is missing or has another size.
     pub fn open(folder: &Path, spec: &DecoderSpec) -> Result<Option<Self>> {
         let path = folder.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = files::read_text(&path).map_err(Error::io(&path))?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let q = &json["quantization_config"];
         if q["quant_method"] != "compressed-tensors" {

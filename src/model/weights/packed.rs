@@ -70,7 +70,7 @@ impl PackedSource {
     /// When it is of a variant that is not read, or a tensor is missing or has another size.
     pub fn open(folder: &Path, spec: &DecoderSpec) -> Result<Option<Self>> {
         let path = folder.join("config.json");
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = crate::base::files::read_text(&path).map_err(Error::io(&path))?;
         let json: Value = serde_json::from_str(&text).unwrap_or_default();
         let form = form(&json["quantization_config"]).map_err(|(field, message)| Error::Field {
             path,

@@ -10,6 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use tallow_kernels::map::MappedFile;
 
+use crate::base::files;
 use crate::model::error::{Error, Result};
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -81,7 +82,7 @@ fn listing(dir: &Path) -> Result<(Vec<PathBuf>, Option<(PathBuf, BTreeMap<String
         let message = format!("neither {SINGLE} nor {INDEX} is in this folder");
         return Err(Error::NotAModel { path: dir.to_path_buf(), message });
     }
-    let text = std::fs::read_to_string(&index).map_err(Error::io(&index))?;
+    let text = files::read_text(&index).map_err(Error::io(&index))?;
     let bad = |message: String| Error::WeightFile { path: index.clone(), message };
     let json: Value = serde_json::from_str(&text).map_err(|e| bad(format!("not valid JSON: {e}")))?;
     let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| bad("has no `weight_map`".into()))?;
