@@ -140,6 +140,40 @@ fn a_hundred_drawn_runs_stopped_anywhere_end_the_same() {
     stopped_and_resumed(100);
 }
 
+/// Stage 1 gets worse after its first evaluation, so its best step is not its last, and stage 2 goes on from the best.
+/// A run that is stopped at each step of stage 2 does the same.
+#[test]
+fn stage_two_goes_on_from_the_best_step_of_stage_one() {
+    let desk = Desk::new();
+    desk.project(8, "");
+    let row = |i: usize| format!("{{\"instruction\": \"count to {i}\", \"output\": \"{i} then {}\"}}\n", i + 1);
+    desk.write("project/data/second.jsonl", &(0..24).map(row).collect::<String>());
+    let config = "base_model: {local_path: ../model}\n\
+        training:\n  num_stages: 2\n  stage1: {iterations: 8, learning_rate: 2.0, batch_size: 2, warmup_steps: 3}\n  \
+        stage2: {iterations: 4, learning_rate: 1.0e-3, batch_size: 2, warmup_steps: 0}\n  max_seq_length: 64\n  \
+        save_steps: 1\n  eval_steps: 1\n  keep_checkpoints: 2\n  early_stopping: {patience: 3}\n\
+        lora: {rank: 4, alpha: 8, dropout: 0.1, target_modules: all-linear}\n\
+        dataset: {train_path: data/train.jsonl, validation_path: data/held.jsonl, test_path: data/held.jsonl, \
+        stage2_path: data/second.jsonl}\n";
+    desk.write("project/config/fine_tuning_config.yaml", config);
+    let (whole, _) = undisturbed(&desk);
+    let evals: Vec<&(u64, u64, u64)> = whole.curve.iter().filter(|row| row.0 == 1).collect();
+    let last = evals.iter().map(|row| row.1).max().unwrap();
+    for after in 1..4 {
+        // Up to the end of stage 1, then a few steps of stage 2, then the rest.
+        desk.ok(&["train", "project", "--quiet", "--stop-after", &(last + after).to_string()]);
+        let run = desk.only_run();
+        assert!(curve(&run).iter().any(|row| row.0 == 2) || after == 0, "stopped before stage 2");
+        let best = fs::read_to_string(run.join("events.jsonl")).unwrap();
+        let best = best.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).filter(|e| e["stage"] == 1 && e["best"] == true);
+        let best = best.filter_map(|e| e["step"].as_u64()).max().unwrap();
+        assert!(best < last, "step {best} of {last} is the best: the test shows nothing");
+        desk.ok(&["train", "project", "--quiet", "--resume", "latest"]);
+        compare(&left(&run), &whole, &format!("stopped {after} steps into stage 2"));
+        fs::remove_dir_all(desk.path().join("project/runs")).unwrap();
+    }
+}
+
 fn lines(path: &Path) -> u64 {
     fs::read(path).map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count() as u64)
 }

@@ -111,6 +111,12 @@ impl Client {
         None
     }
 
+    /// Drops what was said and nobody asked for.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
+        self.notes.clear();
+    }
+
     /// The next answer that is for no request.
     pub fn unasked(&mut self) -> Option<Value> {
         let begun = Instant::now();

@@ -65,11 +65,15 @@ fn a_resume_on_changed_ground_is_refused_by_name() {
             text.replacen(&from, &to, 1)
         }
     };
+    let chatml = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
     type Edit = Box<dyn Fn(String) -> String>;
     let cases: Vec<(&str, &str, Edit)> = vec![
         ("model/config.json", "config.json has changed", Box::new(edit("rms_norm_eps\": 0.00001", "rms_norm_eps\": 0.00002"))),
         ("model/generation_config.json", "generation_config.json is new", Box::new(|_| "{\"eos_token_id\": 3}".into())),
         ("model/tokenizer_config.json", "tokenizer_config.json has changed", Box::new(|t| t + "\n")),
+        ("model/tokenizer.json", "tokenizer.json has changed", Box::new(|t| t + "\n")),
+        ("model/chat_template.jinja", "chat_template.jinja ", Box::new(|_| chatml.into())),
+        ("model/special_tokens_map.json", "special_tokens_map.json ", Box::new(|_| "{}".into())),
         ("project/data/test.jsonl", "the test rows", Box::new(edit("other 3", "another 3"))),
         ("project/data/held.jsonl", "the validation rows", Box::new(edit("add 50", "add 51"))),
         ("project/data/train.jsonl", "the training rows", Box::new(edit("add 7 ", "add 8 "))),
@@ -85,6 +89,15 @@ fn a_resume_on_changed_ground_is_refused_by_name() {
             None => fs::remove_file(&path).unwrap(),
         }
     }
+    let weights = desk.path().join("model/model.safetensors");
+    let before = fs::read(&weights).unwrap();
+    let mut bytes = before.clone();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    let said = desk.run(&["train", "project", "--resume", "latest"]);
+    assert!(said.code == 1 && said.err.contains("the weights of the base model"), "{}", said.err);
+    fs::write(&weights, before).unwrap();
     desk.ok(&["train", "project", "--resume", "latest", "--quiet"]);
 }
 

@@ -182,7 +182,51 @@ fn work_grows_with_the_input_and_no_faster() {
     assert_eq!(problem_list(&records_of("turns.jsonl", &many, &DataOptions::default())), ["1: too_many_messages"]);
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(error_of("deep.json", format!("[{deep}]")).contains("recursion limit"));
+    // A row of very many fields.
+    let fields: Vec<String> = (0..300_000).map(|i| format!("\"k{i}\": 1")).collect();
+    let error = error_of("fields.jsonl", format!("{{{}}}\n", fields.join(", ")));
+    assert!(error.contains("and 299970 more") && error.len() < 2000, "{error:.500}");
+    for (role, text) in [("role", "content"), ("from", "value")] {
+        let (user, list) = if role == "role" { ("user", "messages") } else { ("human", "conversations") };
+        let answer = if role == "role" { "assistant" } else { "gpt" };
+        let turns = format!("{{\"{role}\": \"{user}\", \"{text}\": \"q\", {}}}", fields.join(", "));
+        let row = format!("{{\"{list}\": [{turns}, {{\"{role}\": \"{answer}\", \"{text}\": \"a\"}}]}}\n");
+        assert_eq!(records_of("members.jsonl", &row, &DataOptions::default()).records.len(), 1);
+    }
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+/// A Parquet file of one text column: so many rows of this text.
+fn packed_column(path: &std::path::Path, text: &str, rows: usize) {
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    use parquet::file::properties::WriterProperties;
+    let schema = "message rows { required binary text (UTF8); }";
+    let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let packed = parquet::basic::Compression::ZSTD(Default::default());
+    let properties = std::sync::Arc::new(WriterProperties::builder().set_compression(packed).build());
+    let mut writer = parquet::file::writer::SerializedFileWriter::new(std::fs::File::create(path).unwrap(), schema, properties).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let values = vec![ByteArray::from(text); rows];
+    column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn a_small_parquet_file_holds_no_millions_of_rows_and_no_gigabytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rows.parquet");
+    for (text, rows, words) in [("a", 1_500_000, "rows in"), (&*"ab ".repeat(300_000), 3000, "the values take more")] {
+        packed_column(&path, text, rows);
+        let length = std::fs::metadata(&path).unwrap().len();
+        assert!(length < 1 << 20, "{length}");
+        let started = Instant::now();
+        let error = read(&[&path], &DataOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    }
 }
 
 #[cfg(unix)]

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub executions: u64,
     pub peak_bytes: u64,
     pub slowest: Duration,
+    /// Inputs at which the process ended in words, at its limit of memory, time or stack.
+    pub limited: u64,
     pub findings: Vec<String>,
 }
 
@@ -58,6 +60,8 @@ impl Order {
             .args(["fuzz::child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
             .env(CHILD, order)
             .env("RUST_BACKTRACE", "0")
+            .env("TALLOW_MEMORY_LIMIT", "1GiB")
+            .env("TALLOW_TIME_LIMIT", "20")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -99,6 +103,7 @@ fn one_child(order: &Order, limits: Limits, until: Option<Instant>, outcome: &mu
         let Order { target, seed, .. } = order;
         outcome.findings.push(format!("{target}, seed {seed}, input {at}: {what}"));
     };
+    let mut is_limited = false;
     let next = loop {
         let line = lines.recv_timeout(Duration::from_millis(20));
         let resident = resident_bytes(child.id());
@@ -111,6 +116,8 @@ fn one_child(order: &Order, limits: Limits, until: Option<Instant>, outcome: &mu
                     (at, since) = (number.parse().ok(), Instant::now());
                 } else if let (Some(what), Some(at)) = (line.strip_prefix("panic "), at) {
                     found(at, &format!("panic: {what}"));
+                } else if line.starts_with("limit ") {
+                    is_limited = true;
                 } else if line == "done" {
                     break order.first + order.count;
                 }
@@ -118,7 +125,10 @@ fn one_child(order: &Order, limits: Limits, until: Option<Instant>, outcome: &mu
             (Err(RecvTimeoutError::Disconnected), at) => {
                 let status = child.wait().unwrap();
                 let at = at.unwrap_or(order.first);
-                found(at, &format!("the process died: {status}"));
+                match is_limited {
+                    true => outcome.limited += 1,
+                    false => found(at, &format!("the process died: {status}")),
+                }
                 break at + 1;
             }
             (Err(RecvTimeoutError::Timeout), Some(at)) if since.elapsed().as_secs() >= limits.seconds => {
@@ -142,7 +152,7 @@ fn one_child(order: &Order, limits: Limits, until: Option<Instant>, outcome: &mu
 }
 
 /// Resident bytes of a process; 0 where the system does not say.
-fn resident_bytes(id: u32) -> u64 {
+pub fn resident_bytes(id: u32) -> u64 {
     let status = std::fs::read_to_string(Path::new("/proc").join(id.to_string()).join("status")).unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
     line.and_then(|l| l.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0) * 1024

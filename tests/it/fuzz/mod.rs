@@ -14,12 +14,16 @@
 #![allow(clippy::print_stdout)] // what was tried, for whoever repeats it
 
 mod drive;
+mod findings;
 mod mutate;
 mod targets;
 
 use std::time::{Duration, Instant};
 
 use drive::{Limits, Order};
+use tallow::app::memory_limit;
+use tallow::base::error::Fault;
+use tallow::base::time_limit;
 use targets::TARGETS;
 
 use crate::program::Desk;
@@ -48,6 +52,14 @@ fn child() {
     let seeds = target.seeds(&order.folder);
     let scratch = tempfile::tempdir().unwrap();
     std::panic::set_hook(Box::new(|_| {}));
+    // As a command: what ends at a limit is told, and no finding.
+    let told = |fault: &Fault| format!("limit {}\n", fault.code);
+    memory_limit::begin(memory_limit::Work::Reading, told, 1, 4).unwrap();
+    time_limit::begin(move |fault| {
+        println!("{}", told(fault));
+        1
+    })
+    .unwrap();
     for number in order.first..order.first + order.count {
         println!("input {number}");
         let bytes = input(target.name, &seeds, order.seed, number);
@@ -77,9 +89,10 @@ fn mutated_files_of_every_kind_are_read_or_refused() {
         let until = seconds.map(|s| Instant::now() + Duration::from_secs(s));
         let outcome = drive::run(order, LIMITS, until);
         println!(
-            "{:<17} {:>8} inputs, {:>2} findings, slowest {:.1} s, {} MiB at most",
+            "{:<17} {:>8} inputs, {:>2} ended at a limit, {:>2} findings, slowest {:.1} s, {} MiB at most",
             target.name,
             outcome.executions,
+            outcome.limited,
             outcome.findings.len(),
             outcome.slowest.as_secs_f64(),
             outcome.peak_bytes >> 20,

@@ -1,11 +1,14 @@
 //! What is fuzzed: each target reads one kind of foreign file by the way that a use case takes.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use serde_json::{Value, json};
 use tallow::app::{data, load};
 use tallow::config;
 use tallow::data::DataOptions;
 
+use crate::mcp_client::Client;
 use crate::program::Desk;
 
 /// A kind of file.
@@ -19,7 +22,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "safetensors", folder: "model", file: "model.safetensors", read: load_model },
     Target { name: "model-config", folder: "model", file: "config.json", read: load_model },
     Target { name: "gguf", folder: "gguf", file: "model.gguf", read: load_file },
@@ -33,6 +36,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "parquet", folder: "data", file: "rows.parquet", read: check_data },
     Target { name: "yaml", folder: "yaml", file: "fine_tuning_config.yaml", read: read_yaml },
     Target { name: "checkpoint", folder: "checkpoint", file: "state.json", read: read_checkpoint },
+    Target { name: "mcp", folder: "mcp", file: "message.json", read: ask_server },
 ];
 
 /// The target of this name.
@@ -119,6 +123,60 @@ fn read_checkpoint(_: &Path, file: &Path) {
     let _ = tallow::train::checkpoint::latest(file.parent().unwrap().parent().unwrap());
 }
 
+/// A server that lives as long as the inputs of one child, with the folder that it serves.
+static SERVER: Mutex<Option<(Desk, Client)>> = Mutex::new(None);
+
+/// Sends one message; the server then answers the next ping, and has not grown.
+fn ask_server(_: &Path, file: &Path) {
+    let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, client) = server.get_or_insert_with(|| {
+        let desk = Desk::new();
+        let client = Client::start(&desk, &["--toolsets", "all"]);
+        (desk, client)
+    });
+    let message = std::fs::read(file).unwrap();
+    let is_up = client.send_bytes(&message) && client.request("ping", Value::Null)["result"].is_object();
+    let garbage = std::mem::take(&mut client.garbage);
+    client.forget();
+    let resident = super::drive::resident_bytes(client.child.id());
+    if !is_up || !garbage.is_empty() || resident > super::LIMITS.bytes {
+        *server = None;
+        panic!("up {is_up}, {} MiB resident, no messages: {garbage:?}", resident >> 20);
+    }
+}
+
+/// Messages of every method, as clients send them.
+fn write_messages(desk: &Desk) {
+    let call = |tool: &str, arguments: Value| ("tools/call", json!({"name": tool, "arguments": arguments}));
+    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}});
+    let messages = [
+        ("initialize", hello),
+        ("ping", json!({})),
+        ("tools/list", json!({"cursor": "x"})),
+        ("prompts/list", json!({})),
+        ("prompts/get", json!({"name": "debug_training", "arguments": {"run_id": "20260101-000000-x"}})),
+        ("resources/list", json!({})),
+        ("resources/read", json!({"uri": "tallow://runs/20260101-000000-x/metrics"})),
+        ("resources/subscribe", json!({"uri": "tallow://runs/20260101-000000-x/log"})),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "debug_training"}, "argument": {"name": "run_id", "value": "2"}}),
+        ),
+        ("logging/setLevel", json!({"level": "debug"})),
+        call("list_projects", json!({})),
+        call("describe_config", json!({"key": "lora"})),
+        call("list_supported_models", json!({})),
+        call("list_runs", json!({"project_path": "project"})),
+        call("monitor_training_progress", json!({"project_path": "project", "run_id": "20260101-000000-x"})),
+    ];
+    for (id, (method, params)) in messages.into_iter().enumerate() {
+        // Ids beyond those that the client itself gives.
+        let message = json!({"jsonrpc": "2.0", "id": (1u64 << 40) + id as u64, "method": method, "params": params});
+        desk.write(&format!("corpus/more/mcp/{id}"), &message.to_string());
+    }
+    desk.write("corpus/mcp/message.json", r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7,"reason":"x"}}"#);
+}
+
 /// Writes valid files of every kind, made by the program itself.
 pub fn write_corpus(desk: &Desk) -> PathBuf {
     desk.project(8, "");
@@ -138,6 +196,8 @@ pub fn write_corpus(desk: &Desk) -> PathBuf {
     desk.write("corpus/yaml/fine_tuning_config.yaml", &config);
     write_templates(desk, &model);
     write_rows(desk);
+    write_messages(desk);
+    super::findings::write(desk, &corpus);
     corpus
 }
 
