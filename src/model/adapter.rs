@@ -5,7 +5,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
-use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
 
 use super::decoder::{Decoder, LoraConfig, Trainable, short_names};
@@ -28,21 +27,20 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// f32 tensors as the bytes of a safetensors file.
-pub(super) fn safetensors_f32<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    for (name, t) in tensors {
-        let values: Vec<f32> = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        all.push((name, t.dims().to_vec(), bytes));
-    }
-    let bad = |e: safetensors::SafeTensorError| Error::Value(format!("cannot write safetensors: {e}"));
-    let views: Vec<(&str, TensorView)> = all
-        .iter()
-        .map(|(name, dims, bytes)| Ok((*name, TensorView::new(safetensors::Dtype::F32, dims.clone(), bytes).map_err(bad)?)))
-        .collect::<Result<_>>()?;
+/// Writes f32 tensors as a safetensors file, synced and in place whole. One tensor at a time is copied, so that the peak
+/// of memory is not in saving.
+pub(super) fn write_safetensors_f32<'a>(path: &Path, tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
+    let named = tensors.into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?)));
+    let named: Vec<(&str, Tensor)> = named.collect::<Result<_>>()?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let temporary = tempfile::NamedTempFile::new_in(dir).map_err(Error::io(path))?.into_temp_path();
     let format = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(format)).map_err(bad)
+    safetensors::serialize_to_file(named, Some(format), &temporary).map_err(|e| match e {
+        safetensors::SafeTensorError::IoError(source) => Error::Io { path: path.to_path_buf(), source },
+        other => Error::Value(format!("cannot write safetensors: {other}")),
+    })?;
+    std::fs::File::open(&temporary).and_then(|f| f.sync_all()).map_err(Error::io(path))?;
+    temporary.persist(path).map_err(|e| Error::Io { path: path.to_path_buf(), source: e.error })
 }
 
 /// An adapter read from disk: PEFT path of a linear layer's parent model -> A `[r, in]`, B `[out, r]`.
@@ -270,8 +268,7 @@ impl Decoder {
             return Err(Error::Value("the model has no adapters to save".into()));
         };
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let bytes = safetensors_f32(self.params().iter().map(|p| (p.name.as_str(), &p.tensor)))?;
-        write_atomically(&dir.join(WEIGHTS), &bytes)?;
+        write_safetensors_f32(&dir.join(WEIGHTS), self.params().iter().map(|p| (p.name.as_str(), &p.tensor)))?;
         let text = format!("{:#}\n", self.adapter_config(config));
         write_atomically(&dir.join(CONFIG), text.as_bytes())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 
-use super::adapter::{safetensors_f32, write_atomically};
+use super::adapter::write_safetensors_f32;
 use super::decoder::{Decoder, LossOut, Policy, StepOptions};
 use super::error::{Error, Result};
 use super::weights::Shards;
@@ -59,7 +59,7 @@ pub fn gradients(decoder: &Decoder, input: &Path, output: &Path, labels: &str) -
     let loss_tensor = candle_core::Tensor::new(&[mean as f32], &candle_core::Device::Cpu)?.reshape(())?;
     let named = decoder.params().iter().map(|p| p.name.as_str()).zip(&grads.tensors);
     let all = [("logits", &logits), ("loss", &loss_tensor)].into_iter().chain(named);
-    write_atomically(output, &safetensors_f32(all)?)?;
+    write_safetensors_f32(output, all)?;
     Ok(GradientReport { loss: mean, tokens: loss.tokens, gradients: grads.tensors.len() })
 }
 

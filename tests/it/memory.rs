@@ -408,3 +408,20 @@ fn a_refusal_says_what_would_fit() {
     let Err(TrainError::Memory { fits, .. }) = plan(&tiny) else { panic!("1 MiB must not do") };
     assert!(fits.is_empty(), "nothing fits into 1 MiB: {fits:?}");
 }
+
+/// Where adapters are most of the memory, the peak is not in saving them.
+#[test]
+fn large_adapters_are_saved_within_the_plan() {
+    let desk = crate::program::Desk::new();
+    desk.project(2, "");
+    let path = desk.path().join("project/config/fine_tuning_config.yaml");
+    let rank = fastrand::usize(500..3000);
+    let config = std::fs::read_to_string(&path).unwrap().replace("rank: 4,", &format!("rank: {rank},"));
+    std::fs::write(&path, config).unwrap();
+    let said = desk.ok(&["train", "project", "--quiet"]).out;
+    let line = said.lines().find(|l| l.starts_with("memory")).unwrap_or_else(|| panic!("{said}"));
+    let mib: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [measured, predicted] = mib[..] else { panic!("{line}") };
+    assert!(line.matches("MiB").count() == 2 && measured > 10.0, "{line}");
+    assert!(measured <= predicted * 1.02 + 0.5, "rank {rank}: {line}");
+}
