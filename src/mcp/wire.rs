@@ -86,8 +86,8 @@ pub(super) fn read(bytes: &[u8]) -> Read {
     match serde_json::from_slice(bytes) {
         Ok(value) => why_not(&value),
         Err(e) => match serde_json::from_slice::<Envelope>(bytes) {
-            // JSON, with a number in it that no machine number holds: whoever asked hears that by its id.
-            Ok(Envelope { id: Some(id), method: Some(_) }) if is_id(&id) => refuse(Some(&id), INVALID_PARAMS, &format!("{e}")),
+            // JSON that is too deep, or with a number that no machine number holds: whoever asked hears that by its id.
+            Ok(Envelope { id: Some(id), method: Some(_) }) if is_id(&id) => refuse(Some(&id), PARSE_ERROR, &format!("{e}")),
             _ => refuse(None, PARSE_ERROR, &format!("this is no JSON: {e}")),
         },
     }
@@ -154,7 +154,7 @@ mod tests {
                 let text = format!(
                     r#"{{"jsonrpc": "2.0", "params": {{"name": "wait", "arguments": {{"a": [{number}]}}}}, "method": "tools/call", "id": {id}}}"#
                 );
-                assert_eq!(refused(text.as_bytes()), (INVALID_PARAMS, Some(serde_json::from_str(id).unwrap())), "{text}");
+                assert_eq!(refused(text.as_bytes()), (PARSE_ERROR, Some(serde_json::from_str(id).unwrap())), "{text}");
             }
         }
     }

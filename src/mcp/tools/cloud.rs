@@ -140,6 +140,7 @@ pub(super) struct CreateIn {
 pub(super) struct CreateOut {
     success: bool,
     tag: String,
+    /// As the service describes it.
     pod: Value,
     /// US dollars: price_hour, and most where a cap is set.
     estimate: Value,

@@ -24,7 +24,7 @@ pub(super) struct EvaluateIn {
     stage: Option<u64>,
     /// This checkpoint instead (get_run lists them).
     checkpoint_step: Option<u64>,
-    /// Judge answers too: exact_match, bleu, chrf, rouge_l, numeric_match, json_valid, regex:PATTERN, tools, bfcl.
+    /// Judge answers: exact_match, bleu, chrf, rouge_l, numeric_match, json_valid, regex:PATTERN, tools, bfcl.
     metrics: Option<Vec<String>>,
     /// Limits such as `bleu>=20`.
     thresholds: Option<Vec<String>>,
