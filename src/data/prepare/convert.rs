@@ -100,7 +100,8 @@ fn sharegpt(chat: &Conversation) -> Result<Map<String, Value>, String> {
     let mut turns = Vec::new();
     for m in &chat.messages {
         let calls = m.tool_calls();
-        if !calls.is_empty() && !(m.text().trim().is_empty() && m.reasoning().is_empty()) {
+        let says_something = !m.text().trim().is_empty() || !m.reasoning().is_empty();
+        if !calls.is_empty() && says_something {
             return Err("an answer with text and calls has no place in sharegpt".into());
         }
         let (from, value) = match m.role.as_str() {

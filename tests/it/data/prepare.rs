@@ -39,8 +39,8 @@ fn rows_stay_what_they_are_through_formats_and_layouts() {
     desk.ok(&[made.as_slice(), &["--test", "0"]].concat());
     let mut rng = fastrand::Rng::with_seed(seed);
     let pair = |rng: &mut fastrand::Rng, i: usize| {
-        json!({"instruction": format!("{} \"{i}\",\n{}", words(rng, 5), words(rng, 3)), "input": if i % 3 == 0 { words(rng, 4) } else { String::new() },
-            "output": words(rng, 12), "system": if i % 4 == 0 { "Be brief; é ß 漢" } else { "" }, "source": i})
+        json!({"instruction": format!("{} \"{i}\",\n{}", words(rng, 5), words(rng, 3)), "input": if i.is_multiple_of(3) { words(rng, 4) } else { String::new() },
+            "output": words(rng, 12), "system": if i.is_multiple_of(4) { "Be brief; é ß 漢" } else { "" }, "source": i})
     };
     let pairs: Vec<Value> = (0..40).map(|i| pair(&mut rng, i)).collect();
     desk.write("pairs.jsonl", &lines(&pairs));
