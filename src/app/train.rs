@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::atomic;
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
 use crate::config::{Resolved, Sources, resolve};
@@ -139,6 +140,11 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
     let folder = find_run(request.config.as_deref(), named)?;
     let manifest = folder.manifest()?;
     if manifest.status == Status::Finished {
+        // Its trackers may have been killed after it.
+        folder.sweep();
+        if let Some(plan) = track::energy_plan(&manifest, folder.path(), "") {
+            atomic::sweep(&plan.folder);
+        }
         return Err(Fault::new("run_finished", format!("{}: the run is finished", folder.path().display()))
             .hint("start a new run; its adapter is in final-model/"));
     }

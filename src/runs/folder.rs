@@ -156,14 +156,23 @@ impl RunFolder {
             Fault::new("run_busy", format!("{}: another process is working on this run", self.path.display()))
                 .hint("stop it first (Ctrl-C or SIGTERM; it writes a checkpoint and ends)")
         })?;
+        self.sweep();
+        Ok(lock)
+    }
+
+    /// Removes what killed processes left half-written: in the folder, in those in it, and in the parts of stages.
+    pub fn sweep(&self) {
         atomic::sweep(&self.path);
+        let folders = std::fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
+        // A link may lead out of the run.
+        folders.filter(|path| path.is_dir() && !path.is_symlink()).for_each(|path| {
+            atomic::sweep(&path);
+        });
         for stage in 1..=2 {
-            atomic::sweep(&self.stage(stage));
             STAGE_PARTS.iter().for_each(|part| {
                 atomic::sweep(&self.stage(stage).join(part));
             });
         }
-        Ok(lock)
     }
 }
 

@@ -121,6 +121,8 @@ pub(super) fn add_to(folder: &Path, sessions: &Sessions) -> Result<(), Fault> {
     let lock_path = folder.join(".emissions.lock");
     let lock = File::options().create(true).append(true).open(&lock_path).map_err(|e| Fault::io("open", &lock_path, &e))?;
     lock.lock().map_err(|e| Fault::io("lock", &lock_path, &e))?;
+    // Nobody else writes here now.
+    atomic::sweep(folder);
     let path = folder.join("emissions.csv");
     let mut lines: Vec<Vec<String>> = Vec::new();
     if path.is_file() {
