@@ -404,7 +404,7 @@ pub struct StatsArgs {
     /// Write JSON, Markdown and a page with pictures into this folder; without a name into data/quality_reports of the project
     /// or of this folder.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
-    #[allow(clippy::option_option)]
+    #[allow(clippy::option_option)] // not asked for, asked for, asked for with a folder
     pub report: Option<Option<PathBuf>>,
 }
 

@@ -101,7 +101,7 @@ fn heed_unread(columns: &Columns, fields: &Fields) -> Result<(), Refusal> {
             "history" => return refuse("holds earlier turns, which are read beside instruction and output only: put them into messages"),
             "system" | "system_prompt" => return refuse("is not read beside a text: put it into the text"),
             reasoning if REASONING.contains(&reasoning) => {
-                return refuse("is not read beside messages: put it into the assistant's message");
+                return refuse("is not read in this layout: put it into the assistant's message, or into the text");
             }
             "image" | "images" | "audio" | "audios" | "video" | "videos" => {
                 return refuse("holds what a text model does not read: leave such rows out");

@@ -164,8 +164,11 @@ pub fn predict(r: &MemoryRequest, policy: Policy, tokens_per_pass: usize) -> Mem
         tokens => fixed + sketch.evaluation(tokens.max(r.held_out.longest), r.held_out.longest.max(1)),
     };
     let shorter = tokens_per_pass.min(EVALUATION_TOKENS);
-    let evaluation_tokens = if needed(evaluation(EVALUATION_TOKENS)) <= budget { EVALUATION_TOKENS } else { shorter };
-    let peak_bytes = step_peak.max(evaluation(evaluation_tokens));
+    let (evaluation_tokens, evaluation_peak) = match evaluation(EVALUATION_TOKENS) {
+        long if needed(long) <= budget => (EVALUATION_TOKENS, long),
+        _ => (shorter, evaluation(shorter)),
+    };
+    let peak_bytes = step_peak.max(evaluation_peak);
     let named = [
         ("weights", resident.weights),
         (if *trainable == Trainable::Full { "master weights" } else { "adapters" }, resident.trained),
