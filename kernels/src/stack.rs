@@ -72,3 +72,48 @@ mod linux {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tests {
+    use std::process::Command;
+    use std::sync::Barrier;
+
+    use super::*;
+
+    const CHILD: &str = "TALLOW_TEST_OVERFLOW";
+    const THREADS: usize = 16;
+
+    fn descend(depth: u64) -> u64 {
+        let below = std::hint::black_box(depth + 1);
+        if below == 0 { 0 } else { descend(below) + below }
+    }
+
+    fn overflow_everywhere() {
+        let (before, after) = ("said ".repeat(200), "\n".to_owned());
+        set_last_words(LastWords { descriptor: 2, before, after, code: 7 });
+        let together = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    together.wait();
+                    std::hint::black_box(descend(1))
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn of_several_threads_one_speaks() {
+        if std::env::var_os(CHILD).is_some() {
+            overflow_everywhere();
+        }
+        for attempt in 0..40 {
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", "stack::tests::of_several_threads_one_speaks", "--nocapture"]);
+            let ended = child.env(CHILD, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(7), "{attempt}: {said}");
+            assert_eq!(said.matches("said ").count(), 200, "{attempt}: {said}");
+        }
+    }
+}

@@ -23,8 +23,14 @@ pub struct LastWords {
 }
 
 impl LastWords {
-    /// Writes these parts and ends the process. Takes no memory and no lock: signal handlers may call it.
+    /// Writes these parts and ends the process. Takes no memory and no lock: signal handlers may
+    /// call it. Of several threads that meet a limit at once, one speaks.
     pub(crate) fn say_and_exit(&self, parts: &[&[u8]]) -> ! {
+        while ENDING.swap(true, Relaxed) {
+            // Another thread is saying it; the process ends with this one asleep.
+            // SAFETY: waits for a signal, whose handler may return here.
+            unsafe { libc::pause() };
+        }
         for part in parts {
             // SAFETY: the bytes live as long as this call. A write that fails leaves the exit code.
             unsafe { libc::write(self.descriptor, part.as_ptr().cast(), part.len()) };
@@ -60,11 +66,6 @@ pub(super) fn check(in_use: u64) {
 #[cold]
 pub(super) fn end() {
     let Some(words) = LAST_WORDS.get() else { return };
-    while ENDING.swap(true, Relaxed) {
-        // Another thread is saying it; the process ends with this one asleep.
-        // SAFETY: waits for a signal, whose handler may return here.
-        unsafe { libc::pause() };
-    }
     let mut digits = [0; 20];
     let number = decimal(MOST.load(Relaxed) >> 20, &mut digits);
     words.say_and_exit(&[words.before.as_bytes(), number, words.after.as_bytes()])
