@@ -24,11 +24,19 @@ const DEEPEST: usize = 5;
 /// Files and folders that are looked at in all.
 const MOST_LOOKED_AT: usize = 20_000;
 
+/// A folder with this file is a run's.
+const RUN: &str = "run-manifest.json";
+/// CodeCarbon's file of energy used.
+const EMISSIONS: &str = "emissions.csv";
+
 /// Folders that hold what programs made, not data.
 const SKIPPED: [&str; 6] = ["runs", "models", "target", "node_modules", "venv", "__pycache__"];
 
 fn format(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    if name == EMISSIONS {
+        return None;
+    }
     let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
     match plain.rsplit_once('.')?.1 {
         "jsonl" | "ndjson" => Some("jsonl"),
@@ -45,6 +53,9 @@ pub fn datasets<'a>(roots: impl Iterator<Item = &'a Path>, search: &str) -> Vec<
     let (mut found, mut looked) = (Vec::new(), 0);
     while let Some((folder, depth)) = open.pop() {
         crate::base::cancel::checkpoint();
+        if folder.join(RUN).is_file() {
+            continue;
+        }
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             looked += 1;
             if looked > MOST_LOOKED_AT {
@@ -74,7 +85,7 @@ mod tests {
     fn files_with_rows_are_found_and_others_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for folder in ["p/data/raw", "p/runs/r", ".hidden", "a/b/c/d/e/f"] {
+        for folder in ["p/data/raw", "p/runs/r", "p/elsewhere/r", ".hidden", "a/b/c/d/e/f"] {
             std::fs::create_dir_all(at(folder)).unwrap();
         }
         let files = [
@@ -83,6 +94,9 @@ mod tests {
             "x.parquet",
             "x.json",
             "p/runs/r/metrics.jsonl",
+            "p/elsewhere/r/run-manifest.json",
+            "p/elsewhere/r/metrics.jsonl",
+            "p/emissions.csv",
             ".hidden/y.csv",
             "a/b/c/d/e/f/deep.csv",
             "notes.txt",

@@ -11,7 +11,7 @@ use crate::base::error::Fault;
 use crate::base::files;
 use crate::model::hub::{HubOptions, fetch_with};
 use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
-use crate::train::{HeldOut, MemoryRequest, OptimizerKind, predict};
+use crate::train::{HeldOut, MemoryRequest, OptimizerKind, PROGRAM_HELD, predict};
 
 /// One way of holding and training a model.
 #[derive(Debug, Clone, Serialize)]
@@ -129,7 +129,7 @@ fn needs(spec: &DecoderSpec) -> Vec<Need> {
             tokens_per_pass: Some(ROW_TOKENS),
             policy: Some(Policy::Recompute),
             budget: Some(u64::MAX),
-            held: 0,
+            held: PROGRAM_HELD,
             gpu: false,
             host_budget: None,
         };

@@ -15,7 +15,7 @@ use crate::base::error::Fault;
 use crate::config::{AutoBool, Method, Resolved, RunConfig, Said};
 use crate::model::{DecoderSpec, Policy, Trainable};
 use crate::runs::DatasetRecord;
-use crate::train::{GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, plan};
+use crate::train::{GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, PROGRAM_HELD, plan};
 
 /// A request for a plan.
 #[derive(Debug, Clone)]
@@ -294,7 +294,7 @@ fn space(config: &RunConfig, room: Room) -> Result<Space, Fault> {
         Room::Gpu(bytes) => return Ok(on_gpu(bytes, GPU_HELD, Some(HOST_OF_GPU.saturating_mul(bytes)))),
         Room::Here | Room::Bytes(_) => Chosen::of(config)?,
     };
-    let on_cpu = |budget| Space { gpu: false, budget, held: alloc::live_bytes(), host: None };
+    let on_cpu = |budget| Space { gpu: false, budget, held: alloc::live_bytes() + PROGRAM_HELD, host: None };
     match (device, room) {
         (Chosen::Cpu, Room::Bytes(bytes)) => Ok(on_cpu(Some(bytes))),
         (Chosen::Cpu, _) => Ok(on_cpu(None)),

@@ -74,7 +74,7 @@ pub struct BaseModelRecord {
 pub struct PeakMemory {
     /// What the plan said, in bytes.
     pub predicted_bytes: Option<u64>,
-    /// Most bytes that the program had allocated at once.
+    /// What it took: the largest resident size of the process, or a GPU's most bytes in use at once.
     pub measured_bytes: Option<u64>,
     /// Largest resident size of the process, in bytes.
     pub peak_rss_bytes: Option<u64>,

@@ -135,7 +135,7 @@ fn a_batch_that_fits_keeps_the_global_batch() {
     };
     let mut seen = Vec::new();
     for global in [1, 6, 12, 48, 96] {
-        for memory in ["1GiB", "60MiB", "30MiB"] {
+        for memory in ["1GiB", "156MiB", "126MiB"] {
             let plan = auto(memory, global);
             let stage = &plan["stages"][0];
             let (rows, batches) = (stage["batch_size"].as_u64().unwrap(), stage["gradient_accumulation"].as_u64().unwrap());

@@ -1,5 +1,6 @@
 //! Many clients over HTTP: sessions that nobody uses, connections that say nothing.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,39 @@ fn silent_connections_keep_nobody_waiting() {
     look(&mut before);
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     drop(silent);
+    assert!(server.is_alive());
+}
+
+/// Places are for those who have the token: however many come without it and stay, in whatever way, who has it is served.
+#[test]
+fn strangers_take_no_place_of_who_has_the_token() {
+    let desk = Desk::new();
+    let mut server = HttpServer::start(&mut desk.command(&["mcp", "--http", "127.0.0.1:0"]));
+    let mut before = HttpClient::greeted(&server.address).unwrap();
+    let head = |token: &str, more: &str| {
+        let host = &server.address;
+        format!("POST /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Length: 400000\r\n{more}")
+    };
+    let ways = [
+        ("wrong token, half a body", head("a-token-of-another-kind", "\r\n{\"jsonrpc\":")),
+        ("no token", format!("GET /mcp HTTP/1.1\r\nHost: {}\r\n\r\n", server.address)),
+        ("headers without an end", head("a-token-of-another-kind", "X-Long: ")),
+        ("another path", format!("GET /else HTTP/1.1\r\nHost: {}\r\n\r\n", server.address)),
+    ];
+    let mut strangers = Vec::new();
+    for (way, said) in &ways {
+        for _ in 0..300 {
+            let mut stream = TcpStream::connect(&server.address).unwrap();
+            // One that was sent away already cannot be written to.
+            let _ = stream.write_all(said.as_bytes());
+            strangers.push(stream);
+        }
+        let begun = Instant::now();
+        look(&mut HttpClient::greeted(&server.address).unwrap());
+        look(&mut before);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{way}: {:?}", begun.elapsed());
+    }
+    drop(strangers);
     assert!(server.is_alive());
 }
 

@@ -48,16 +48,27 @@ pub fn keep_freed_pages() {
     }
 }
 
-/// Asks the system for pages of the usual size from here on: a huge page that activations use in one place only stays resident as a
-/// whole, which is 5 % of a small model's peak. For the time between loading and training: weights keep their huge pages,
-/// which decoding reads faster. `MIMALLOC_ALLOW_THP=1` in the environment leaves the system's choice. Linux; elsewhere
-/// nothing happens.
+/// Asks the system for pages of the usual size from here on: a huge page that activations use in one place only stays
+/// resident as a whole, which is 5 % of a small model's peak. For training, before and after its weights are loaded: they
+/// keep huge pages ([`allow_huge_pages`]), which decoding reads faster. `MIMALLOC_ALLOW_THP` in the environment decides
+/// instead where it is set. Linux; elsewhere nothing happens.
 pub fn prefer_small_pages() {
+    disable_huge_pages(true);
+}
+
+/// Undoes [`prefer_small_pages`], for weights that are about to be loaded.
+pub fn allow_huge_pages() {
+    disable_huge_pages(false);
+}
+
+fn disable_huge_pages(disable: bool) {
     #[cfg(target_os = "linux")]
-    if std::env::var_os("MIMALLOC_ALLOW_THP").is_none_or(|v| v != "1") {
+    if std::env::var_os("MIMALLOC_ALLOW_THP").is_none() {
         // SAFETY: changes how this process's memory is mapped from now on, and nothing that it holds.
-        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+        unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, libc::c_ulong::from(disable), 0, 0, 0) };
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = disable;
 }
 
 fn grew(by: usize) {
@@ -199,9 +210,12 @@ pub fn peak_bytes() -> u64 {
     PEAK.load(Relaxed)
 }
 
-/// Starts the peak again from what is in use now.
+/// Starts the peak again from what is in use now, and on Linux that of the resident size.
 pub fn reset_peak() {
     PEAK.store(LIVE.load(Relaxed), Relaxed);
+    // Where the system does not allow it the largest resident size stays that of the whole process.
+    #[cfg(target_os = "linux")]
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// A field of /proc/self/status in bytes.
@@ -211,7 +225,7 @@ fn status(field: &str) -> Option<u64> {
     line.trim_start_matches(':').trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// The process's largest resident size so far, in bytes.
+/// The process's largest resident size since the start or [`reset_peak`], in bytes.
 pub fn peak_rss_bytes() -> u64 {
     status("VmHWM").unwrap_or_else(rusage_peak)
 }

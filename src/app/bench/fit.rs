@@ -4,7 +4,7 @@ use tallow_kernels::alloc;
 
 use crate::base::error::Fault;
 use crate::model::{Decoder, Policy, Trainable};
-use crate::train::{GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, OptimizerKind, plan};
+use crate::train::{GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, OptimizerKind, PROGRAM_HELD, plan};
 
 /// Lengths are multiples of this.
 const STEP: usize = 256;
@@ -26,7 +26,7 @@ pub(super) fn longest_row(model: &Decoder, room: u64, gpu: bool) -> Result<(usiz
             policy: None,
             budget: Some(room),
             // On the CPU what is held now is the model, which the plan counts itself.
-            held: if gpu { GPU_HELD } else { alloc::live_bytes().saturating_sub(model.weight_bytes()) },
+            held: if gpu { GPU_HELD } else { PROGRAM_HELD + alloc::live_bytes().saturating_sub(model.weight_bytes()) },
             gpu,
             host_budget: None,
         };

@@ -51,6 +51,8 @@ impl Materials {
         earlier: Option<&MemoryPlan>,
         observer: &mut dyn Observer,
     ) -> Result<(RunConfig, Self), Fault> {
+        // Rows that are read and tokenised leave gaps, which huge pages would keep resident.
+        tallow_kernels::alloc::prefer_small_pages();
         let mut doing = |what: &str| observer.event(&Event::doing(what));
         let mut ready = ready::ready(config, said, Until::Trainable, plan::Room::Here, &mut doing)?;
         if let Some(earlier) = earlier {
@@ -306,7 +308,8 @@ impl Session<'_> {
         record.tokens = outcome.tokens;
         record.trained_tokens = outcome.trained_tokens;
         record.sequences = outcome.sequences;
-        record.peak_memory.measured_bytes = Some(device::peak_bytes(&self.device)?);
+        let on_gpu = device::memory(&self.device)?.map(|m| m.peak);
+        record.peak_memory.measured_bytes = Some(on_gpu.unwrap_or(outcome.peak_rss));
         record.peak_memory.peak_rss_bytes = Some(outcome.peak_rss);
         self.record.measure_energy();
         self.write_manifest()

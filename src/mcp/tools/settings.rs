@@ -87,7 +87,7 @@ impl Tool for Change {
         within("values (their number)", values.len(), 1, MOST_OVERRIDES)?;
         let (changed, warnings) = settings::change(&project.config, &values, &|config| shared.roots.settings(config))
             .map_err(|fault| Fault { message: fault.message.replace("--set: ", "values: "), ..fault })?;
-        let next = "configure_training_run uses these settings from now on";
+        let next = "configure_training_run uses these settings from now on, and checks them against the model and the data";
         Ok(ChangeOut {
             success: true,
             changed,

@@ -192,6 +192,7 @@ impl Decoder {
             return Err(Error::Value(format!("compute dtype {:?} is not supported: f32 and bf16 are", options.compute_dtype)));
         }
         let (spec, source) = open_source(dir, options.unknown)?;
+        tallow_kernels::alloc::allow_huge_pages();
         let decoder = Self::from_source(dir, spec, source.as_ref(), options)?;
         drop(source);
         tallow_kernels::alloc::keep_freed_pages();
