@@ -61,6 +61,7 @@ pub mod export;
 pub mod mcp;
 pub mod model;
 pub mod runs;
+pub mod search;
 pub mod track;
 pub mod train;
 #[cfg(feature = "program")]

@@ -38,6 +38,7 @@ pub mod quality_report;
 mod ready;
 pub mod recipe;
 pub mod score;
+pub mod search;
 pub mod settings;
 mod text_stream;
 pub mod tokenizer;

@@ -260,10 +260,7 @@ pub(super) fn with_request<T>(
         optimizer: prepare::optimizer(config).kind,
         window_tokens: window_tokens(config),
         longest: lengths.longest.min(t.max_seq_length),
-        held_out: HeldOut {
-            tokens: if config.evaluation.enabled { lengths.held_out_tokens } else { 0 },
-            longest: lengths.longest_held_out.min(t.max_seq_length),
-        },
+        held_out: HeldOut { tokens: lengths.held_out_tokens, longest: lengths.longest_held_out.min(t.max_seq_length) },
         tokens_per_pass: None,
         policy,
         budget,

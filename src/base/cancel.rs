@@ -64,6 +64,13 @@ impl Cancel {
         CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
     }
 
+    /// A handle of its own, which counts as requested too when this one is, or when `asked` says so.
+    #[must_use]
+    pub fn or_when(&self, asked: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        let above = self.clone();
+        Self { requested: Arc::default(), elsewhere: Some(Arc::new(move || above.is_requested() || asked())) }
+    }
+
     /// Asks the work to end.
     pub fn request(&self) {
         self.requested.store(true, Ordering::SeqCst);
@@ -145,6 +152,21 @@ mod tests {
         assert_eq!((result.unwrap_err().code, done), ("cancelled", 3));
         // Outside of it nobody asks any more.
         checkpoint();
+    }
+
+    #[test]
+    fn a_handle_below_another_hears_it_and_is_not_heard_by_it() {
+        let (above, elsewhere) = (Cancel::default(), Arc::new(AtomicBool::new(false)));
+        let asked = elsewhere.clone();
+        let below = [above.or_when(|| false), above.or_when(|| false), above.or_when(move || asked.load(Ordering::SeqCst))];
+        let requested = || below.each_ref().map(Cancel::is_requested);
+        assert_eq!(requested(), [false, false, false]);
+        below[0].request();
+        assert_eq!((requested(), above.is_requested()), ([true, false, false], false));
+        elsewhere.store(true, Ordering::SeqCst);
+        assert_eq!(requested(), [true, false, true]);
+        above.request();
+        assert_eq!(requested(), [true, true, true]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::checkpoints::CheckpointsCommand;
 use super::judge::{CompareModelsArgs, JudgeArgs};
 use super::plot::{CompareArgs, PlotArgs};
+use super::search::SearchArgs;
 use super::tokenizer::TokenizerCommand;
 use super::track::TrackCommand;
 use crate::app::formats;
@@ -35,6 +36,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Train as a configuration, a project folder or flags say.
     Train(TrainArgs),
+    /// Search for better settings: trials over a space, the poor ones ended early.
+    Search(SearchArgs),
     /// Perplexity and token accuracy of a model, base against adapter; answers judged by metrics.
     Eval(EvalArgs),
     /// Two models on the same rows: metrics with intervals, a paired test, answers side by side.

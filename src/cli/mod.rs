@@ -9,6 +9,7 @@ mod plot;
 mod prepare;
 mod progress;
 mod run;
+mod search;
 mod show;
 mod style;
 mod tokenizer;

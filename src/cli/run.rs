@@ -51,6 +51,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
     match cli.command {
         Command::Demo(a) => desk.demo(&a),
         Command::Train(a) => desk.train(a),
+        Command::Search(a) => super::search::run(&desk, a, stop_on_signals(true), &note_stepping),
         Command::Eval(a) => desk.eval(a),
         Command::Compare(a) => desk.compare(&a),
         Command::Generate(a) => desk.generate(a),
@@ -566,7 +567,7 @@ fn sampling(a: &SamplingArgs) -> generate::Sampling {
 type Flags = Vec<(String, String, Value)>;
 
 /// The file, the overrides and the keys that flags stand for.
-fn settings_of(a: SettingsArgs, resumed: bool) -> Result<(Option<PathBuf>, Vec<String>, Flags), Fault> {
+pub(super) fn settings_of(a: SettingsArgs, resumed: bool) -> Result<(Option<PathBuf>, Vec<String>, Flags), Fault> {
     let mut flags = Flags::new();
     let mut say = |flag: &str, key: &str, value: Value| flags.push((flag.to_owned(), key.to_owned(), value));
     if let Some(model) = &a.model {
@@ -657,16 +658,21 @@ pub(super) fn data_options(a: &FieldArgs, base: DataOptions) -> Result<DataOptio
 /// Whether a loop is at work that ends after its step. Before and after it there is nothing that could be lost.
 static STEPPING: AtomicBool = AtomicBool::new(false);
 
-/// Notes when the loop begins and ends, and hands everything on.
+/// Notes when the loop begins and ends.
+fn note_stepping(event: &Event) {
+    match event {
+        Event::Started { .. } => STEPPING.store(true, Ordering::SeqCst),
+        Event::Stopped { .. } | Event::Finished { .. } | Event::Diverged { .. } => STEPPING.store(false, Ordering::SeqCst),
+        _ => {}
+    }
+}
+
+/// The same, and hands everything on.
 struct Looked<'a>(&'a mut Watch);
 
 impl Observer for Looked<'_> {
     fn event(&mut self, event: &Event) {
-        match event {
-            Event::Started { .. } => STEPPING.store(true, Ordering::SeqCst),
-            Event::Stopped { .. } | Event::Finished { .. } | Event::Diverged { .. } => STEPPING.store(false, Ordering::SeqCst),
-            _ => {}
-        }
+        note_stepping(event);
         self.0.event(event);
     }
 }

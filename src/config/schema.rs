@@ -271,6 +271,13 @@ pub struct KeyInfo {
     pub no_effect: Option<&'static str>,
 }
 
+impl KeyInfo {
+    /// Whether its numbers are whole ones.
+    pub fn is_whole(&self) -> bool {
+        self.accepts.starts_with("whole number")
+    }
+}
+
 /// All keys, section by section.
 pub fn keys() -> Vec<KeyInfo> {
     let info = |k: &Key| KeyInfo {

@@ -176,7 +176,7 @@ impl Process {
 }
 
 /// Codes are fixed words of this program: each is kept once.
-fn intern(code: &str) -> &'static str {
+pub(super) fn intern(code: &str) -> &'static str {
     static KNOWN: std::sync::Mutex<std::collections::BTreeSet<&'static str>> = std::sync::Mutex::new(std::collections::BTreeSet::new());
     let mut known = KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(code) = known.get(code) {

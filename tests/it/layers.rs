@@ -13,7 +13,7 @@ const ROWS: [&[&str]; 13] = [
     &["eval"],
     &["export"],
     &["runs"],
-    &["track", "cloud"],
+    &["track", "cloud", "search"],
     &["app"],
     &["mcp"],
     &["web"],

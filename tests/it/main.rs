@@ -46,6 +46,7 @@ mod packing;
 mod program;
 mod resume;
 mod run_faults;
+mod search;
 mod settings;
 mod stages;
 mod tokenizer;

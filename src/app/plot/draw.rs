@@ -28,7 +28,7 @@ pub struct Header {
     pub boundaries: Vec<f64>,
 }
 
-fn failed(e: &dyn std::fmt::Display) -> Fault {
+pub(super) fn failed(e: &dyn std::fmt::Display) -> Fault {
     Fault::new("plot", format!("the picture cannot be drawn: {e}"))
 }
 
@@ -38,17 +38,25 @@ fn with_font() -> Result<(), Fault> {
     if *done { Ok(()) } else { Err(failed(&"its font is damaged")) }
 }
 
+/// Something that both back ends can draw.
+pub(super) trait Drawing {
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>, joins: Joins) -> Result<(), Fault>;
+}
+
+struct Panels<'a>(&'a Header, &'a [Panel]);
+
+impl Drawing for Panels<'_> {
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>, joins: Joins) -> Result<(), Fault> {
+        picture(area, self.0, self.1, joins)
+    }
+}
+
 /// The picture as an SVG document.
 ///
 /// # Errors
 /// When it cannot be drawn.
 pub fn svg(header: &Header, panels: &[Panel]) -> Result<String, Fault> {
-    with_font()?;
-    let mut text = String::new();
-    let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-    picture(&area, header, panels, Joins::Renderer)?;
-    drop(area);
-    Ok(text)
+    svg_of(&Panels(header, panels))
 }
 
 /// The picture as a PNG file.
@@ -56,11 +64,24 @@ pub fn svg(header: &Header, panels: &[Panel]) -> Result<String, Fault> {
 /// # Errors
 /// When it cannot be drawn.
 pub fn png(header: &Header, panels: &[Panel]) -> Result<Vec<u8>, Fault> {
+    png_of(&Panels(header, panels))
+}
+
+pub(super) fn svg_of(drawing: &impl Drawing) -> Result<String, Fault> {
+    with_font()?;
+    let mut text = String::new();
+    let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+    drawing.draw(&area, Joins::Renderer)?;
+    drop(area);
+    Ok(text)
+}
+
+pub(super) fn png_of(drawing: &impl Drawing) -> Result<Vec<u8>, Fault> {
     with_font()?;
     let (width, height) = SIZE;
     let mut pixels = vec![255; width as usize * height as usize * 3];
     let area = BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area();
-    picture(&area, header, panels, Joins::None)?;
+    drawing.draw(&area, Joins::None)?;
     drop(area);
     let mut file = Vec::new();
     let mut encoder = png::Encoder::new(&mut file, width, height);
@@ -74,14 +95,14 @@ pub fn png(header: &Header, panels: &[Panel]) -> Result<Vec<u8>, Fault> {
 /// What is done where two parts of a line meet. The bitmap back end draws pointed joins without a
 /// limit: sharp angles would reach over the whole picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Joins {
+pub(super) enum Joins {
     /// Whoever shows the file.
     Renderer,
     /// Each part is drawn for itself.
     None,
 }
 
-type Area<B> = DrawingArea<B, plotters::coord::Shift>;
+pub(super) type Area<B> = DrawingArea<B, plotters::coord::Shift>;
 
 fn picture<B: DrawingBackend>(area: &Area<B>, header: &Header, panels: &[Panel], joins: Joins) -> Result<(), Fault> {
     area.fill(&WHITE).map_err(|e| failed(&e))?;
@@ -109,7 +130,7 @@ fn picture<B: DrawingBackend>(area: &Area<B>, header: &Header, panels: &[Panel],
 }
 
 /// Least and largest; 0 and 1 where there is nothing.
-fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub(super) fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
     if low <= high { (low, high) } else { (0.0, 1.0) }
 }
@@ -129,7 +150,7 @@ fn head<B: DrawingBackend>(area: &Area<B>, header: &Header) -> Result<(), Fault>
     Ok(())
 }
 
-fn rgb((r, g, b): Rgb) -> RGBColor {
+pub(super) fn rgb((r, g, b): Rgb) -> RGBColor {
     RGBColor(r, g, b)
 }
 
@@ -207,7 +228,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// A value beside an axis: at most four digits that count.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
         return "0".into();

@@ -7,6 +7,7 @@
 mod curves;
 mod draw;
 mod panels;
+mod search;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 pub use curves::{Curves, Figure, Point, smoothed, thinned};
 pub use draw::{Header, SIZE, png, svg};
 pub use panels::{COLOURS, Line, Look, Panel, Rgb, Stroke, panels};
+pub use search::SearchPicture;
 
 use crate::base::atomic;
 use crate::base::error::Fault;

@@ -20,6 +20,7 @@ mod prepare;
 mod preview;
 mod project;
 mod run;
+mod search;
 mod settings;
 mod start;
 mod tokenizer;
@@ -43,7 +44,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 35] = [
+pub(super) static ALL: [(Row, Set); 36] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -71,6 +72,7 @@ pub(super) static ALL: [(Row, Set); 35] = [
     (row::<make_tools::Make>(), Set::Data),
     (row::<versions::Versions>(), Set::Data),
     (row::<versions::Promote>(), Set::Data),
+    (row::<search::Search>(), Set::Data),
     (row::<delete::Delete>(), Set::Data),
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
     (row::<cloud::Gpus>(), Set::Cloud),
