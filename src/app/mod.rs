@@ -43,5 +43,6 @@ pub mod settings;
 mod text_stream;
 pub mod tokenizer;
 pub mod train;
+pub mod tokenizer_compare;
 pub mod upload;
 pub mod versions;

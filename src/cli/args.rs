@@ -49,7 +49,7 @@ pub enum Command {
     /// Check a dataset, or describe it.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Train a tokenizer.
+    /// Train a tokenizer, or compare two.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
     /// Predict memory by part and choose the fastest plan that fits.

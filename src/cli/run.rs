@@ -69,10 +69,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
             let report = prepare_data::run(&super::prepare::request(a)?)?;
             desk.give(&report, || super::prepare::text(&report, desk.paint))
         }
-        Command::Tokenizer(a) => {
-            let report = super::tokenizer::run(a)?;
-            desk.give(&report, || super::tokenizer::show(&report, desk.paint))
-        }
+        Command::Tokenizer(a) => super::tokenizer::run(&desk, a),
         Command::Plan(a) => desk.plan(a),
         Command::Runs(a) => desk.runs(a),
         Command::Checkpoints(a) => super::checkpoints::run(&desk, a),

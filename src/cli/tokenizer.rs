@@ -1,12 +1,16 @@
-//! `tallow tokenizer`: its arguments, and its report as text.
+//! `tallow tokenizer`: its arguments, and its reports as text.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::run::Desk;
+use super::show::table;
 use super::style::{Paint, bytes, count, duration};
 use crate::app::tokenizer::{self, TokenizerReport, TokenizerRequest};
+use crate::app::tokenizer_compare::{self, CompareReport, CompareRequest};
 use crate::base::error::Fault;
+use crate::data::tokenizer_compare::{Group, MOST_BYTES, Piece, Side};
 use crate::data::tokenizer_train::Kind;
 
 /// `tallow tokenizer`.
@@ -14,6 +18,8 @@ use crate::data::tokenizer_train::Kind;
 pub enum TokenizerCommand {
     /// Train a byte-level BPE or SuperBPE tokenizer on text.
     Train(TokenizerArgs),
+    /// Compare two tokenizers on texts: tokens by kind and language, overlap, round trips, speed.
+    Compare(TokenizerCompareArgs),
 }
 
 /// What is trained.
@@ -57,12 +63,52 @@ pub struct TokenizerArgs {
     pub memory_mib: usize,
 }
 
-/// Does what the arguments say.
+/// `tallow tokenizer compare`.
+#[derive(Debug, Args)]
+pub struct TokenizerCompareArgs {
+    /// The first tokenizer: a folder, a tokenizer.json, a GGUF file, a Hub id, or `embedded`.
+    pub a: String,
+    /// The second.
+    pub b: String,
+    /// Texts: files (rows with text or messages, source code, others by paragraph) and folders of them.
+    #[arg(value_name = "PATH", required_unless_present = "text")]
+    pub files: Vec<PathBuf>,
+    /// A text as it is (repeatable).
+    #[arg(long, value_name = "TEXT")]
+    pub text: Vec<String>,
+    /// Read at most so much text of the files, in MiB; every file gets its share.
+    #[arg(long, value_name = "MIB", default_value_t = MOST_BYTES >> 20)]
+    pub max_mib: u64,
+    /// Draw bytes per token and the lengths of tokens into this file, .svg.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Does what the arguments say, and prints it.
 ///
 /// # Errors
 /// Those of the use case.
-pub fn run(command: TokenizerCommand) -> Result<TokenizerReport, Fault> {
-    let TokenizerCommand::Train(a) = command;
+pub(super) fn run(desk: &Desk, command: TokenizerCommand) -> Result<u8, Fault> {
+    match command {
+        TokenizerCommand::Train(a) => {
+            let report = train(a)?;
+            desk.give(&report, || show(&report, desk.paint))
+        }
+        TokenizerCommand::Compare(a) => {
+            let report = tokenizer_compare::run(&CompareRequest {
+                a: a.a,
+                b: a.b,
+                texts: a.text,
+                files: a.files,
+                most_bytes: a.max_mib.saturating_mul(1 << 20),
+                picture: a.out,
+            })?;
+            desk.give(&report, || compared(&report, desk.paint))
+        }
+    }
+}
+
+fn train(a: TokenizerArgs) -> Result<TokenizerReport, Fault> {
     tokenizer::run(&TokenizerRequest {
         corpus: a.corpus,
         out: a.out,
@@ -77,7 +123,7 @@ pub fn run(command: TokenizerCommand) -> Result<TokenizerReport, Fault> {
 }
 
 /// The report as text.
-pub fn show(r: &TokenizerReport, paint: Paint) -> String {
+fn show(r: &TokenizerReport, paint: Paint) -> String {
     let f = &r.figures;
     let mut lines = vec![
         ("written", r.path.display().to_string()),
@@ -94,4 +140,69 @@ pub fn show(r: &TokenizerReport, paint: Paint) -> String {
     }
     lines.push(("time", duration(r.seconds)));
     lines.iter().map(|(name, value)| format!("{} {value}\n", paint.dim(&format!("{name:<12}")))).collect()
+}
+
+/// A comparison as text.
+fn compared(r: &CompareReport, paint: Paint) -> String {
+    let c = &r.comparison;
+    let side = |letter: &str, s: &Side| {
+        let (ids, used) = (count(s.vocabulary as u64), count(s.used as u64));
+        format!("{letter} = {}: {ids} ids, {used} of them used, {:.2} MB/s on one thread\n", s.name, s.megabytes_per_second)
+    };
+    let mut out = side("a", &c.a) + &side("b", &c.b) + "\n";
+    let groups: Vec<Vec<String>> = std::iter::once(&c.all).chain(&c.kinds).chain(&c.languages).map(row).collect();
+    let head = ["texts", "bytes", "tokens a", "b", "change", "bytes/token a", "b", "words/token a", "b", "tokens/word a", "b"];
+    out += &table(paint, &[&[""], &head[..]].concat(), &groups);
+    let v = &c.vocabulary;
+    out += &format!(
+        "\n{} {} tokens in both, {} in a alone, {} in b alone; {:.1} % of all different tokens\n",
+        paint.dim("vocabulary  "),
+        count(v.both as u64),
+        count(v.only_a as u64),
+        count(v.only_b as u64),
+        100.0 * v.jaccard
+    );
+    for (letter, s) in [("a", &c.a), ("b", &c.b)] {
+        out += &format!("{} {}\n", paint.dim(&format!("longest {letter}   ")), pieces(&s.longest, |p| p.used as i64));
+    }
+    for (letter, s) in [("a", &c.a), ("b", &c.b)] {
+        out += &format!("{} {}\n", paint.dim(&format!("{letter} saves     ")), pieces(&s.saving, |p| p.saved));
+    }
+    for (letter, s) in [("a", &c.a), ("b", &c.b)] {
+        let all = count(c.all.texts);
+        out += &format!("{} {} of {all} texts do not come back\n", paint.dim(&format!("round trip {letter}")), s.round_trip_failures);
+        for f in &s.failures {
+            out += &format!("  {}: {:?} became {:?}\n", f.place, f.text, f.back);
+        }
+    }
+    if r.is_cut {
+        out += "not all of the files was read (--max-mib)\n";
+    }
+    out + &r.picture.as_ref().map(|p| format!("{} {}\n", paint.dim("picture     "), p.display())).unwrap_or_default()
+}
+
+fn row(g: &Group) -> Vec<String> {
+    let two = |v: f64| format!("{v:.2}");
+    vec![
+        g.name.clone(),
+        count(g.texts),
+        bytes(g.bytes),
+        count(g.a.tokens),
+        count(g.b.tokens),
+        format!("{:+.1} %", 100.0 * g.change),
+        two(g.a.bytes_per_token),
+        two(g.b.bytes_per_token),
+        two(g.a.words_per_token),
+        two(g.b.words_per_token),
+        two(g.a.tokens_per_word),
+        two(g.b.tokens_per_word),
+    ]
+}
+
+/// Tokens with a number each.
+fn pieces(all: &[Piece], number: impl Fn(&Piece) -> i64) -> String {
+    if all.is_empty() {
+        return "none".into();
+    }
+    all.iter().map(|p| format!("{:?} {}", p.text, number(p))).collect::<Vec<_>>().join(", ")
 }

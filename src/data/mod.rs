@@ -46,6 +46,7 @@ mod split;
 mod stats;
 mod template;
 mod tokenizer;
+pub mod tokenizer_compare;
 pub mod tokenizer_train;
 mod tokens;
 mod tools;

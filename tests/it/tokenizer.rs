@@ -54,3 +54,71 @@ fn a_client_trains_one_and_hears_what_is_wrong() {
     assert!(Tokenizer::from_file(desk.path().join("tok/tokenizer.json")).is_ok());
     assert_eq!(client.try_call("train_superbpe_tokenizer", call("tok", 50)).unwrap_err()["code"], "already_exists");
 }
+
+/// Against the library itself: the tokens of each kind and language, and what decodes to another text.
+#[test]
+fn a_comparison_counts_what_the_library_counts() {
+    let desk = Desk::new();
+    let text = corpus(&desk);
+    let size = ["--vocab-size", "340"];
+    desk.ok(&[&["tokenizer", "train", "corpus.txt", "--kind", "bpe", "--out", "bpe"], size.as_slice()].concat());
+    desk.ok(&[&["tokenizer", "train", "corpus.txt", "--out", "super", "--inherit-merges", "50"], size.as_slice()].concat());
+    let rows = [
+        json!({"text": "at the end of the day", "language": "en"}),
+        json!({"text": "am Ende des Tages", "language": "de"}),
+        json!({"text": "{\"name\": \"open\", \"arguments\": {}}"}),
+        json!({"text": "12 345 678"}),
+    ];
+    let lines: String = rows.iter().map(|r| format!("{r}\n")).collect();
+    desk.write("rows.jsonl", &lines);
+    let args = ["tokenizer", "compare", "bpe", "super/tokenizer.json", "corpus.txt", "rows.jsonl", "--out", "picture.svg"];
+    let report = desk.json(&args);
+    let count = |folder: &str, texts: &[&str]| -> usize {
+        let tokenizer = Tokenizer::from_file(desk.path().join(folder).join("tokenizer.json")).unwrap();
+        texts.iter().map(|t| tokenizer.encode(*t, false).unwrap().len()).sum()
+    };
+    let german = [rows[1]["text"].as_str().unwrap()];
+    let named = |list: &str, name: &str| report[list].as_array().unwrap().iter().find(|g| g["name"] == name).unwrap().clone();
+    let de = named("languages", "de");
+    assert_eq!((&de["a"]["tokens"], &de["b"]["tokens"]), (&json!(count("bpe", &german)), &json!(count("super", &german))));
+    let numbers = named("kinds", "numbers");
+    assert_eq!((numbers["texts"].as_u64(), numbers["bytes"].as_u64()), (Some(1), Some(10)), "{numbers}");
+    assert_eq!(named("kinds", "tool_json")["words"], 3);
+    let all = &report["all"];
+    let bytes = text.len() + rows.iter().map(|r| r["text"].as_str().unwrap().len()).sum::<usize>();
+    assert_eq!(all["bytes"].as_u64(), Some(bytes as u64));
+    assert!(all["b"]["tokens"].as_u64() < all["a"]["tokens"].as_u64() && all["change"].as_f64() < Some(-0.05), "{all}");
+    assert!(report["b"]["saving"][0]["text"].as_str().unwrap().contains(' '), "{}", report["b"]["saving"]);
+    assert_eq!((&report["a"]["round_trip_failures"], &report["is_cut"]), (&json!(0), &json!(false)));
+    assert!(report["vocabulary"]["both"].as_u64() > Some(256), "{}", report["vocabulary"]);
+    assert!(std::fs::read_to_string(desk.path().join("picture.svg")).unwrap().starts_with("<svg"));
+    // A table for people; and what cannot be used is named.
+    let said = desk.ok(&["tokenizer", "compare", "bpe", "embedded", "--text", "at the end"]);
+    assert!(said.out.contains("round trip a 0 of 1 texts") && said.out.contains("prose"), "{}", said.out);
+    for (args, words) in [
+        (["bpe", "none", "--text", "a"], "none: no such model folder"),
+        (["bpe", "super", "none.txt", "--quiet"], "none.txt"),
+        (["bpe", "super", "corpus.txt", "--out=p.png"], "p.png: this picture is .svg"),
+        (["bpe", "corpus.txt", "--text", "a"], "corpus.txt"),
+    ] {
+        let said = desk.run(&[&["tokenizer", "compare"], &args[..]].concat());
+        assert!(said.code != 0 && said.err.contains(words), "{args:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_client_compares_two() {
+    let desk = Desk::new();
+    corpus(&desk);
+    let mut client = Client::start(&desk, &["--toolsets", "data"]);
+    let made = json!({"corpus_path": "corpus.txt", "output_path": "tok", "vocab_size": 340, "num_inherit_merges": 50});
+    client.call("train_superbpe_tokenizer", made);
+    let ask = json!({"tokenizer_a": "embedded", "tokenizer_b": "tok", "texts": ["for the first time"], "files": ["corpus.txt"]});
+    let out = client.call("compare_tokenizers", ask);
+    assert!(out["groups"][0]["tokens_b"].as_u64() < out["groups"][0]["tokens_a"].as_u64(), "{out}");
+    assert_eq!((&out["groups"][1]["name"], &out["b"]["round_trip_failures"]), (&json!("prose"), &json!(0)));
+    let fault = client.try_call("compare_tokenizers", json!({"tokenizer_a": "tok", "tokenizer_b": "embedded"})).unwrap_err();
+    assert_eq!(fault["code"], "data_empty", "{fault}");
+    let outside = json!({"tokenizer_a": "tok", "tokenizer_b": "/etc/passwd.json", "texts": ["a"]});
+    assert_eq!(client.try_call("compare_tokenizers", outside).unwrap_err()["code"], "path_outside_roots");
+}

@@ -28,11 +28,11 @@ pub struct Header {
     pub boundaries: Vec<f64>,
 }
 
-pub(super) fn failed(e: &dyn std::fmt::Display) -> Fault {
+pub(in crate::app) fn failed(e: &dyn std::fmt::Display) -> Fault {
     Fault::new("plot", format!("the picture cannot be drawn: {e}"))
 }
 
-fn with_font() -> Result<(), Fault> {
+pub(in crate::app) fn with_font() -> Result<(), Fault> {
     static DONE: OnceLock<bool> = OnceLock::new();
     let done = DONE.get_or_init(|| register_font("sans-serif", FontStyle::Normal, FONT).is_ok());
     if *done { Ok(()) } else { Err(failed(&"its font is damaged")) }

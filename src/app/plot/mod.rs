@@ -15,6 +15,7 @@ use serde::Serialize;
 
 pub use curves::{Curves, Figure, Point, smoothed, thinned};
 pub use draw::{Header, SIZE, png, svg};
+pub(in crate::app) use draw::{failed, with_font};
 pub use panels::{COLOURS, Line, Look, Panel, Rgb, Stroke, panels};
 pub use search::SearchPicture;
 

@@ -30,6 +30,7 @@ use serde::Serialize;
 use self::corpus::{Block, Corpus};
 use self::phase::{Limits, merge_all};
 use self::store::{Chunk, Store};
+pub(in crate::data) use self::vocabulary::byte_characters;
 use self::vocabulary::{Vocabulary, WordEncoder};
 use crate::base::error::Fault;
 use crate::base::{cancel, progress};

@@ -44,7 +44,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 36] = [
+pub(super) static ALL: [(Row, Set); 37] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -75,6 +75,7 @@ pub(super) static ALL: [(Row, Set); 36] = [
     (row::<search::Search>(), Set::Data),
     (row::<delete::Delete>(), Set::Data),
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
+    (row::<tokenizer::CompareTokenizers>(), Set::Data),
     (row::<cloud::Gpus>(), Set::Cloud),
     (row::<cloud::Pods>(), Set::Cloud),
     (row::<cloud::Create>(), Set::Cloud),

@@ -1,10 +1,12 @@
-//! Training tokenizers.
+//! Training and comparing tokenizers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::app::tokenizer::{self, TokenizerRequest};
+use crate::app::tokenizer_compare::{self, CompareRequest};
 use crate::base::error::Fault;
+use crate::data::tokenizer_compare::{Group, MOST_BYTES, Piece, Side};
 use crate::data::tokenizer_train::Kind;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
@@ -74,5 +76,150 @@ impl Tool for TrainTokenizer {
             examples: report.examples,
             seconds: report.seconds,
         })
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CompareTokenizersIn {
+    /// Folder, tokenizer.json, GGUF file, Hub id or `embedded`.
+    tokenizer_a: String,
+    /// The same.
+    tokenizer_b: String,
+    /// Texts as they are.
+    #[serde(default)]
+    texts: Vec<String>,
+    /// Files and folders of text.
+    #[serde(default)]
+    files: Vec<String>,
+    /// Picture to write, .svg.
+    picture_path: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct GroupOut {
+    name: String,
+    texts: u64,
+    bytes: u64,
+    tokens_a: u64,
+    tokens_b: u64,
+    bytes_per_token_a: f64,
+    bytes_per_token_b: f64,
+    tokens_per_word_a: f64,
+    tokens_per_word_b: f64,
+    /// Tokens of b over those of a, less one.
+    change: f64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PieceOut {
+    text: String,
+    used: u64,
+    /// Tokens of the other one, less its own.
+    saved: i64,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SideOut {
+    vocabulary: usize,
+    used: usize,
+    megabytes_per_second: f64,
+    longest: Vec<PieceOut>,
+    saving: Vec<PieceOut>,
+    round_trip_failures: u64,
+    /// Place, text and what it became.
+    failures: Vec<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CompareTokenizersOut {
+    /// All texts, then by kind, then by language.
+    groups: Vec<GroupOut>,
+    a: SideOut,
+    b: SideOut,
+    tokens_in_both: usize,
+    only_a: usize,
+    only_b: usize,
+    /// Some of the files was left out.
+    is_cut: bool,
+    picture_path: Option<String>,
+}
+
+/// compare_tokenizers
+pub(super) struct CompareTokenizers;
+
+/// Texts that are given as they are, and their bytes.
+const MOST_TEXTS: usize = 1000;
+const MOST_TEXT_BYTES: usize = 1 << 20;
+
+impl Tool for CompareTokenizers {
+    const NAME: &'static str = "compare_tokenizers";
+    const TITLE: &'static str = "Compare two tokenizers";
+    const ABOUT: &'static str = "Tokens of two tokenizers on the same texts by kind and language, overlap, round trips, speed.";
+    const HINTS: Hints = Hints::MAKE.reaching_out();
+    const LANE: Lane = Lane::Model;
+    type In = CompareTokenizersIn;
+    type Out = CompareTokenizersOut;
+
+    fn call(input: CompareTokenizersIn, shared: &Shared, _: &Call) -> Result<CompareTokenizersOut, Fault> {
+        within("texts (their number)", input.texts.len(), 0, MOST_TEXTS)?;
+        within("texts (their length)", input.texts.iter().map(String::len).sum(), 0, MOST_TEXT_BYTES)?;
+        let files = input.files.iter().map(|f| shared.roots.allow(f)).collect::<Result<Vec<_>, _>>()?;
+        let report = tokenizer_compare::run(&CompareRequest {
+            a: tokenizer_path(shared, &input.tokenizer_a)?,
+            b: tokenizer_path(shared, &input.tokenizer_b)?,
+            texts: input.texts,
+            files,
+            most_bytes: MOST_BYTES,
+            picture: input.picture_path.as_ref().map(|p| shared.roots.allow(p)).transpose()?,
+        })?;
+        let c = report.comparison;
+        let groups = std::iter::once(c.all).chain(c.kinds).chain(c.languages).map(group).collect();
+        Ok(CompareTokenizersOut {
+            groups,
+            a: side(c.a),
+            b: side(c.b),
+            tokens_in_both: c.vocabulary.both,
+            only_a: c.vocabulary.only_a,
+            only_b: c.vocabulary.only_b,
+            is_cut: report.is_cut,
+            picture_path: report.picture.map(|p| p.display().to_string()),
+        })
+    }
+}
+
+/// A tokenizer as a client names it: a file of its own, or as a model.
+fn tokenizer_path(shared: &Shared, name: &str) -> Result<String, Fault> {
+    if name.ends_with(".json") {
+        return Ok(shared.roots.allow(name)?.display().to_string());
+    }
+    shared.roots.model(name)
+}
+
+fn group(g: Group) -> GroupOut {
+    GroupOut {
+        name: g.name,
+        texts: g.texts,
+        bytes: g.bytes,
+        tokens_a: g.a.tokens,
+        tokens_b: g.b.tokens,
+        bytes_per_token_a: g.a.bytes_per_token,
+        bytes_per_token_b: g.b.bytes_per_token,
+        tokens_per_word_a: g.a.tokens_per_word,
+        tokens_per_word_b: g.b.tokens_per_word,
+        change: g.change,
+    }
+}
+
+fn side(s: Side) -> SideOut {
+    let pieces = |all: Vec<Piece>| all.into_iter().map(|p| PieceOut { text: p.text, used: p.used, saved: p.saved }).collect();
+    SideOut {
+        vocabulary: s.vocabulary,
+        used: s.used,
+        megabytes_per_second: s.megabytes_per_second,
+        longest: pieces(s.longest),
+        saving: pieces(s.saving),
+        round_trip_failures: s.round_trip_failures,
+        failures: s.failures.into_iter().map(|f| format!("{}: {:?} became {:?}", f.place, f.text, f.back)).collect(),
     }
 }
