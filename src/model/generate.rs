@@ -1,7 +1,8 @@
 //! Generating: the prompt in chunks, then token by token with a KV cache; many prompts at once in
-//! `batch.rs`.
+//! `batch.rs`, over sequences that come and go (`sequences.rs`).
 
 mod batch;
+mod sequences;
 
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use super::decoder::Decoder;
 use super::error::{Error, Result};
 use super::seed::{Random, derive, stream};
 pub use batch::{Answer, Answers, BatchFigures, BatchOptions};
+pub use sequences::{Moved, Need, Passed, Sequences};
 
 /// How the next token is chosen, and when to stop.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +103,7 @@ impl<'a> Generator<'a> {
     }
 }
 
+#[derive(Debug)]
 struct Sampler {
     temperature: f64,
     top_p: f64,

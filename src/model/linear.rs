@@ -25,7 +25,7 @@ pub(crate) struct LoraSlot {
 ///
 /// Parameters belong to the stored matrix. A part reads and writes its rows of them, so that the adapter of a fused matrix
 /// is one adapter, as its owners have it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Linear {
     /// Path of the stored matrix, without `.weight`.
     pub(crate) name: String,

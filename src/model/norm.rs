@@ -8,7 +8,7 @@ use super::decoder::Stats;
 use super::error::{Error, Result};
 use super::params::{Grads, ParamId};
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Norm {
     Rms {
         name: String,

@@ -16,7 +16,7 @@ use crate::model::layer_spec::Product;
 use crate::model::spec::{Activation, AttentionSpec, DecoderSpec};
 
 /// A layer of linear layers `L` and norms `N`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Block<L, N> {
     pub(super) norms: Norms<N>,
     pub(super) attention: Attention<L, N>,
@@ -26,7 +26,7 @@ pub(super) struct Block<L, N> {
     pub(super) needs: Needs,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Norms<N> {
     pub(super) before_attention: Option<N>,
     pub(super) after_attention: Option<N>,
@@ -34,7 +34,7 @@ pub(super) struct Norms<N> {
     pub(super) after_feed_forward: Option<N>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Attention<L, N> {
     pub(super) spec: AttentionSpec,
     /// The layer's place from the bottom.
@@ -47,7 +47,7 @@ pub(super) struct Attention<L, N> {
     pub(super) k_norm: Option<N>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FeedForward<L> {
     pub(super) activation: Activation,
     pub(super) gate: L,

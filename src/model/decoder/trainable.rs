@@ -1,6 +1,7 @@
 //! What trains: adapters on some linear layers, or every weight.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
 
 use candle_core::{DType, Tensor};
 use tallow_kernels::weight::Weight;
@@ -127,6 +128,37 @@ impl Decoder {
         }
         self.trainable = Trainable::Lora(config.clone());
         self.plan_backward();
+    }
+
+    /// The same base over the same storage, without adapters: it takes adapters of its own, and costs no weights.
+    ///
+    /// # Errors
+    /// When the base itself trains.
+    pub fn sharing(&self) -> Result<Self> {
+        if self.trainable == Trainable::Full {
+            return Err(Error::Value("the model is being fully fine-tuned: its weights cannot be shared".into()));
+        }
+        let ropes = self.ropes.lock().map_err(|_| Error::Value("the rotation tables' lock is poisoned".into()))?.clone();
+        let mut layers = self.layers.clone();
+        layers.iter_mut().flat_map(Layer::linears_mut).for_each(|linear| linear.lora = None);
+        let mut made = Self {
+            spec: self.spec.clone(),
+            source: self.source.clone(),
+            compute_dtype: self.compute_dtype,
+            quantization: self.quantization,
+            device: self.device.clone(),
+            embedding: self.embedding.clone(),
+            embedding_param: None,
+            head: self.head.clone(),
+            head_param: None,
+            final_norm: self.final_norm.clone(),
+            layers,
+            params: Params::default(),
+            trainable: Trainable::Nothing,
+            ropes: Mutex::new(ropes),
+        };
+        made.plan_backward();
+        Ok(made)
     }
 
     /// Makes every weight trainable, with f32 master copies. In f32 the master copies are the weights themselves.

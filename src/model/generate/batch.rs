@@ -13,8 +13,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::{Generator, PROMPT_CHUNK, Sampler, SamplingOptions};
-use crate::model::decoder::{KvCache, Next};
+use super::sequences::Sequences;
+use super::{Generator, SamplingOptions};
 use crate::model::error::{Error, Result};
 
 /// How many sequences are decoded together.
@@ -66,29 +66,6 @@ pub struct Answers {
     pub figures: BatchFigures,
 }
 
-/// A sequence that is being decoded.
-struct Slot<'p> {
-    index: usize,
-    prompt: &'p [u32],
-    most: usize,
-    cache: KvCache,
-    bytes: u64,
-    sampler: Sampler,
-    tokens: Vec<u32>,
-}
-
-impl Slot<'_> {
-    /// The tokens of the next pass, at most `room` of the prompt, and whether a choice follows.
-    fn next(&self, room: usize) -> (&[u32], bool) {
-        let read = self.cache.len();
-        if read < self.prompt.len() {
-            let end = self.prompt.len().min(read + room);
-            return (&self.prompt[read..end], end == self.prompt.len() && self.most > 0);
-        }
-        (&self.tokens[self.tokens.len() - 1..], true)
-    }
-}
-
 impl Generator<'_> {
     /// Continues all `prompts`. `go_on` gets the number of answers that are complete before each
     /// pass and may end the work by returning false: what is not complete then is `cancelled`.
@@ -108,25 +85,27 @@ impl Generator<'_> {
         let started = Instant::now();
         let mut answers = vec![Answer { tokens: Vec::new(), stop_reason: "cancelled" }; prompts.len()];
         let mut waiting: VecDeque<usize> = (0..prompts.len()).collect();
-        let (mut active, mut done, mut figures) = (Vec::new(), 0, BatchFigures::default());
+        let (mut active, mut done, mut figures) = (Sequences::new(*self), 0, BatchFigures::default());
         loop {
             self.admit(prompts, options, batch, &mut waiting, &mut active)?;
-            let held = active.iter().map(|s: &Slot| s.bytes).sum();
-            figures.peak_cache_bytes = figures.peak_cache_bytes.max(held);
+            figures.peak_cache_bytes = figures.peak_cache_bytes.max(active.held_bytes());
             if active.is_empty() || !go_on(done) {
                 break;
             }
-            self.pass(&mut active, &mut figures)?;
+            let passed = active.pass()?;
             figures.passes += 1;
-            active.retain_mut(|slot| {
-                let Some(reason) = slot.ended(options) else { return true };
-                answers[slot.index] = Answer { tokens: std::mem::take(&mut slot.tokens), stop_reason: reason };
-                done += 1;
-                false
-            });
-        }
-        for slot in active {
-            answers[slot.index].tokens = slot.tokens;
+            figures.prompt_tokens += passed.prompt_tokens;
+            for moved in passed.moved {
+                if let Some(e) = moved.failed {
+                    return Err(e);
+                }
+                let answer = &mut answers[moved.key];
+                answer.tokens.extend(moved.token);
+                if let Some(reason) = moved.ended {
+                    answer.stop_reason = reason;
+                    done += 1;
+                }
+            }
         }
         figures.new_tokens = answers.iter().map(|a| a.tokens.len() as u64).sum();
         figures.seconds = started.elapsed().as_secs_f64();
@@ -134,94 +113,36 @@ impl Generator<'_> {
     }
 
     /// Takes in waiting prompts, in order, while there is a place and room for the next one.
-    fn admit<'p>(
+    fn admit(
         &self,
-        prompts: &'p [Vec<u32>],
+        prompts: &[Vec<u32>],
         options: &SamplingOptions,
         batch: &BatchOptions,
         waiting: &mut VecDeque<usize>,
-        active: &mut Vec<Slot<'p>>,
+        active: &mut Sequences,
     ) -> Result<()> {
-        let mut held: u64 = active.iter().map(|s| s.bytes).sum();
         while active.len() < batch.max_sequences
             && let Some(&index) = waiting.front()
         {
-            let prompt = &prompts[index];
-            if prompt.is_empty() {
-                return Err(Error::Value(format!("prompt {} of {} is empty", index + 1, prompts.len())));
-            }
-            let context = self.decoder.spec().max_positions;
-            let Some(room) = context.checked_sub(prompt.len()) else {
-                let (n, all) = (prompt.len(), prompts.len());
-                let message = format!("prompt {} of {all} has {n} tokens, the model's context {context}", index + 1);
-                return Err(Error::Value(message));
-            };
-            let most = options.max_new_tokens.min(room);
-            let capacity = prompt.len() + most;
-            let bytes = capacity as u64 * self.decoder.cache_bytes_per_token();
-            if bytes > batch.cache_bytes {
-                return Err(Error::Value(format!(
-                    "prompt {} of {} needs {bytes} bytes of keys and values for its {} tokens and up to {} new ones, \
-                     and the limit is {} bytes: raise the limit, or ask for fewer new tokens",
-                    index + 1,
-                    prompts.len(),
+            let (prompt, all) = (&prompts[index], prompts.len());
+            let refused = |why: String| Error::Value(format!("prompt {} of {all}: {why}", index + 1));
+            let need = self.need(prompt.len(), options.max_new_tokens).map_err(|e| refused(e.to_string()))?;
+            if need.cache_bytes > batch.cache_bytes {
+                return Err(refused(format!(
+                    "it needs {} bytes of keys and values for its {} tokens and up to {} new ones, and the limit is {} bytes: \
+                     raise the limit, or ask for fewer new tokens",
+                    need.cache_bytes,
                     prompt.len(),
-                    most,
+                    need.most,
                     batch.cache_bytes
                 )));
             }
-            if held + bytes > batch.cache_bytes {
+            if active.held_bytes() + need.cache_bytes > batch.cache_bytes {
                 break;
             }
-            held += bytes;
             waiting.pop_front();
-            let (cache, sampler) = (self.decoder.new_cache(capacity)?, Sampler::new(options)?);
-            active.push(Slot { index, prompt, most, cache, bytes, sampler, tokens: Vec::new() });
+            active.join(index, prompt.clone(), options.clone())?;
         }
         Ok(())
-    }
-
-    /// One pass: a token of each answer, and at most [`PROMPT_CHUNK`] tokens of prompts.
-    fn pass(&self, active: &mut [Slot], figures: &mut BatchFigures) -> Result<()> {
-        let (mut room, mut plan) = (PROMPT_CHUNK, Vec::with_capacity(active.len()));
-        for (at, slot) in active.iter().enumerate() {
-            let reading = slot.cache.len() < slot.prompt.len();
-            if reading && room == 0 {
-                continue;
-            }
-            let (ids, wants_logits) = slot.next(room);
-            if reading {
-                room -= ids.len();
-                figures.prompt_tokens += ids.len() as u64;
-            }
-            plan.push((at, ids.to_vec(), wants_logits));
-        }
-        let (mut sequences, mut choosing) = (Vec::with_capacity(plan.len()), Vec::new());
-        let mut planned = plan.iter().peekable();
-        for (at, slot) in active.iter_mut().enumerate() {
-            if let Some((_, ids, wants)) = planned.next_if(|p| p.0 == at) {
-                sequences.push(Next { ids, cache: &mut slot.cache, wants_logits: *wants });
-                if *wants {
-                    choosing.push((&mut slot.sampler, &mut slot.tokens));
-                }
-            }
-        }
-        let logits = self.decoder.next_logits_of(sequences)?;
-        for ((sampler, tokens), logits) in choosing.into_iter().zip(&logits) {
-            tokens.push(sampler.choose(logits)?);
-        }
-        Ok(())
-    }
-}
-
-impl Slot<'_> {
-    /// Why the answer is complete, if it is; a token that ends it is taken away.
-    fn ended(&mut self, options: &SamplingOptions) -> Option<&'static str> {
-        if self.tokens.last().is_some_and(|t| options.stop.contains(t)) {
-            self.tokens.pop();
-            return Some("stop_token");
-        }
-        let full = self.tokens.len() == self.most && self.cache.len() >= self.prompt.len();
-        full.then_some(if self.most < options.max_new_tokens { "context_full" } else { "max_new_tokens" })
     }
 }
