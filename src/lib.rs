@@ -62,6 +62,8 @@ pub mod mcp;
 pub mod model;
 pub mod runs;
 pub mod search;
+#[cfg(feature = "program")]
+pub mod serve;
 pub mod track;
 pub mod train;
 #[cfg(feature = "program")]

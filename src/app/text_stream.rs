@@ -9,7 +9,9 @@ use crate::data::TextTokenizer;
 
 /// Collects ids and gives out their text piece by piece.
 #[derive(Debug, Default)]
-pub(super) struct TextStream {
+pub(crate) struct TextStream {
+    /// Special tokens are text too.
+    has_special: bool,
     /// Visible ids from the beginning of the window.
     window: Vec<u32>,
     /// How many of them were there when everything was last given out.
@@ -17,13 +19,19 @@ pub(super) struct TextStream {
     /// Bytes of the window's text that were given out.
     given: usize,
     /// All text that was given out.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 impl TextStream {
+    /// A stream in which special tokens are text too: some mark calls of tools.
+    #[cfg(feature = "program")]
+    pub(crate) fn with_special() -> Self {
+        Self { has_special: true, ..Self::default() }
+    }
+
     /// Takes an id; the text that is certain now and was not before.
-    pub(super) fn push(&mut self, tokenizer: &TextTokenizer, id: u32) -> Option<String> {
-        if tokenizer.is_special(id) {
+    pub(crate) fn push(&mut self, tokenizer: &TextTokenizer, id: u32) -> Option<String> {
+        if !self.has_special && tokenizer.is_special(id) {
             return None;
         }
         self.window.push(id);
@@ -33,21 +41,21 @@ impl TextStream {
         if is_byte(&token) {
             return None;
         }
-        let text = tokenizer.decode(&self.window, true).unwrap_or_default();
+        let text = tokenizer.decode(&self.window, !self.has_special).unwrap_or_default();
         // A replacement character at the end may be the first bytes of a longer one.
         let certain = text.strip_suffix('\u{fffd}').map_or(text.len(), str::len);
         let piece = self.give(&text, certain)?;
         if certain == text.len() {
             self.window.drain(..self.settled);
             self.settled = self.window.len();
-            self.given = tokenizer.decode(&self.window, true).unwrap_or_default().len();
+            self.given = tokenizer.decode(&self.window, !self.has_special).unwrap_or_default().len();
         }
         Some(piece)
     }
 
     /// What is left when no more ids come.
-    pub(super) fn rest(&mut self, tokenizer: &TextTokenizer) -> Option<String> {
-        let text = tokenizer.decode(&self.window, true).ok()?;
+    pub(crate) fn rest(&mut self, tokenizer: &TextTokenizer) -> Option<String> {
+        let text = tokenizer.decode(&self.window, !self.has_special).ok()?;
         self.give(&text, text.len())
     }
 

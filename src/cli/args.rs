@@ -8,6 +8,7 @@ use super::checkpoints::CheckpointsCommand;
 use super::judge::{CompareModelsArgs, JudgeArgs};
 use super::plot::{CompareArgs, PlotArgs};
 use super::search::SearchArgs;
+use super::serve::ServeArgs;
 use super::tokenizer::TokenizerCommand;
 use super::track::TrackCommand;
 use crate::app::formats;
@@ -91,6 +92,8 @@ pub enum Command {
     Mcp(McpArgs),
     /// Serve a page for the browser: runs, curves, data, memory; start, pause and compare runs.
     Web(WebArgs),
+    /// Serve a model and adapters on it to clients of OpenAI's API: chats, tools, streams.
+    Serve(ServeArgs),
     /// Print a script that completes commands in a shell.
     Completions {
         /// Which shell.

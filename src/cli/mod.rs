@@ -10,6 +10,7 @@ mod prepare;
 mod progress;
 mod run;
 mod search;
+mod serve;
 mod show;
 mod style;
 mod tokenizer;

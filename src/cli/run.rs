@@ -92,6 +92,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Cloud(a) => super::cloud::cloud(&desk, a),
         Command::Mcp(a) => mcp(a),
         Command::Web(a) => web(a),
+        Command::Serve(a) => super::serve::run(a),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tallow", &mut script);
@@ -517,7 +518,7 @@ fn web(a: WebArgs) -> Result<u8, Fault> {
 }
 
 /// The run that `--run` names.
-fn run_of(a: &ModelArgs) -> Result<Option<runs::RunFolder>, Fault> {
+pub(super) fn run_of(a: &ModelArgs) -> Result<Option<runs::RunFolder>, Fault> {
     a.run.as_deref().map(|named| runs::find(&a.project, named)).transpose()
 }
 
@@ -529,7 +530,7 @@ pub(super) fn compute_dtype(d: ComputeDtype) -> DType {
     }
 }
 
-fn model(a: ModelArgs, run: Option<&runs::RunFolder>) -> Result<load::ModelRequest, Fault> {
+pub(super) fn model(a: ModelArgs, run: Option<&runs::RunFolder>) -> Result<load::ModelRequest, Fault> {
     let quantization = a.quantization.map(judge::level);
     let compute_dtype = a.dtype.map(compute_dtype);
     let Some(run) = run else {
@@ -690,6 +691,21 @@ fn stop_on_signals(at_once: bool) -> Cancel {
             std::process::exit(130);
         }
         super::progress::line("stopping after this step; once more to end at once");
+        raised.request();
+    });
+    flag
+}
+
+/// The first signal asks a server to stop, with these words; the second ends the process at once.
+pub(super) fn stop_on(words: &'static str) -> Cancel {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let flag = Cancel::default();
+    let raised = flag.clone();
+    let _ = ctrlc::set_handler(move || {
+        if ASKED.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        super::progress::line(words);
         raised.request();
     });
     flag

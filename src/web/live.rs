@@ -9,26 +9,21 @@
 //! The folders are looked at twice a second, once for each open page.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io::{Read, Seek, SeekFrom};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
+use hyper::body::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Sender, channel};
 
 use super::query::Query;
 use super::{Shared, routes, views, words};
 use crate::base::error::Fault;
 use crate::base::panics;
-use crate::mcp::door::Answer;
+use crate::mcp::door::{Answer, events};
 use crate::runs::RunFolder;
 
 /// How often the folders are looked at.
@@ -37,18 +32,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// Bytes of a log that are sent at once: its end is what matters.
 const MOST_LOG_BYTES: u64 = 64 << 10;
-
-/// The bytes of a stream, as they come.
-struct Stream(Receiver<Bytes>);
-
-impl Body for Stream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b))))
-    }
-}
 
 /// Opens a stream.
 pub(super) fn answer(shared: &Arc<Shared>, query: &Query) -> Answer {
@@ -66,10 +49,7 @@ pub(super) fn answer(shared: &Arc<Shared>, query: &Query) -> Answer {
     };
     let (sender, receiver) = channel(8);
     tokio::spawn(send(shared.clone(), look, sender, place));
-    let mut response = Response::new(Stream(receiver).boxed());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+    events(receiver)
 }
 
 async fn send(shared: Arc<Shared>, mut look: Look, sender: Sender<Bytes>, _place: OwnedSemaphorePermit) {

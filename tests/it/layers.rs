@@ -16,7 +16,7 @@ const ROWS: [&[&str]; 13] = [
     &["track", "cloud", "search"],
     &["app"],
     &["mcp"],
-    &["web"],
+    &["web", "serve"],
     &["cli"],
 ];
 

@@ -47,6 +47,7 @@ mod program;
 mod resume;
 mod run_faults;
 mod search;
+mod serve;
 mod settings;
 mod stages;
 mod tokenizer;
