@@ -2,6 +2,9 @@
 
 use super::tokenizer::TextTokenizer;
 
+/// Most bytes of a text that is tokenised at once: the library takes 140 bytes for each.
+pub(super) const TEXT_BYTES: usize = 8 << 20;
+
 /// Ids and the byte range each came from. What the tokenizer put around the text has an empty range.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tokens {
@@ -16,6 +19,9 @@ pub(super) struct Tokens {
 impl Tokens {
     /// The tokens of a text. `add_special` adds what the tokenizer puts around a text, unless the text has it already.
     pub(super) fn of(text: &str, add_special: bool, tokenizer: &TextTokenizer) -> Result<Self, String> {
+        if text.len() > TEXT_BYTES {
+            return Err(format!("a text of {} bytes; at most {TEXT_BYTES}: cut it into several", text.len()));
+        }
         let encoding = tokenizer.encode_with_offsets(text, add_special)?;
         let mut tokens = Self { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec(), before: 0, after: 0 };
         if !add_special {

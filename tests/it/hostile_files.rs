@@ -276,6 +276,29 @@ fn weights_that_are_not_finite_are_a_fault_everywhere() {
     }
 }
 
+/// A text that is too long to be tokenised is one bad row, with its place, in every layout and format.
+#[test]
+fn a_text_without_an_end_is_one_bad_row() {
+    let desk = Desk::new();
+    let long = "word ".repeat(2 << 20);
+    let chat = |text: &str| json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": text}]});
+    let rows = [
+        ("text.jsonl", json!({"text": "a"}), json!({"text": long})),
+        ("chat.jsonl", chat("a"), chat(&long)),
+        ("pairs.jsonl", json!({"prompt": "q", "completion": "a"}), json!({"prompt": long, "completion": "a"})),
+    ];
+    for (name, good, bad) in rows {
+        desk.write(name, &format!("{good}\n{bad}\n{good}\n"));
+        let said = run(&desk, &["data", "check", name]);
+        let all = format!("{}{}", said.out, said.err);
+        assert!(all.contains(&format!("{name}:2")) && all.contains("cut it into several"), "{name}: {all:.2000}");
+    }
+    desk.write("table.csv", &format!("text\na\n{long}\na\n"));
+    let said = run(&desk, &["data", "check", "table.csv"]);
+    let all = format!("{}{}", said.out, said.err);
+    assert!(all.contains("table.csv:3") && all.contains("cut it into several"), "{all:.2000}");
+}
+
 /// Values within values, without an end or beyond any stack: what walks them by recursion ends in words.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[test]

@@ -11,7 +11,7 @@ use crate::base::cancel;
 use crate::data::error::{DataError, Location, RowProblem};
 
 /// Longest line in bytes: its values take several times that in memory.
-const LINE_BYTES: usize = 32 << 20;
+const LINE_BYTES: usize = 16 << 20;
 
 /// Which of the two a text is.
 pub(super) fn kind(bytes: &[u8]) -> Format {
