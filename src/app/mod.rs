@@ -44,6 +44,7 @@ pub mod settings;
 pub(crate) mod text_stream;
 pub mod tokenizer;
 pub mod tokenizer_compare;
+pub mod tokenizer_extend;
 pub mod train;
 pub mod upload;
 pub mod versions;

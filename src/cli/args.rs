@@ -50,7 +50,7 @@ pub enum Command {
     /// Check a dataset, or describe it.
     #[command(subcommand)]
     Data(DataCommand),
-    /// Train a tokenizer, or compare two.
+    /// Train a tokenizer, extend a model's, or compare two.
     #[command(subcommand)]
     Tokenizer(TokenizerCommand),
     /// Predict memory by part and choose the fastest plan that fits.

@@ -9,6 +9,7 @@ use super::show::table;
 use super::style::{Paint, bytes, count, duration};
 use crate::app::tokenizer::{self, TokenizerReport, TokenizerRequest};
 use crate::app::tokenizer_compare::{self, CompareReport, CompareRequest};
+use crate::app::tokenizer_extend::{self, ExtendReport, ExtendRequest};
 use crate::base::error::Fault;
 use crate::data::tokenizer_compare::{Group, MOST_BYTES, Piece, Side};
 use crate::data::tokenizer_train::Kind;
@@ -18,6 +19,8 @@ use crate::data::tokenizer_train::Kind;
 pub enum TokenizerCommand {
     /// Train a byte-level BPE or SuperBPE tokenizer on text.
     Train(TokenizerArgs),
+    /// Give a model's tokenizer more tokens, and the model a row for each: the mean of its parts' rows.
+    Extend(TokenizerExtendArgs),
     /// Compare two tokenizers on texts: tokens by kind and language, overlap, round trips, speed.
     Compare(TokenizerCompareArgs),
 }
@@ -63,6 +66,32 @@ pub struct TokenizerArgs {
     pub memory_mib: usize,
 }
 
+/// `tallow tokenizer extend`.
+#[derive(Debug, Args)]
+pub struct TokenizerExtendArgs {
+    /// The model: a folder, a Hub id, or `embedded`. Its tokenizer must be byte-level BPE.
+    #[arg(long)]
+    pub model: String,
+    /// Revision of a Hub model.
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// Text: files (.jsonl: rows with `text`; others: lines) and folders of .txt, .md and .jsonl files.
+    #[arg(required = true, value_name = "PATH")]
+    pub corpus: Vec<PathBuf>,
+    /// Folder to make, with the model in it; must not exist.
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// At most so many new tokens.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub new_tokens: usize,
+    /// Pairs that occur less often are not merged.
+    #[arg(long, default_value_t = 2)]
+    pub min_frequency: u64,
+    /// Memory to work in, in MiB, about; what does not fit lies beside the output meanwhile.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    pub memory_mib: usize,
+}
+
 /// `tallow tokenizer compare`.
 #[derive(Debug, Args)]
 pub struct TokenizerCompareArgs {
@@ -93,6 +122,18 @@ pub(super) fn run(desk: &Desk, command: TokenizerCommand) -> Result<u8, Fault> {
         TokenizerCommand::Train(a) => {
             let report = train(a)?;
             desk.give(&report, || show(&report, desk.paint))
+        }
+        TokenizerCommand::Extend(a) => {
+            let report = tokenizer_extend::run(&ExtendRequest {
+                model: a.model,
+                revision: a.revision,
+                corpus: a.corpus,
+                new_tokens: a.new_tokens,
+                min_frequency: a.min_frequency,
+                out: a.out,
+                memory_bytes: a.memory_mib.saturating_mul(1 << 20),
+            })?;
+            desk.give(&report, || extended(&report, desk.paint))
         }
         TokenizerCommand::Compare(a) => {
             let report = tokenizer_compare::run(&CompareRequest {
@@ -139,6 +180,19 @@ fn show(r: &TokenizerReport, paint: Paint) -> String {
         lines.push(("disk", format!("{} of sequences, {} tables; {} phases", bytes(f.spilled_bytes), f.spills, f.phases)));
     }
     lines.push(("time", duration(r.seconds)));
+    lines.iter().map(|(name, value)| format!("{} {value}\n", paint.dim(&format!("{name:<12}")))).collect()
+}
+
+/// An extension as text.
+fn extended(r: &ExtendReport, paint: Paint) -> String {
+    let some: Vec<String> = r.examples.iter().map(|t| format!("{:?}", t.text)).collect();
+    let lines = [
+        ("written", r.path.display().to_string()),
+        ("corpus", bytes(r.corpus_bytes)),
+        ("new tokens", format!("{} by {} merges: {} ...", count(r.new_tokens as u64), count(r.new_merges as u64), some.join(" "))),
+        ("vocabulary", format!("{} ids, {} rows of the model", count(r.vocab_size as u64), count(r.rows as u64))),
+        ("time", duration(r.seconds)),
+    ];
     lines.iter().map(|(name, value)| format!("{} {value}\n", paint.dim(&format!("{name:<12}")))).collect()
 }
 

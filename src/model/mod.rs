@@ -6,6 +6,7 @@
 //!                                                     │  ├── adapter: PEFT files in and out
 //!                                                     │  └── generate: KV cache, sampling
 //!   merge: base + adapter -> one tensor at a time -> new shards
+//!   resize: more rows of the vocabulary, each the mean of others
 //!   gguf: GGUF files as a source of tensors; names, types and blocks of the format
 //! ```
 
@@ -25,6 +26,7 @@ pub mod merge;
 mod norm;
 mod params;
 pub mod random_init;
+pub mod resize;
 mod seed;
 pub mod spec;
 pub mod weights;

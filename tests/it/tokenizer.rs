@@ -122,3 +122,74 @@ fn a_client_compares_two() {
     let outside = json!({"tokenizer_a": "tok", "tokenizer_b": "/etc/passwd.json", "texts": ["a"]});
     assert_eq!(client.try_call("compare_tokenizers", outside).unwrap_err()["code"], "path_outside_roots");
 }
+
+/// Every new token stands for the tokens that the base had in its place; its row is the mean of theirs; and the
+/// folder trains.
+#[test]
+fn an_extended_model_has_means_as_new_rows_and_trains() {
+    let (desk, seed) = (Desk::new(), crate::program::drawn_seed());
+    let text = corpus(&desk);
+    let fault = desk.run(&["tokenizer", "extend", "--model", "none", "corpus.txt", "--out", "big"]);
+    assert!(fault.code != 0 && !desk.path().join("big").exists(), "{}", fault.err);
+    let report = desk.json(&["tokenizer", "extend", "--model", "embedded", "corpus.txt", "--out", "big", "--new-tokens", "10"]);
+    assert_eq!((&report["new_tokens"], &report["vocab_size"], &report["rows"]), (&json!(10), &json!(1034), &json!(1034)), "{report}");
+    desk.ok(&["bench", "random-model", "tiny", "--out", "old", "--tokenizer", "embedded"]);
+    let load = |folder: &str| Tokenizer::from_file(desk.path().join(folder).join("tokenizer.json")).unwrap();
+    let (old, new) = (load("old"), load("big"));
+    let ids = |t: &Tokenizer, text: &str| t.encode(text, false).unwrap().get_ids().to_vec();
+    // Undone, the new tokens of any text are the old ones.
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(desk.path().join("big/tokenizer.json")).unwrap()).unwrap();
+    let merges: Vec<(String, String)> = serde_json::from_value(file["model"]["merges"].clone()).unwrap();
+    let mut stands: std::collections::HashMap<u32, Vec<u32>> = (0..1024).map(|id| (id, vec![id])).collect();
+    for (a, b) in &merges {
+        let [x, y, made] = [a, b, &format!("{a}{b}")].map(|t| new.token_to_id(t).unwrap());
+        let parts = [stands[&x].clone(), stands[&y].clone()].concat();
+        stands.entry(made).or_insert(parts);
+    }
+    let (mut before, mut after) = (0, 0);
+    for (i, line) in text.lines().chain(["Nothing of this was ever seen: λ 12.5", "the end", ""]).enumerate() {
+        let line: String = line.chars().skip((seed as usize).wrapping_add(i) % 7).collect();
+        let (a, b) = (ids(&old, &line), ids(&new, &line));
+        assert_eq!(new.decode(&b, false).unwrap(), line, "seed {seed}");
+        let undone: Vec<u32> = b.iter().flat_map(|id| stands[id].clone()).collect();
+        assert_eq!(undone, a, "seed {seed}: {line:?}");
+        (before, after) = (before + a.len(), after + b.len());
+    }
+    assert!(after * 20 < before * 19, "{after} of {before}");
+    // The rows.
+    let weights = std::fs::read(desk.path().join("big/model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&weights).unwrap();
+    let embedding = tensors.tensor("model.embed_tokens.weight").unwrap();
+    let [rows, width] = embedding.shape() else { panic!() };
+    assert_eq!(*rows, 1034);
+    let value = |row: u32, i: usize| {
+        let at = (row as usize * width + i) * 2;
+        f32::from_bits(u32::from(u16::from_le_bytes([embedding.data()[at], embedding.data()[at + 1]])) << 16)
+    };
+    for example in report["examples"].as_array().unwrap() {
+        let id = example["id"].as_u64().unwrap() as u32;
+        let parts: Vec<u32> = example["parts"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap() as u32).collect();
+        assert_eq!(parts, stands[&id], "{example}");
+        for i in (0..*width).step_by(7) {
+            let mean = parts.iter().map(|p| value(*p, i)).sum::<f32>() / parts.len() as f32;
+            assert!((value(id, i) - mean).abs() <= mean.abs() / 128.0 + 1e-6, "row {id}, {i}: {} and {mean}", value(id, i));
+        }
+    }
+    // It trains and answers at once.
+    let row = |i: usize| format!("{{\"instruction\": \"say {i}\", \"output\": \"in the middle of {i}\"}}\n");
+    desk.write("rows.jsonl", &(0..20).map(row).collect::<String>());
+    desk.ok(&["train", "--model", "big", "--data", "rows.jsonl", "--epochs", "1", "--set", "training.save_steps=0"]);
+    desk.ok(&["generate", "--run", "latest", "--prompt", "say 1", "--max-new-tokens", "4"]);
+    // What cannot be extended is refused, and leaves nothing.
+    let again = desk.run(&["tokenizer", "extend", "--model", "embedded", "corpus.txt", "--out", "big"]);
+    assert!(again.code != 0 && again.err.contains("big"), "{}", again.err);
+    desk.write("short.txt", "a b c\n");
+    for (args, words) in [
+        (["--model", "embedded", "short.txt", "--out", "x"], "no pair of tokens is frequent enough"),
+        (["--model", "embedded", "none.txt", "--out", "x"], "none.txt"),
+    ] {
+        let said = desk.run(&[&["tokenizer", "extend"], &args[..]].concat());
+        assert!(said.code != 0 && said.err.contains(words), "{args:?}: {}", said.err);
+    }
+    assert!(!desk.path().join("x").exists());
+}

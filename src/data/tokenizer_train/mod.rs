@@ -14,6 +14,7 @@
 
 mod corpus;
 mod counter;
+mod extend;
 mod merger;
 pub mod pattern;
 mod phase;
@@ -28,6 +29,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use self::corpus::{Block, Corpus};
+pub use self::extend::{Extended, Extension, NewToken, extend};
 use self::phase::{Limits, merge_all};
 use self::store::{Chunk, Store};
 pub(in crate::data) use self::vocabulary::byte_characters;
