@@ -656,6 +656,8 @@ pub enum BenchCommand {
     Train(BenchTrainArgs),
     /// Greedy generation from a random prompt.
     Generate(BenchGenerateArgs),
+    /// A model's prompt and decoding speed, time to the first token and memory, at each level of quantisation.
+    Model(BenchModelArgs),
     /// Write a model folder with random weights from a config.json or a named shape.
     RandomModel {
         /// A config.json, or one of: tiny, 15m, 135m, 1b, 3b, 8b, qwen3-0.6b, qwen3-4b, qwen3-8b.
@@ -691,6 +693,29 @@ pub struct BenchGpuArgs {
     /// Samples of each kernel; the median counts.
     #[arg(long, default_value_t = 7)]
     pub repeats: usize,
+}
+
+/// `tallow bench model`.
+#[derive(Debug, Args)]
+pub struct BenchModelArgs {
+    /// A model folder, a GGUF file, a Hub id, or `embedded`.
+    #[arg(long)]
+    pub model: String,
+    /// The prompt; unset: random tokens.
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// Tokens of the random prompt.
+    #[arg(long, default_value_t = 128, conflicts_with = "prompt")]
+    pub prompt_tokens: usize,
+    /// Timed repetitions, after one that warms up.
+    #[arg(long, default_value_t = 10)]
+    pub iterations: usize,
+    /// New tokens.
+    #[arg(long, default_value_t = 128)]
+    pub max_new_tokens: usize,
+    /// Levels: f32, bf16, q8, nf4 (the last two compute in bf16).
+    #[arg(long, value_delimiter = ',', default_value = "bf16,q8,nf4")]
+    pub levels: Vec<String>,
 }
 
 /// `tallow bench generate`.

@@ -443,6 +443,17 @@ impl Desk {
                 let report = bench::generate(&bench::BenchGenerateRequest { model, prompt, new, rounds, dtype })?;
                 self.give(&report, || show::bench_generate(&report))
             }
+            BenchCommand::Model(a) => {
+                let report = bench::model(&bench::BenchModelRequest {
+                    model: a.model,
+                    prompt: a.prompt,
+                    prompt_tokens: a.prompt_tokens,
+                    iterations: a.iterations,
+                    max_new_tokens: a.max_new_tokens,
+                    levels: a.levels,
+                })?;
+                self.give(&report, || show::bench_model(&report, self.paint))
+            }
             BenchCommand::RandomModel { shape, out, tokenizer } => {
                 let report = bench::random_model(&shape, &out, tokenizer.as_deref())?;
                 self.give(&report, || show::random_model(&report))

@@ -3,6 +3,7 @@
 mod adapters;
 mod bad_input;
 mod bad_models;
+mod bench_model;
 mod cloud;
 mod commands;
 mod cuda;

@@ -3,6 +3,7 @@
 mod fit;
 mod generate;
 mod gpu;
+mod model;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::model::{Decoder, DecoderSpec, LoadOptions, Quantization};
 
 pub use generate::{BenchGenerateReport, BenchGenerateRequest, generate};
 pub use gpu::{BenchGpuReport, BenchGpuRequest, gpu};
+pub use model::{BenchModelReport, BenchModelRequest, LEVELS, LevelReport, model};
 pub use train::{BenchTrainReport, BenchTrainRequest, train};
 
 fn median(values: &[f64]) -> f64 {

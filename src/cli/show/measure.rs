@@ -2,7 +2,7 @@
 
 use super::super::style::{Paint, bytes, count, duration};
 use super::{Lines, policy, table};
-use crate::app::bench::{BenchGenerateReport, BenchGpuReport, BenchTrainReport, PeakReport};
+use crate::app::bench::{BenchGenerateReport, BenchGpuReport, BenchModelReport, BenchTrainReport, LevelReport, PeakReport};
 use crate::app::doctor::DoctorReport;
 use crate::app::plan::PlanReport;
 use crate::train::memory::OPERATIONS_PER_BYTE;
@@ -176,6 +176,31 @@ pub fn bench_generate(r: &BenchGenerateReport) -> String {
     out.named(paint, "prompt", format!("{:.3} s", r.prompt_seconds));
     out.named(paint, "memory", format!("{} resident at most", bytes(r.peak_rss_bytes)));
     out.0
+}
+
+/// `tallow bench model`.
+pub fn bench_model(r: &BenchModelReport, paint: Paint) -> String {
+    let c = &r.ceilings;
+    let mut out = Lines::default();
+    let (new, rounds) = (r.new_tokens, r.iterations);
+    out.add(format!("{}  {new} tokens after a prompt of {}, median of {rounds}", paint.bold(&r.model), r.prompt_tokens));
+    out.add(format!("{} threads, memory {:.1} GB/s, {}", c.threads, c.read_bytes_per_second / 1e9, c.instructions));
+    let head = ["level", "weights", "peak", "load s", "prompt tokens/s", "of compute", "first token ms", "decode tokens/s", "of memory"];
+    let row = |l: &LevelReport| {
+        vec![
+            l.level.clone(),
+            bytes(l.weight_bytes),
+            bytes(l.peak_bytes),
+            format!("{:.2}", l.load_seconds),
+            format!("{:.0}", l.prompt_tokens_per_second),
+            format!("{:.0} %", 100.0 * l.share_of_compute),
+            format!("{:.1}", 1000.0 * l.first_token_seconds),
+            format!("{:.1}", l.decode_tokens_per_second),
+            format!("{:.0} %", 100.0 * l.share_of_memory),
+        ]
+    };
+    let rows: Vec<Vec<String>> = r.levels.iter().map(row).collect();
+    out.0 + &table(paint, &head, &rows)
 }
 
 /// `tallow bench peak`.

@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub use data::{data_check, data_stats};
 pub use export::{exported, served, uploaded};
 pub use judged::judged;
-pub use measure::{bench_generate, bench_gpu, bench_train, ceilings, doctor, plan};
+pub use measure::{bench_generate, bench_gpu, bench_model, bench_train, ceilings, doctor, plan};
 pub use model::{eval, generated, gradients, merged, random_model, recipe};
 pub use runs::{demo, init, run, runs, train};
 pub use versions::{promoted, version, versions, versions_compared};

@@ -1,5 +1,6 @@
 //! The tools, by what they are about, and which of them a server shows.
 
+mod bench;
 mod checkpoints;
 mod cloud;
 mod compare;
@@ -44,7 +45,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 37] = [
+pub(super) static ALL: [(Row, Set); 38] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -76,6 +77,7 @@ pub(super) static ALL: [(Row, Set); 37] = [
     (row::<delete::Delete>(), Set::Data),
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
     (row::<tokenizer::CompareTokenizers>(), Set::Data),
+    (row::<bench::Benchmark>(), Set::Data),
     (row::<cloud::Gpus>(), Set::Cloud),
     (row::<cloud::Pods>(), Set::Cloud),
     (row::<cloud::Create>(), Set::Cloud),
