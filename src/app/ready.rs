@@ -215,6 +215,7 @@ pub(super) fn sampler_options(config: &RunConfig, stage: usize) -> SamplerOption
         batch_size: prepare::stage(config, stage).batch_size.rows(),
         pack_to: t.packing.then_some(t.max_seq_length),
         seed: t.seed.wrapping_add(stage as u64 - 1),
+        order: t.order,
         ..SamplerOptions::default()
     }
 }

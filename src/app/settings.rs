@@ -50,14 +50,17 @@ pub fn describe(path: &str, project: Option<&Path>) -> Result<Vec<Described>, Fa
     let resolved = project.map(|p| super::train::configuration(p, &[]).map(|(_, resolved)| resolved)).transpose()?;
     let tree = resolved.as_ref().map(|r| json!(r.config));
     let describe = |info: KeyInfo| {
+        let default: Value = serde_json::from_str(info.default).unwrap_or_default();
+        // A setting may be left out where it is the default.
+        let now = |tree: &Value| Some(at(tree, info.path).clone()).filter(|v| !v.is_null()).unwrap_or_else(|| default.clone());
         let said = |r: &Resolved| r.said.is_said(info.path).then(|| r.said.origin(info.path).to_string());
         Described {
             key: info.path,
             meaning: info.about,
             accepts: info.accepts,
-            default: serde_json::from_str(info.default).unwrap_or_default(),
             no_effect: info.no_effect,
-            now: tree.as_ref().map(|t| at(t, info.path).clone()),
+            now: tree.as_ref().map(now),
+            default,
             said_at: resolved.as_ref().and_then(said),
         }
     };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::words::{
     BaseFamily, BatchSize, ComputeType, Decay, DeviceChoice, EarlyStopping, Format, Layout, Lora, Method, ObjectiveKind, OnBadRow,
-    OptimizerKind, Overlong, Quantization, TrainOn,
+    OptimizerKind, Order, Overlong, Quantization, TrainOn,
 };
 
 /// `project`.
@@ -97,6 +97,10 @@ pub struct Training {
     pub max_seq_length: usize,
     /// Several sequences a row.
     pub packing: bool,
+    /// In which order an epoch's sequences come. Left out where it is the default, so that runs of earlier versions keep
+    /// their hash.
+    #[serde(default, skip_serializing_if = "Order::is_default")]
+    pub order: Order,
     /// constant, linear or cosine.
     pub schedule: Decay,
     /// adamw or adamw8bit.

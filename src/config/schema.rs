@@ -149,6 +149,12 @@ pub(super) const KEYS: &[Key] = &[
     key("training.packing", Bool, "true", "Put several sequences into a row. They never see each other."),
     key("training.schedule", OneOf(&["constant", "linear", "cosine"], &[]), "\"cosine\"", "Learning rate after warm-up."),
     key("training.optimizer", OneOf(&["adamw", "adamw8bit"], &[]), "\"adamw\"", "AdamW with 32-bit or 8-bit moments."),
+    key(
+        "training.order",
+        OneOf(&["shuffled", "length", "quality"], &[]),
+        "\"shuffled\"",
+        "Order of an epoch's sequences: drawn anew, short ones first, or those of high quality last (a curriculum).",
+    ),
     key("training.weight_decay", Float(0.0, 1e3), "0.01", "Decoupled decay of matrices (never of norms and biases)."),
     key("training.max_grad_norm", Limit(1e9), "1.0", "Gradients are scaled down to this norm; 0 or .inf: left as they are."),
     key("training.save_steps", STEPS, "50", "A checkpoint every so many steps; 0: only at the end."),

@@ -118,6 +118,26 @@ pub enum Decay {
     Cosine,
 }
 
+/// In which order an epoch's sequences come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Drawn anew in every epoch.
+    #[default]
+    Shuffled,
+    /// Short ones first.
+    Length,
+    /// Those of high quality last.
+    Quality,
+}
+
+impl Order {
+    /// Whether nobody said otherwise.
+    pub fn is_default(&self) -> bool {
+        *self == Self::Shuffled
+    }
+}
+
 /// How the optimiser's moments are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -70,7 +70,7 @@ pub use random::Rng;
 pub use record::{Content, Record};
 pub use render::{Rendered, render};
 pub use replay::Replay;
-pub use sampler::{Cursor, Sampler, SamplerOptions};
+pub use sampler::{Cursor, Order, Sampler, SamplerOptions};
 pub use show::{Piece, Segment, pieces, segments};
 pub use source::{Format, Row, Table, read_table};
 pub use split::{Leakage, Splits, leakage, split};

@@ -12,6 +12,7 @@ use super::error::DataError;
 use super::pack::best_fit_decreasing;
 use super::random::{Rng, purpose};
 use crate::base::hash::sha256_bytes;
+pub use crate::config::Order;
 
 /// How batches are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,13 +25,16 @@ pub struct SamplerOptions {
     pub seed: u64,
     /// False keeps the file's order (packing still reorders within a row's choice).
     pub shuffle: bool,
+    /// A curriculum, or none.
+    #[serde(default)]
+    pub order: Order,
     /// Sequences that are packed together; 0 packs the whole epoch. A window keeps file order roughly, the whole epoch packs tightest.
     pub pack_window: usize,
 }
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { batch_size: 1, pack_to: None, seed: 42, shuffle: true, pack_window: 0 }
+        Self { batch_size: 1, pack_to: None, seed: 42, shuffle: true, order: Order::Shuffled, pack_window: 0 }
     }
 }
 
@@ -74,10 +78,14 @@ impl Sampler {
             return refuse("there is no sequence to sample");
         }
         let lengths = dataset.examples.iter().map(|e| e.len() as u32).collect();
-        let settings = format!(
+        let mut settings = format!(
             "{}|{}|{:?}|{}|{}|{}",
             dataset.fingerprint, options.batch_size, options.pack_to, options.seed, options.shuffle, options.pack_window
         );
+        // Said only where there is one, so that cursors of earlier versions stay good.
+        if options.order != Order::Shuffled {
+            settings += &format!("|{:?}", options.order);
+        }
         let mut sampler =
             Self { options, lengths, weights, order_hash: sha256_bytes(settings.as_bytes()), epoch: 0, position: 0, rows: Vec::new() };
         sampler.start_epoch(0);
@@ -107,10 +115,16 @@ impl Sampler {
         if self.options.shuffle {
             rng.shuffle(&mut order);
         }
+        // Stable: those of equal length or quality stay shuffled.
+        match self.options.order {
+            Order::Shuffled => {}
+            Order::Length => order.sort_by_key(|i| self.lengths[*i as usize]),
+            Order::Quality => order.sort_by(|a, b| self.weights[*a as usize].total_cmp(&self.weights[*b as usize])),
+        }
         let Some(capacity) = self.options.pack_to else {
             return order.into_iter().map(|i| vec![i]).collect();
         };
-        let window = if self.options.pack_window == 0 { order.len().max(1) } else { self.options.pack_window };
+        let window = self.window(&order, capacity);
         let mut rows = Vec::new();
         for part in order.chunks(window) {
             let lengths: Vec<u32> = part.iter().map(|i| self.lengths[*i as usize]).collect();
@@ -122,6 +136,20 @@ impl Sampler {
             rows.append(&mut packed);
         }
         rows
+    }
+
+    /// Sequences that are packed together. A curriculum packs some batches at a time: over the whole epoch short and long
+    /// ones would share rows, and the order would be gone.
+    fn window(&self, order: &[u32], capacity: usize) -> usize {
+        const BATCHES: usize = 4;
+        if self.options.pack_window > 0 {
+            return self.options.pack_window;
+        }
+        if self.options.order == Order::Shuffled || order.is_empty() {
+            return order.len().max(1);
+        }
+        let tokens: usize = order.iter().map(|i| self.lengths[*i as usize] as usize).sum();
+        (BATCHES * self.options.batch_size * capacity * order.len()).div_ceil(tokens.max(1)).max(1)
     }
 
     /// Indices of the examples in the next batch, row by row.

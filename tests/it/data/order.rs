@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tallow::data::{
-    Cursor, DataOptions, Dataset, Example, Location, PackedBatch, Sampler, SamplerOptions, best_fit_decreasing, leakage, split,
+    Cursor, DataOptions, Dataset, Example, Location, Order, PackedBatch, Sampler, SamplerOptions, best_fit_decreasing, leakage, split,
 };
 
 use super::{dataset_of, lines, records_of, tokenizer};
@@ -59,6 +59,45 @@ fn packing_wastes_little_and_loses_nothing() {
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..500).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_curriculum_goes_from_short_to_long_or_to_high_quality_and_loses_nothing() {
+    let seed = crate::program::drawn_seed();
+    let mut rng = tallow::data::Rng::for_parts(&[seed]);
+    for _ in 0..30 {
+        let n = 200 + rng.below(200) as usize;
+        let lengths: Vec<usize> = (0..n).map(|_| 4 + rng.below(120) as usize).collect();
+        let weights: Vec<f32> = (0..n).map(|_| if rng.below(3) == 0 { 2.0 } else { 1.0 }).collect();
+        let data = dataset(&lengths, &weights);
+        let pack_to = [None, Some(128 + rng.below(128) as usize)][rng.below(2) as usize];
+        let order = [Order::Length, Order::Quality][rng.below(2) as usize];
+        let key = |i: u32| if order == Order::Length { lengths[i as usize] as f64 } else { f64::from(weights[i as usize]) };
+        let options =
+            SamplerOptions { batch_size: 1 + rng.below(3) as usize, pack_to, seed: rng.below(99), order, ..SamplerOptions::default() };
+        let mut sampler = Sampler::new(&data, options.clone()).unwrap();
+        let what = format!("seed {seed}: {options:?}, {n} sequences");
+        let mut epochs = Vec::new();
+        for _ in 0..2 {
+            let batches: Vec<Vec<Vec<u32>>> = (0..sampler.batches_in_epoch()).map(|_| sampler.next_rows()).collect();
+            let seen: Vec<u32> = batches.into_iter().flatten().flatten().collect();
+            let mut counts = vec![0.0f32; n];
+            seen.iter().for_each(|i| counts[*i as usize] += 1.0);
+            assert_eq!(counts, weights, "{what}");
+            let mean = |part: &[u32]| part.iter().map(|i| key(*i)).sum::<f64>() / part.len() as f64;
+            let quarters: Vec<f64> = seen.chunks(seen.len().div_ceil(4)).map(mean).collect();
+            assert!(quarters.windows(2).all(|w| w[0] <= w[1]) && quarters[0] < quarters[3], "{what}: {quarters:?}");
+            if pack_to.is_none() {
+                assert!(seen.windows(2).all(|w| key(w[0]) <= key(w[1])), "{what}");
+            }
+            epochs.push(seen);
+        }
+        assert_ne!(epochs[0], epochs[1], "{what}: equal ones are shuffled anew");
+        // A place in one order is none in another.
+        let cursor = sampler.cursor();
+        let mut other = Sampler::new(&data, SamplerOptions { order: Order::Shuffled, ..options }).unwrap();
+        assert!(other.seek(&cursor).is_err(), "{what}");
+    }
 }
 
 #[test]
