@@ -9,6 +9,7 @@ use super::load::{LoadedModel, ModelRequest, load, stop_ids};
 use super::text_stream::TextStream;
 use crate::base::error::Fault;
 use crate::data::{TextTokenizer, prompt_of};
+use crate::model::Decoder;
 use crate::model::generate::{Generator, SamplingOptions};
 
 /// What to continue.
@@ -112,24 +113,38 @@ fn generate_while(
     on_text: &mut dyn FnMut(&str),
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<GenerateReport, Fault> {
-    let ids = prompt_ids(&loaded.tokenizer, input)?;
-    let context = loaded.decoder.spec().max_positions;
+    let stop = stop_ids(&loaded.tokenizer, &loaded.folder);
+    answer(&loaded.decoder, &loaded.tokenizer, stop, input, sampling, on_text, go_on)
+}
+
+/// The same with a model that is held elsewhere, and the ids that end an answer.
+pub(super) fn answer(
+    decoder: &Decoder,
+    tokenizer: &TextTokenizer,
+    stop: Vec<u32>,
+    input: &Input,
+    sampling: &Sampling,
+    on_text: &mut dyn FnMut(&str),
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<GenerateReport, Fault> {
+    let ids = prompt_ids(tokenizer, input)?;
+    let context = decoder.spec().max_positions;
     let room = context.checked_sub(ids.len()).filter(|room| *room > 0).ok_or_else(|| prompt_too_long(ids.len(), context))?;
     let options = SamplingOptions {
         max_new_tokens: sampling.max_new_tokens.min(room),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         seed: sampling.seed,
-        stop: stop_ids(&loaded.tokenizer, &loaded.folder),
+        stop,
     };
     let mut stream = TextStream::default();
-    let out = Generator::new(&loaded.decoder).run(&ids, &options, &mut |id| {
-        if let Some(piece) = stream.push(&loaded.tokenizer, id) {
+    let out = Generator::new(decoder).run(&ids, &options, &mut |id| {
+        if let Some(piece) = stream.push(tokenizer, id) {
             on_text(&piece);
         }
         go_on()
     })?;
-    if let Some(rest) = stream.rest(&loaded.tokenizer) {
+    if let Some(rest) = stream.rest(tokenizer) {
         on_text(&rest);
     }
     Ok(GenerateReport {
@@ -141,16 +156,16 @@ fn generate_while(
             "max_new_tokens" if room < sampling.max_new_tokens => "context_full",
             reason => reason,
         },
-        remarks: loaded.decoder.spec().remarks.clone(),
+        remarks: decoder.spec().remarks.clone(),
     })
 }
 
-fn prompt_too_long(tokens: usize, context: usize) -> Fault {
+pub(super) fn prompt_too_long(tokens: usize, context: usize) -> Fault {
     Fault::new("prompt_too_long", format!("the prompt has {tokens} tokens, and the model's context holds {context} with the answer"))
         .hint("shorten the prompt, or use a model with a longer context")
 }
 
-fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Fault> {
+pub(super) fn prompt_ids(tokenizer: &TextTokenizer, input: &Input) -> Result<Vec<u32>, Fault> {
     let (messages, tools) = match input {
         Input::Prompt { text, raw } if *raw || tokenizer.chat_template().is_none() => return Ok(tokenizer.encode(text, true)?),
         Input::Prompt { text, .. } => (json!([{"role": "user", "content": text}]), Value::Null),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::eval::EvalReport;
@@ -14,6 +14,7 @@ use crate::base::error::Fault;
 use crate::config::Method;
 use crate::data::DataOptions;
 use crate::runs::{Manifest, RunFolder};
+use crate::train::Evaluation;
 
 /// A run's result.
 #[derive(Debug, Clone)]
@@ -22,6 +23,25 @@ pub struct Outcome {
     pub stage: usize,
     /// The base with the adapter; after full fine-tuning the whole model.
     pub model: ModelRequest,
+}
+
+/// Stage 1's test rows before and after stage 2: what the second stage left of the first one's skill.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    /// The base.
+    pub base: Option<Evaluation>,
+    /// What stage 1 gave.
+    pub after_stage1: Option<Evaluation>,
+    /// What stage 2 made of it.
+    #[serde(rename = "tuned")]
+    pub after_stage2: Option<Evaluation>,
+}
+
+/// What was measured on stage 1's test rows; `None` before a second stage is judged.
+pub fn kept(run: &RunFolder) -> Option<Kept> {
+    let bytes = std::fs::read(run.stage(2).join("evaluation/test.json")).ok()?;
+    let mut figures: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    serde_json::from_value(figures["stage1_rows"].take()).ok()
 }
 
 /// The model that a run starts from, held as the run holds it.

@@ -17,13 +17,13 @@ use crate::runs::{Manifest, RunFolder};
 pub struct Curve {
     /// 1 or 2.
     pub stage: Vec<u64>,
-    /// The last step of each point; every point is the mean of the steps since the one before.
+    /// The last step of each point, which is the mean since the one before.
     pub step: Vec<u64>,
     /// Mean training loss.
     pub loss: Vec<f64>,
     /// At the last step.
     pub learning_rate: Vec<f64>,
-    /// Mean gradient norm before it is clipped.
+    /// Mean, before clipping.
     pub grad_norm: Vec<f64>,
 }
 
@@ -45,15 +45,17 @@ pub struct Overview {
     pub curve: Curve,
     /// All evaluations of all stages.
     pub evaluations: Evaluations,
+    /// Newest last.
+    pub samples: Vec<Map<String, Value>>,
     /// The newest lines of its log.
     pub log: Vec<String>,
     /// Those that are kept, oldest first.
     pub checkpoints: Vec<Checkpoint>,
-    /// Its exports as the manifest tells of them.
+    /// As the manifest has them.
     pub exports: Vec<Map<String, Value>>,
-    /// Figures on test rows: each file that an evaluation wrote, by its path in the run's folder.
+    /// Figures on test rows, by file.
     pub test_figures: Map<String, Value>,
-    /// Settings that matter most: the model, training, adapters.
+    /// Of the model, training, adapters.
     pub settings: Map<String, Value>,
 }
 
@@ -98,17 +100,52 @@ impl Curve {
 pub fn run(run: &RunFolder, points: usize, log_lines: usize) -> Result<Overview, Fault> {
     let manifest = Manifest::read(&run.manifest_path())?;
     let (curve, evaluations) = curve(run, &manifest, points)?;
+    let samples = samples(run)?;
     let config = json!(manifest.config);
     let pick = |section: &str| (section.to_owned(), config[section].clone());
     Ok(Overview {
         curve,
         evaluations,
+        samples,
         log: log(run, log_lines),
         checkpoints: checkpoints(run),
         exports: manifest.exports.iter().filter_map(|e| e.as_object().cloned()).collect(),
         test_figures: figures(run, manifest.config.training.num_stages),
         settings: ["base_model", "training", "lora", "dataset"].map(pick).into_iter().collect(),
     })
+}
+
+/// Samples that are shown.
+const MOST_SAMPLES: usize = 40;
+
+/// The newest answers to the sample prompts, oldest first.
+///
+/// # Errors
+/// When metrics.jsonl cannot be read.
+pub fn samples(run: &RunFolder) -> Result<Vec<Map<String, Value>>, Fault> {
+    let path = run.path().join("metrics.jsonl");
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Fault::io("read", &path, &e)),
+    };
+    let mut all = std::collections::VecDeque::new();
+    for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
+        crate::base::cancel::checkpoint();
+        // Most rows have none, and need not be parsed: a row begins with its stage, its step and then these.
+        if !line[..line.len().min(64)].windows(10).any(|w| w == b"\"samples\":") {
+            continue;
+        }
+        let Ok(row) = serde_json::from_slice::<Value>(&line) else { continue };
+        for sample in row["samples"].as_array().into_iter().flatten() {
+            let fields = [("stage", &row["stage"]), ("step", &row["step"]), ("prompt", &sample["prompt"]), ("text", &sample["text"])];
+            all.push_back(fields.map(|(name, value)| (name.to_owned(), value.clone())).into_iter().collect());
+        }
+        while all.len() > MOST_SAMPLES {
+            all.pop_front();
+        }
+    }
+    Ok(all.into())
 }
 
 fn curve(run: &RunFolder, manifest: &Manifest, points: usize) -> Result<(Curve, Evaluations), Fault> {

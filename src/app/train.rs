@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::outcome::Kept;
 use crate::base::atomic;
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
@@ -80,6 +81,8 @@ pub struct TrainReport {
     pub base: Option<Evaluation>,
     /// The tuned model on the test rows.
     pub tuned: Option<Evaluation>,
+    /// What a second stage left of the first one's skill.
+    pub kept: Option<Kept>,
     /// The result: a PEFT adapter, or a whole model after full fine-tuning.
     pub model: Option<PathBuf>,
     /// Energy and CO2 of all its sessions, where they were tracked.

@@ -293,7 +293,7 @@ impl Desk {
             RunsCommand::Show { run, project } => {
                 let folder = runs::find(&project, &run)?;
                 let manifest = folder.manifest()?;
-                self.give(&manifest, || show::run(&manifest, folder.path(), self.paint))
+                self.give(&manifest, || show::run(&manifest, folder.path(), outcome::kept(&folder).as_ref(), self.paint))
             }
             RunsCommand::Plot(a) => super::plot::plot(self, a),
             RunsCommand::Compare(a) => super::plot::compare(self, a),

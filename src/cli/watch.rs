@@ -105,6 +105,10 @@ impl Observer for Watch {
                     &format!("step {step}: loss {loss:.4}, perplexity {perplexity:.3}, token accuracy {accuracy:.1} %{best}"),
                 );
             }
+            Event::Samples { samples, .. } => {
+                let line = |text: &str| -> String { text.replace('\n', " ").chars().take(90).collect() };
+                samples.iter().for_each(|s| self.titled("sample", &format!("{} {}", self.paint.dim(&line(&s.prompt)), line(&s.text))));
+            }
             Event::Checkpoint { .. } => {}
             Event::EarlyStop { best_step, best_loss, .. } => {
                 self.titled("early", &format!("stop: the best validation loss was {best_loss:.4} at step {best_step}"));

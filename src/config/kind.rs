@@ -29,6 +29,8 @@ pub(super) enum Kind {
     AutoBool,
     /// A list of words; a single word counts as a list of one.
     Words,
+    /// A list of texts; a single one counts as a list of one, commas and all.
+    Texts,
     /// A list of these words.
     WordsOf(&'static [&'static str]),
     /// auto, cpu, metal, cuda or cuda:N.
@@ -51,6 +53,7 @@ impl Kind {
             Self::OneOf(words, _) => words.join(", "),
             Self::AutoBool => "auto, true or false".into(),
             Self::Words => "list of words".into(),
+            Self::Texts => "list of texts".into(),
             Self::WordsOf(words) => format!("list of {}", words.join(", ")),
             Self::Device => "auto, cpu, cuda:N, metal".into(),
         }
@@ -95,6 +98,8 @@ impl Kind {
             (Self::Words | Self::WordsOf(_), Value::Array(a)) if a.iter().all(Value::is_string) => {
                 self.known(a.iter().filter_map(Value::as_str), raw).map(|()| raw.clone())
             }
+            (Self::Texts, Value::String(_)) => Ok(json!([raw])),
+            (Self::Texts, Value::Array(a)) if a.iter().all(Value::is_string) => Ok(raw.clone()),
             (Self::Device, Value::String(s)) if is_device(s) => Ok(raw.clone()),
             _ => expected(),
         }
@@ -172,6 +177,7 @@ impl Kind {
             Self::Limit(hi) => vec![inside(0.0, hi), json!(".inf")],
             Self::OneOf(words, _) => words.iter().map(|w| json!(w)).collect(),
             Self::Words => vec![json!([format!("word{}", draw())])],
+            Self::Texts => vec![json!([format!("say {}, and {}", draw(), draw())])],
             Self::WordsOf(words) => words.iter().map(|w| json!([w])).collect(),
             Self::Template => vec![json!("chatml"), json!("/x.jinja"), json!("{{ messages }}")],
             Self::Device => vec![json!("cpu"), json!("metal"), json!(format!("cuda:{}", draw() % 9))],
@@ -182,7 +188,7 @@ impl Kind {
     /// Values that no key of this kind takes, overflowing and non-finite ones among them.
     pub(super) fn refused(self, draw: &mut dyn FnMut() -> u64) -> Vec<Value> {
         let mut all = vec![json!({"a": 1})];
-        if !matches!(self, Self::Text | Self::Path | Self::Template | Self::Words | Self::WordsOf(_)) {
+        if !matches!(self, Self::Text | Self::Path | Self::Template | Self::Words | Self::Texts | Self::WordsOf(_)) {
             all.extend([json!(".nan"), json!("-.inf"), json!("zebra"), json!([1, 2])]);
         }
         if let Self::Int(_, hi) | Self::AutoInt(_, hi) = self {
@@ -216,6 +222,9 @@ mod tests {
         check(Kind::OneOf(&["nf4", "none"], &[("q4", "nf4")]), json!("q4"), Ok(json!("nf4")));
         check(Kind::OneOf(&["a", "b"], &[]), json!("c"), Err("expected one of a, b, got `c`"));
         check(Kind::Words, json!("q_proj, v_proj"), Ok(json!(["q_proj", "v_proj"])));
+        check(Kind::Texts, json!("add 1, 2"), Ok(json!(["add 1, 2"])));
+        check(Kind::Texts, json!(["a, b", "c"]), Ok(json!(["a, b", "c"])));
+        check(Kind::Texts, json!([1]), Err("expected a list of texts, got a list"));
         check(Kind::Device, json!("cuda:x"), Err("expected auto, cpu, cuda:N or metal, got `cuda:x`"));
         check(Kind::Text, json!(1.5), Ok(json!("1.5")));
         check(Kind::Positive(10.0), json!(0), Err("expected a number above 0, at most 10, got `0`"));

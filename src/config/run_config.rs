@@ -239,6 +239,14 @@ pub struct HuggingFace {
     pub private_repos: bool,
 }
 
+fn one() -> u64 {
+    1
+}
+
+fn sample_tokens() -> usize {
+    64
+}
+
 /// `evaluation`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationConfig {
@@ -249,6 +257,15 @@ pub struct EvaluationConfig {
     /// Limits on them.
     #[serde(default)]
     pub thresholds: Vec<String>,
+    /// Prompts that are answered while training.
+    #[serde(default)]
+    pub sample_prompts: Vec<String>,
+    /// At every so many evaluations.
+    #[serde(default = "one")]
+    pub sample_every: u64,
+    /// Most new tokens of an answer.
+    #[serde(default = "sample_tokens")]
+    pub sample_tokens: usize,
     /// Score for stage 1.
     pub stage1_threshold: f64,
     /// Score for stage 2.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::kind::Kind::{self, AutoBool, AutoInt, Bool, Device, Float, Int, Limit, OneOf, Path, Positive, Template, Text, Words, WordsOf};
+use super::kind::Kind::{
+    self, AutoBool, AutoInt, Bool, Device, Float, Int, Limit, OneOf, Path, Positive, Template, Text, Texts, Words, WordsOf,
+};
 
 /// One key.
 #[derive(Debug, Clone, Copy)]
@@ -147,14 +149,14 @@ pub(super) const KEYS: &[Key] = &[
     key("training.gradient_accumulation", ROWS, "1", "Batches in one optimiser step, weighted by their tokens: equal to one big batch."),
     key("training.max_seq_length", Int(2, 1 << 24), "2048", "Longest row in tokens."),
     key("training.packing", Bool, "true", "Put several sequences into a row. They never see each other."),
-    key("training.schedule", OneOf(&["constant", "linear", "cosine"], &[]), "\"cosine\"", "Learning rate after warm-up."),
-    key("training.optimizer", OneOf(&["adamw", "adamw8bit"], &[]), "\"adamw\"", "AdamW with 32-bit or 8-bit moments."),
     key(
         "training.order",
         OneOf(&["shuffled", "length", "quality"], &[]),
         "\"shuffled\"",
         "Order of an epoch's sequences: drawn anew, short ones first, or those of high quality last (a curriculum).",
     ),
+    key("training.schedule", OneOf(&["constant", "linear", "cosine"], &[]), "\"cosine\"", "Learning rate after warm-up."),
+    key("training.optimizer", OneOf(&["adamw", "adamw8bit"], &[]), "\"adamw\"", "AdamW with 32-bit or 8-bit moments."),
     key("training.weight_decay", Float(0.0, 1e3), "0.01", "Decoupled decay of matrices (never of norms and biases)."),
     key("training.max_grad_norm", Limit(1e9), "1.0", "Gradients are scaled down to this norm; 0 or .inf: left as they are."),
     key("training.save_steps", STEPS, "50", "A checkpoint every so many steps; 0: only at the end."),
@@ -255,6 +257,9 @@ pub(super) const KEYS: &[Key] = &[
         "What `tallow eval --run` and `evaluate_model` measure of a run's result.",
     ),
     key("evaluation.thresholds", Words, "[]", "Limits on these metrics that decide whether the result passes, for example `bleu>=20`."),
+    key("evaluation.sample_prompts", Texts, "[]", "Prompts that the model answers while it is trained; kept in the run."),
+    key("evaluation.sample_every", Int(1, 1_000_000), "1", "They are answered at every so many evaluations, and at a stage's end."),
+    key("evaluation.sample_tokens", Int(1, 4096), "64", "Most new tokens of such an answer."),
     key("evaluation.stage1_threshold", SHARE, "0.7", "Score that stage 1 must reach.").without_effect(SCORES),
     key("evaluation.stage2_threshold", SHARE, "0.7", "Score that stage 2 must reach.").without_effect(SCORES),
     key("evaluation.sequential_threshold", SHARE, "0.6", "Score of stage 1's rows that must be left after stage 2.").without_effect(SCORES),

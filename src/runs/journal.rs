@@ -141,6 +141,7 @@ fn metrics_row(event: &Event, stage: usize, time: Value) -> Option<Value> {
             "stage": stage, "step": step, "eval_loss": loss, "eval_perplexity": perplexity, "eval_accuracy": accuracy,
             "eval_tokens": tokens, "best": best,
         }),
+        Event::Samples { step, samples } => json!({ "stage": stage, "step": step, "samples": samples }),
         _ => return None,
     };
     row["time"] = time;
@@ -172,6 +173,10 @@ fn in_words(event: &Event) -> Option<String> {
         Event::Eval { step, loss, perplexity, accuracy, best, .. } => {
             let best = if *best { "  (best)" } else { "" };
             format!("evaluation after step {step}: loss {loss:.4}  perplexity {perplexity:.3}  accuracy {accuracy:.4}{best}")
+        }
+        Event::Samples { step, samples } => {
+            let one = |s: &crate::train::Sample| format!("{:?} -> {:?}", s.prompt, s.text);
+            format!("samples after step {step}: {}", samples.iter().map(one).collect::<Vec<_>>().join(", "))
         }
         Event::Checkpoint { path, .. } => format!("checkpoint {}", path.display()),
         Event::Stopped { step, .. } => format!("stopped on request after step {step}"),

@@ -84,7 +84,7 @@ impl Trackers {
 
 impl Observer for Trackers {
     fn event(&mut self, event: &Event) {
-        if matches!(event, Event::Step { .. } | Event::Eval { .. } | Event::Started { .. }) {
+        if matches!(event, Event::Step { .. } | Event::Eval { .. } | Event::Samples { .. } | Event::Started { .. }) {
             self.feeds.iter().for_each(Feed::look);
         }
     }

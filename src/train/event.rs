@@ -119,6 +119,13 @@ pub enum Event {
         /// Whether this is the best so far.
         best: bool,
     },
+    /// The model answered the sample prompts.
+    Samples {
+        /// After this step.
+        step: u64,
+        /// The prompts with their answers.
+        samples: Vec<Sample>,
+    },
     /// A checkpoint is complete on disk.
     Checkpoint {
         /// After this step.
@@ -154,6 +161,15 @@ pub enum Event {
         /// Seconds of training, earlier sessions included.
         elapsed: f64,
     },
+}
+
+/// A prompt and what the model made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// As the settings have it.
+    pub prompt: String,
+    /// The answer.
+    pub text: String,
 }
 
 impl Event {

@@ -23,7 +23,7 @@ pub use config::{EarlyStopping, Resume, TrainConfig};
 pub use diagnosis::{Diagnosis, Symptom};
 pub use error::{Result, TrainError};
 pub use evaluate::{Evaluation, evaluate, evaluation_passes};
-pub use event::{Event, Observer, Recorder, Silent};
+pub use event::{Event, Observer, Recorder, Sample, Silent};
 pub use memory::{EVALUATION_TOKENS, GPU_HELD, HeldOut, MemoryPlan, MemoryRequest, PROGRAM_HELD, Part, available_memory, plan, predict};
 pub use objective::{Objective, Sft};
 pub use optimiser::{Optimizer, OptimizerConfig, OptimizerKind};

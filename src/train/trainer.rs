@@ -10,7 +10,7 @@ use super::config::{Resume, TrainConfig};
 use super::diagnosis::{Diagnosis, Scene, Symptom, diagnose, first_bad_parameter};
 use super::error::{Result, TrainError};
 use super::evaluate::evaluate;
-use super::event::{Event, Observer};
+use super::event::{Event, Observer, Sample};
 use super::objective::{Objective, Sft};
 use super::optimiser::Optimizer;
 use super::source::Batches;
@@ -62,11 +62,16 @@ pub struct Outcome {
     pub peak_rss: u64,
 }
 
+/// Lets the model answer prompts; the words say why it could not.
+type Answer<'a> = Box<dyn FnMut(&Decoder) -> std::result::Result<Vec<Sample>, String> + 'a>;
+
 /// One training loop over a model and a source of batches.
 pub struct Trainer<'a> {
     model: &'a mut Decoder,
     data: &'a mut dyn Batches,
     validation: Vec<PackedBatch>,
+    /// At every so many evaluations.
+    samples: Option<(u64, Answer<'a>)>,
     objective: Box<dyn Objective + 'a>,
     config: TrainConfig,
     observer: &'a mut dyn Observer,
@@ -102,13 +107,33 @@ impl<'a> Trainer<'a> {
         let state = State::new(data.cursor(), config.seed, config.config_hash.clone());
         let objective = Box::new(Sft);
         let (last_checkpoint, last_loss, clock) = (None, None, Instant::now());
-        let validation = Vec::new();
-        Ok(Self { model, data, validation, objective, config, observer, optimizer, grads, state, last_checkpoint, last_loss, clock })
+        let (validation, samples) = (Vec::new(), None);
+        Ok(Self {
+            model,
+            data,
+            validation,
+            samples,
+            objective,
+            config,
+            observer,
+            optimizer,
+            grads,
+            state,
+            last_checkpoint,
+            last_loss,
+            clock,
+        })
     }
 
     /// Evaluates these passes every `eval_steps`, and at the end.
     pub fn with_validation(mut self, passes: Vec<PackedBatch>) -> Self {
         self.validation = passes;
+        self
+    }
+
+    /// Lets the model answer prompts at every so many evaluations (above 0), and at the end.
+    pub fn with_samples(mut self, every: u64, answer: impl FnMut(&Decoder) -> std::result::Result<Vec<Sample>, String> + 'a) -> Self {
+        self.samples = Some((every.max(1), Box::new(answer)));
         self
     }
 
@@ -243,13 +268,17 @@ impl<'a> Trainer<'a> {
         let step = self.state.step;
         let last = step == self.config.total_steps;
         let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
-        let (save_due, eval_due) = (due(self.config.save_steps), due(self.config.eval_steps) && !self.validation.is_empty());
+        let (save_due, look_due) = (due(self.config.save_steps), due(self.config.eval_steps));
+        let eval_due = look_due && !self.validation.is_empty();
         let mut better = false;
-        if eval_due && self.state.evaluated_step != step {
-            match self.evaluate()? {
-                Some(best) => better = best,
-                None => return Ok(Some(End::Stopped)),
+        if look_due && self.state.evaluated_step != step {
+            if eval_due {
+                match self.evaluate()? {
+                    Some(best) => better = best,
+                    None => return Ok(Some(End::Stopped)),
+                }
             }
+            self.sample(last);
         }
         if save_due || better {
             self.save()?;
@@ -290,6 +319,22 @@ impl<'a> Trainer<'a> {
         let (loss, perplexity, accuracy, tokens) = (e.loss, e.perplexity, e.accuracy, e.tokens);
         self.observer.event(&Event::Eval { step, loss, perplexity, accuracy, tokens, best });
         Ok(Some(best))
+    }
+
+    /// Lets the model answer the prompts where that is due. An answer that fails is no reason to end the run.
+    fn sample(&mut self, last: bool) {
+        let Some((every, answer)) = &mut self.samples else { return };
+        let step = self.state.step;
+        // Without validation rows nothing else notes that this step has been looked at.
+        self.state.evaluated_step = step;
+        let number = step / self.config.eval_steps.max(1);
+        if !last && !number.is_multiple_of(*every) {
+            return;
+        }
+        match answer(self.model) {
+            Ok(samples) => self.observer.event(&Event::Samples { step, samples }),
+            Err(message) => self.observer.event(&Event::warning("samples", format!("step {step}: no samples: {message}"))),
+        }
     }
 
     /// Writes a checkpoint, unless this step's is already there, and prunes old ones.

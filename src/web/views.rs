@@ -90,6 +90,8 @@ pub(super) struct RunPage {
     /// Reports of evaluations by file.
     evaluations: Map<String, Value>,
     exports: Vec<Value>,
+    /// Answers to the sample prompts, newest last.
+    samples: Vec<Map<String, Value>>,
     config: Value,
     /// Each stage with its memory plan and its measured peak.
     stages: Value,
@@ -115,6 +117,7 @@ pub(super) fn page(run: &RunFolder) -> Result<RunPage, Fault> {
         checkpoints: outcome::checkpoints(run).into_iter().map(checkpoint).collect(),
         evaluations: overview::figures(run, m.config.training.num_stages),
         exports: m.exports.clone(),
+        samples: overview::samples(run)?,
         config: json!(m.config),
         stages: json!(m.stages),
         dataset: json!(m.dataset),

@@ -23,7 +23,16 @@ fn stage_two_is_watched_and_judged_by_its_own_rows() {
     desk.write("project/config/fine_tuning_config.yaml", &config);
     let said = desk.ok(&["train", "project"]);
     assert!(said.err.contains("stage 2") && said.err.contains("replayed of stage 1"), "{}", said.err);
+    let table = |text: &str, name: &str| text.lines().find(|l| l.trim_start().starts_with(name)).map(str::to_owned);
     let run = desk.only_run();
+    let shown = desk.ok(&["runs", "show", run.to_str().unwrap()]).out;
+    let last = json(&run.join("stage2/evaluation/test.json"));
+    for (name, figures) in [("after stage 1", &last["stage1_rows"]["after_stage1"]), ("after stage 2", &last["stage1_rows"]["tuned"])] {
+        let loss = format!("{:.4}", figures["loss"].as_f64().unwrap());
+        for text in [&said.out, &shown] {
+            assert!(text.contains("stage 1's test rows") && table(text, name).is_some_and(|l| l.contains(&loss)), "{name} {loss}: {text}");
+        }
+    }
     let dataset = &json(&run.join("run-manifest.json"))["dataset"];
     let second = &dataset["stage2"];
     assert_eq!([&second["train"]["rows"], &second["validation"]["rows"], &second["test"]["rows"]], [16, 2, 2]);

@@ -69,6 +69,7 @@ struct Row {
     peak_rss_bytes: Option<f64>,
     eval_loss: Option<f64>,
     eval_accuracy: Option<f64>,
+    samples: Option<serde::de::IgnoredAny>,
 }
 
 const NAMES: [&str; 7] = ["loss", "learning_rate", "grad_norm", "tokens_per_second", "peak_rss_bytes", "eval_loss", "eval_accuracy"];
@@ -93,7 +94,7 @@ impl Columns {
             let Ok(row) = serde_json::from_slice::<Row>(line) else { continue };
             let second = row.stage == 2;
             let step = row.step + if second { before } else { 0 };
-            self.steps += usize::from(row.eval_loss.is_none());
+            self.steps += usize::from(row.eval_loss.is_none() && row.samples.is_none());
             let values =
                 [row.loss, row.learning_rate, row.grad_norm, row.tokens_per_second, row.peak_rss_bytes, row.eval_loss, row.eval_accuracy];
             for (series, value) in self.series.iter_mut().zip(values) {

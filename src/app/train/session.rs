@@ -4,6 +4,7 @@ mod inputs;
 mod judged;
 mod moved;
 mod record;
+mod samples;
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use super::{TrainReport, TrainRequest};
 use crate::app::device::Chosen;
 use crate::app::load::check_vocabulary;
 use crate::app::ready::{self, Until};
-use crate::app::{jobs, plan, prepare};
+use crate::app::{jobs, outcome, plan, prepare};
 use crate::base::atomic;
 use crate::base::clock::now_utc;
 use crate::base::error::Fault;
@@ -74,6 +75,7 @@ impl Materials {
             files: inputs::model_files(&ready.base.path)?,
             path: ready.base.path,
         };
+        samples::check(config, &ready.tokenizer, ready.base.spec.max_positions)?;
         let (tokenizer, plan, epoch_steps) = (ready.tokenizer, ready.plan, ready.epoch_steps);
         Ok((ready.config, Self { tokenizer, data, base, plan, epoch_steps }))
     }
@@ -272,7 +274,12 @@ impl Session<'_> {
             validation.as_ref().map(|rows| evaluation_passes(rows, self.materials.plan.evaluation_tokens, &Sft)).unwrap_or_default();
         let train_config = TrainConfig { stop_after, ..loop_config(self.config, self.request, self.folder, &self.materials.plan, number) };
         device::reset_peak(&self.device)?;
-        let outcome = Trainer::new(model, &mut source, train_config, &mut self.record)?.with_validation(validation).run()?;
+        let mut trainer = Trainer::new(model, &mut source, train_config, &mut self.record)?.with_validation(validation);
+        if let Some(answer) = samples::answer(self.config, &self.materials.tokenizer, &self.materials.base.path) {
+            trainer = trainer.with_samples(self.config.evaluation.sample_every, answer);
+        }
+        let outcome = trainer.run()?;
+        drop(trainer);
         let unmoved = (outcome.end != End::Stopped).then(|| moved::warning(self.folder.path(), number, settings.learning_rate));
         if let Some(message) = unmoved.flatten() {
             self.record.event(&Event::warning("loss_not_moved", message));
@@ -343,7 +350,8 @@ impl Session<'_> {
 
     fn report(&self, status: Status, base: Option<Evaluation>, tuned: Option<Evaluation>, model: Option<PathBuf>) -> TrainReport {
         let (run_id, run, stages) = (self.folder.id(), self.folder.path().to_path_buf(), self.record.manifest.stages.clone());
-        TrainReport { run_id, run, status, stages, base, tuned, model, energy: None, resume_command: None }
+        let kept = outcome::kept(self.folder);
+        TrainReport { run_id, run, status, stages, base, tuned, kept, model, energy: None, resume_command: None }
     }
 }
 

@@ -6,8 +6,10 @@ use super::super::style::{Paint, bytes, count, duration};
 use super::{Lines, evaluations, table};
 use crate::app::demo::{Answer, DemoReport};
 use crate::app::init::InitReport;
+use crate::app::outcome::Kept;
 use crate::app::train::TrainReport;
 use crate::runs::{EnergyRecord, Manifest, RunSummary, StageRecord, Status};
+use crate::train::Evaluation;
 
 /// Answers that the demo prints in full.
 const SHOWN_ANSWERS: usize = 4;
@@ -62,6 +64,7 @@ pub fn train(report: &TrainReport, paint: Paint) -> String {
     if report.tuned.is_some() {
         out.0 += &evaluations(paint, &pair);
     }
+    out.0 += &report.kept.as_ref().map(|k| kept(k, paint)).unwrap_or_default();
     if let Some(model) = &report.model {
         out.named(paint, "result", paint.bold(&model.display().to_string()));
     }
@@ -69,6 +72,13 @@ pub fn train(report: &TrainReport, paint: Paint) -> String {
         out.named(paint, "go on", paint.bold(command));
     }
     out.0
+}
+
+/// Stage 1's test rows before and after stage 2.
+fn kept(k: &Kept, paint: Paint) -> String {
+    let all = [("base", &k.base), ("after stage 1", &k.after_stage1), ("after stage 2", &k.after_stage2)];
+    let known: Vec<(&str, &Evaluation)> = all.into_iter().filter_map(|(name, e)| Some((name, e.as_ref()?))).collect();
+    format!("{}\n{}", paint.dim("stage 1's test rows"), evaluations(paint, &known))
 }
 
 /// `tallow demo`.
@@ -136,7 +146,7 @@ pub fn runs(all: &[RunSummary], project: &Path, paint: Paint) -> String {
 }
 
 /// `tallow runs show`.
-pub fn run(m: &Manifest, path: &Path, paint: Paint) -> String {
+pub fn run(m: &Manifest, path: &Path, left: Option<&Kept>, paint: Paint) -> String {
     let mut out = Lines::default();
     out.add(format!("{}  {}", paint.bold(&m.run_id), status(paint, m.status)));
     out.named(paint, "folder", path.display().to_string());
@@ -164,6 +174,7 @@ pub fn run(m: &Manifest, path: &Path, paint: Paint) -> String {
     if let Some(e) = &m.energy {
         out.named(paint, "energy", energy(e));
     }
+    out.0 += &left.map(|k| kept(k, paint)).unwrap_or_default();
     if let Some(e) = &m.error {
         out.named(paint, "error", paint.red(&format!("{}: {}", e.code, e.message)));
     }

@@ -37,7 +37,7 @@ impl Tool for Overview {
     const NAME: &'static str = "get_run";
     const TITLE: &'static str = "Show a whole run";
     const ABOUT: &'static str =
-        "One run, whole: status, the curve over all stages, evaluations, the end of the log, checkpoints, exports, settings.";
+        "One run, whole: status, the curve over all stages, evaluations, samples, the log, checkpoints, exports, settings.";
     const HINTS: Hints = Hints::LOOK;
     const LANE: Lane = Lane::Inspect;
     type In = OverviewIn;

@@ -71,12 +71,12 @@ fn plugin(name: &str, content: Message) -> Message {
 }
 
 /// A text, as the text plugin shows it (Markdown).
-fn text(seconds: f64, tag: &str, text: &str) -> Vec<u8> {
+fn text(seconds: f64, step: u64, tag: &str, text: &str) -> Vec<u8> {
     const STRING: i64 = 7;
     let shape = Message::default().message(2, Message::default().int(1, 1));
     let tensor = Message::default().int(1, STRING).message(2, shape).text(8, text);
     let value = Message::default().text(1, tag).message(8, tensor).message(9, plugin("text", Message::default()));
-    event(seconds, 0).message(5, Message::default().message(1, value)).bytes()
+    event(seconds, step).message(5, Message::default().message(1, value)).bytes()
 }
 
 /// Settings as a table in Markdown.
@@ -98,7 +98,7 @@ impl Format for Events {
         let seconds = self.facts.started_ms as f64 / 1e3;
         let root = self.file(generation, None);
         out.add(&root, |_| version(seconds));
-        out.add(&root, |_| text(seconds, "settings", &table(&self.facts)));
+        out.add(&root, |_| text(seconds, 0, "settings", &table(&self.facts)));
         out.add(&root, |_| hparams::experiment(&self.facts, seconds));
         out.add(&root, |_| hparams::start(&self.facts, seconds));
     }
@@ -108,7 +108,15 @@ impl Format for Events {
         let values = || row.figures.iter().map(|(name, value)| (tag(name), *value));
         // The first record of a file names the format.
         out.add_first(&file, || version(row.seconds()));
-        out.add(&file, |_| scalars(row.seconds(), row.place.1, values()));
+        if !row.figures.is_empty() {
+            out.add(&file, |_| scalars(row.seconds(), row.place.1, values()));
+        }
+        for (i, (prompt, answer)) in row.samples.iter().enumerate() {
+            // Indented text is shown as it stands.
+            let quoted = |words: &str| words.lines().map(|line| format!("    {line}\n")).collect::<String>();
+            let shown = format!("{}\n\n---\n\n{}", quoted(prompt), quoted(answer));
+            out.add(&file, |_| text(row.seconds(), row.place.1, &format!("samples/{}", i + 1), &shown));
+        }
     }
 
     fn end(&self, generation: u32, facts: &Facts, _: &Last, out: &mut Out) {

@@ -126,10 +126,14 @@ impl Format for OfflineRun {
                 let json = serde_json::Number::from_f64(*value).map_or_else(|| "null".into(), |n| n.to_string());
                 item(&format!("stage{stage}/{name}"), &json)
             };
+            let sample = |(i, (prompt, answer)): (usize, &(String, String))| {
+                item(&format!("stage{stage}/samples/{}", i + 1), &Value::String(format!("{prompt}\n---\n{answer}")).to_string())
+            };
             let seconds = (row.time_ms - self.facts.started_ms) as f64 / 1e3;
             let index = n.saturating_sub(first);
             let history = Message::default()
                 .messages(1, row.figures.iter().map(figure))
+                .messages(1, row.samples.iter().enumerate().map(sample))
                 .message(1, item(&format!("stage{stage}/step"), &row.place.1.to_string()))
                 .message(1, item("_step", &index.to_string()))
                 .message(1, item("_runtime", &seconds.to_string()))

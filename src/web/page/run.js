@@ -169,7 +169,9 @@ export function view(main, { project, id, go }) {
     end = events({ project, run: id }, {
       run: (r) => {
         draw(r);
-        if (saved !== r.last_checkpoint) { if (saved !== null) checkpointsSoon(); saved = r.last_checkpoint; }
+        // Checkpoints, and samples, which come with evaluations.
+        const now = `${r.last_checkpoint} ${r.metrics?.validation_loss}`;
+        if (saved !== now) { if (saved !== null) checkpointsSoon(); saved = now; }
       },
       curve: askCurves,
       log: addLog,
@@ -222,6 +224,9 @@ function details(page, project, go) {
       memory(s.memory_plan, `Stage ${s.stage}`, s.peak_memory?.measured_bytes ?? null)))),
     box('Checkpoints', checkpoints.length
       ? h('table', null, h('tbody', null, checkpoints)) : none('None yet.')),
+    page.samples.length > 0 && box('Samples', h('table', null, h('tbody', null, page.samples.slice().reverse().map((s) =>
+      h('tr', null, h('td', { class: 'dim' }, `stage ${s.stage}, step ${count(s.step)}`),
+        h('td', null, h('div', { class: 'dim' }, s.prompt), h('div', { class: 'mono pre' }, s.text))))))),
     box('Data', table(data), h('a', { class: 'right', href: go.address({ v: 'data', run: page.run.run_id }) },
       'See the examples (d)')),
     ...reports.map(([path, report]) => box(`Evaluation: ${path}`, table(flat(report)))),

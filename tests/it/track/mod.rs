@@ -4,5 +4,6 @@ mod checkpoints;
 mod exactly_once;
 mod pictures;
 mod read;
+mod samples;
 mod server;
 mod trained;

@@ -95,11 +95,30 @@ pub fn tensorboard(folder: &Path, stages: usize) -> Figures {
             let step = field(event, 2).map_or(0, |v| int(&v));
             for (_, value) in fields(&field(event, 5).unwrap_or_default()) {
                 let tag = String::from_utf8(field(&value, 1).unwrap()).unwrap();
-                let float = f32::from_le_bytes(field(&value, 2).unwrap().try_into().unwrap());
+                // A text has a tensor instead.
+                let Some(float) = field(&value, 2) else { continue };
+                let float = f32::from_le_bytes(float.try_into().unwrap());
                 let (group, name) = tag.split_once('/').unwrap();
                 let name = if group == "eval" { format!("eval_{name}") } else { name.to_owned() };
                 all.entry((stage, name)).or_default().push((step, f64::from(float)));
             }
+        }
+    }
+    all
+}
+
+/// The texts of a stage's event file: tag, step and words.
+pub fn tensorboard_texts(folder: &Path, stage: usize) -> Vec<(String, u64, String)> {
+    let bytes = std::fs::read(only(&folder.join(format!("stage{stage}")), "tfevents")).unwrap();
+    let (mut rest, mut all) = (bytes.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let length = int(&rest[..8]) as usize;
+        let event = &rest[12..12 + length];
+        rest = &rest[16 + length..];
+        for (_, value) in fields(&field(event, 5).unwrap_or_default()) {
+            let Some(tensor) = field(&value, 8) else { continue };
+            let tag = String::from_utf8(field(&value, 1).unwrap()).unwrap();
+            all.push((tag, field(event, 2).map_or(0, |v| int(&v)), String::from_utf8(field(&tensor, 8).unwrap()).unwrap()));
         }
     }
     all
@@ -150,7 +169,12 @@ pub fn wandb(run: &Path) -> (Figures, Option<u64>) {
         let stage = own.strip_prefix("stage").unwrap().split('/').next().unwrap().parse().unwrap();
         for (key, value) in items.iter().filter(|(k, _)| k.starts_with("stage") && **k != own) {
             let name = key.split_once('/').unwrap().1.to_owned();
-            all.entry((stage, name)).or_default().push((items[&own].as_u64().unwrap(), value.as_f64().unwrap()));
+            // A sample is text.
+            if let Some(value) = value.as_f64() {
+                all.entry((stage, name)).or_default().push((items[&own].as_u64().unwrap(), value));
+            } else {
+                assert!(name.starts_with("samples/"), "{key}: {value}");
+            }
         }
     }
     (all, exit)
