@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::checkpoints::CheckpointsCommand;
 use super::judge::{CompareModelsArgs, JudgeArgs};
+use super::live::WatchArgs;
 use super::plot::{CompareArgs, PlotArgs};
 use super::search::SearchArgs;
 use super::serve::ServeArgs;
@@ -468,6 +469,8 @@ pub enum RunsCommand {
         #[arg(long, default_value = ".")]
         project: PathBuf,
     },
+    /// A run on the terminal as it goes: curve, figures, log.
+    Watch(WatchArgs),
     /// Draw a run's curves: losses, learning rate, gradient norm, speed, memory.
     Plot(PlotArgs),
     /// Runs beside one another: figures, and the settings in which they differ.

@@ -4,6 +4,7 @@ mod args;
 mod checkpoints;
 mod cloud;
 mod judge;
+mod live;
 mod make_tools;
 mod plot;
 mod prepare;

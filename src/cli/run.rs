@@ -295,6 +295,7 @@ impl Desk {
                 let manifest = folder.manifest()?;
                 self.give(&manifest, || show::run(&manifest, folder.path(), outcome::kept(&folder).as_ref(), self.paint))
             }
+            RunsCommand::Watch(a) => super::live::run(self, &a),
             RunsCommand::Plot(a) => super::plot::plot(self, a),
             RunsCommand::Compare(a) => super::plot::compare(self, a),
         }
