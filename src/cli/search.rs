@@ -1,6 +1,6 @@
 //! `tallow search`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -107,7 +107,6 @@ pub(super) fn run(desk: &Desk, a: SearchArgs, stop: Cancel, noted: &dyn Fn(&Even
     let roots = if a.root.is_empty() { None } else { Some(Roots::new(&a.root)?) };
     let allow = |config: &RunConfig| roots.as_ref().map_or(Ok(()), |roots| roots.settings(config));
     let (config, set, flags) = super::run::settings_of(a.settings, false)?;
-    let named = config.clone();
     let request = SearchRequest {
         config,
         set,
@@ -139,7 +138,7 @@ pub(super) fn run(desk: &Desk, a: SearchArgs, stop: Cancel, noted: &dyn Fn(&Even
         }
         shown.hear(&told);
     })?;
-    desk.give(&report, || text(&report, named.as_deref(), desk.paint))
+    desk.give(&report, || text(&report, desk.paint))
 }
 
 /// A search as it goes: a bar for the trial, a line for each that has ended.
@@ -200,7 +199,7 @@ fn short(key: &str) -> &str {
 /// Trials that the table shows.
 const SHOWN: usize = 30;
 
-fn text(report: &SearchReport, config: Option<&Path>, paint: Paint) -> String {
+fn text(report: &SearchReport, paint: Paint) -> String {
     let keys: Vec<String> = report.trials.first().map(|t| t.settings.keys().cloned().collect()).unwrap_or_default();
     let mut order: Vec<&search::Row> = report.trials.iter().collect();
     let sign = if report.metric == Metric::Accuracy { -1.0 } else { 1.0 };
@@ -227,11 +226,11 @@ fn text(report: &SearchReport, config: Option<&Path>, paint: Paint) -> String {
     if order.len() > SHOWN {
         out += &format!("  ... {} more in search.json\n", order.len() - SHOWN);
     }
-    out + &below(report, config, paint)
+    out + &below(report, paint)
 }
 
 /// What stands under the table.
-fn below(report: &SearchReport, config: Option<&Path>, paint: Paint) -> String {
+fn below(report: &SearchReport, paint: Paint) -> String {
     let named = |name: &str, words: String| format!("{} {words}\n", paint.dim(&format!("{name:<12}")));
     let mut out = String::new();
     if let Some(shares) = &report.importance {
@@ -252,9 +251,7 @@ fn below(report: &SearchReport, config: Option<&Path>, paint: Paint) -> String {
     if report.exhausted {
         out += &named("status", format!("finished after {} trials: every setting of the space has been tried", report.ended));
     } else if status == Standing::Stopped {
-        let named_config = config.map(|c| format!(" {}", c.display())).unwrap_or_default();
-        let how = format!("tallow search{named_config} --name {}", report.search);
-        out += &named("go on", format!("{} of {} trials; {}", report.ended, report.wanted, paint.bold(&how)));
+        out += &named("go on", format!("{} of {} trials have ended; give the same command again", report.ended, report.wanted));
     }
     out
 }

@@ -111,7 +111,7 @@ fn a_search_that_is_killed_goes_on_as_if_it_had_not_been() {
     let (best, own) = (report["best"]["value"].as_f64().unwrap(), report["own_value"].as_f64().unwrap());
     assert_eq!(first["value"].as_f64(), Some(own));
     assert!(best < own, "seed {seed}: {best} against {own}");
-    for file in ["best.yaml", "search.svg"] {
+    for file in ["best.yaml", "search.svg", "search.png"] {
         assert!(desk.path().join("project/searches/cut").join(file).is_file(), "{file}");
     }
     let svg = fs::read_to_string(report["picture"].as_str().unwrap()).unwrap();

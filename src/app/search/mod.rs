@@ -3,7 +3,7 @@
 //! ```text
 //!   PROJECT/searches/NAME/search.json   what varies, and all trials; written at each change
 //!                        /best.yaml     a configuration with the best settings
-//!                        /search.svg    values by trial, importance, parallel coordinates
+//!                        /search.svg, .png   values by trial, importance, parallel coordinates
 //!   PROJECT/runs/NAME-007-<time>/       the run of trial 7
 //! ```
 //! Going on after a kill: a trial that was under way is resumed (its run is known by its name even where the record does
@@ -284,7 +284,13 @@ fn check_space(request: &SearchRequest, space: &Space) -> Result<(), Fault> {
 /// The configuration's own values of what varies.
 fn own_settings(config: &RunConfig, space: &Space) -> Settings {
     let tree = json!(config);
-    let at = |key: &str| key.split('.').fold(&tree, |node, part| &node[part]).clone();
+    let known = keys();
+    // A setting may be left out where it is the default.
+    let default = |key: &str| known.iter().find(|k| k.path == key).and_then(|k| serde_json::from_str(k.default).ok());
+    let at = |key: &str| {
+        let own = key.split('.').fold(&tree, |node, part| &node[part]).clone();
+        if own.is_null() { default(key).unwrap_or_default() } else { own }
+    };
     space.parameters.iter().map(|p| (p.key.clone(), at(&p.key))).collect()
 }
 
@@ -343,6 +349,7 @@ impl Bench<'_> {
         if record.ended().next().is_some() {
             let picture = super::plot::SearchPicture::of(record);
             atomic::write_file(&self.folder.join(report::PICTURE), picture.svg()?.as_bytes())?;
+            atomic::write_file(&self.folder.join(report::PICTURE).with_extension("png"), &picture.png()?)?;
         }
         Ok(())
     }
