@@ -151,6 +151,7 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
         return Err(Fault::new("run_finished", format!("{}: the run is finished", folder.path().display()))
             .hint("start a new run; its adapter is in final-model/"));
     }
+    super::jobs::only_here(&folder)?;
     super::device::Chosen::of(&manifest.config)?;
     let earlier = manifest.stages.iter().rev().find_map(|s| serde_json::from_value::<MemoryPlan>(s.memory_plan.clone()?).ok());
     let (_, materials) = request.stop.within(|| session::Materials::gather(&manifest.config, None, earlier.as_ref(), observer))?;

@@ -89,6 +89,9 @@ pub enum Command {
     /// Rent GPUs from RunPod.
     #[command(subcommand)]
     Cloud(super::cloud::CloudCommand),
+    /// Train on another machine over SSH.
+    #[command(subcommand)]
+    Remote(super::remote::RemoteCommand),
     /// Serve the Model Context Protocol, so that an assistant drives everything.
     Mcp(McpArgs),
     /// Serve a page for the browser: runs, curves, data, memory; start, pause and compare runs.
@@ -110,6 +113,9 @@ pub enum Command {
     /// Do one call of a tool, as standard input says: what a server starts.
     #[command(hide = true)]
     McpCall,
+    /// Start, look at, stop or guard a run for another machine: what `remote` starts over SSH.
+    #[command(hide = true, subcommand)]
+    RemoteAgent(super::remote::AgentCommand),
     /// Work on one run: what a server starts.
     #[command(hide = true)]
     Worker {

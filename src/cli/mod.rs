@@ -9,6 +9,7 @@ mod make_tools;
 mod plot;
 mod prepare;
 mod progress;
+mod remote;
 mod run;
 mod search;
 mod serve;

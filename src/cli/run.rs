@@ -90,6 +90,8 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Recipe(a) => desk.recipe(&a),
         Command::Init(a) => desk.init(a),
         Command::Cloud(a) => super::cloud::cloud(&desk, a),
+        Command::Remote(a) => super::remote::remote(&desk, a),
+        Command::RemoteAgent(a) => super::remote::agent(&desk, &a),
         Command::Mcp(a) => mcp(a),
         Command::Web(a) => web(a),
         Command::Serve(a) => super::serve::run(a),

@@ -24,6 +24,10 @@ use crate::base::error::Fault;
 
 /// Where the service is.
 pub const ADDRESS: &str = "https://api.runpod.io";
+/// Where the jobs of serverless endpoints are.
+pub const JOBS_ADDRESS: &str = "https://api.runpod.ai";
+/// Another address of the jobs; without it that of the service, where it is another one.
+pub const JOBS_ADDRESS_VARIABLE: &str = "TALLOW_RUNPOD_JOBS_URL";
 /// Another address, for a test or a proxy. Without TLS only this machine itself is allowed.
 pub const ADDRESS_VARIABLE: &str = "TALLOW_RUNPOD_URL";
 
@@ -39,6 +43,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 pub struct Client {
     agent: Agent,
     address: String,
+    jobs_address: String,
     key: Key,
     /// What a second of waiting is; shorter in tests.
     second: Duration,
@@ -59,8 +64,11 @@ impl Client {
     /// # Errors
     /// When there is no key, or the address would send it unprotected.
     pub fn from_env() -> Result<Self, Fault> {
-        let address = std::env::var(ADDRESS_VARIABLE).ok().filter(|a| !a.trim().is_empty());
-        Self::new(address.as_deref().unwrap_or(ADDRESS), Key::from_env()?)
+        let named = |variable| std::env::var(variable).ok().filter(|a| !a.trim().is_empty());
+        let (address, jobs) = (named(ADDRESS_VARIABLE), named(JOBS_ADDRESS_VARIABLE));
+        let jobs = jobs.as_deref().or(address.as_deref()).unwrap_or(JOBS_ADDRESS);
+        let jobs_address = safe_address(jobs, JOBS_ADDRESS_VARIABLE)?;
+        Ok(Self { jobs_address, ..Self::new(address.as_deref().unwrap_or(ADDRESS), Key::from_env()?)? })
     }
 
     /// At an address.
@@ -68,12 +76,8 @@ impl Client {
     /// # Errors
     /// When the address is neither https nor on this machine.
     pub fn new(address: &str, key: Key) -> Result<Self, Fault> {
-        let address = address.trim().trim_end_matches('/').to_owned();
-        let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"].iter().any(|a| address.starts_with(a));
-        if !local && !address.starts_with("https://") || address.contains('@') {
-            let message = format!("{ADDRESS_VARIABLE}: the key would be sent unprotected");
-            return Err(Fault::new("cloud_address", message).hint("use an address that begins with https://"));
-        }
+        let address = safe_address(address, ADDRESS_VARIABLE)?;
+        let jobs_address = address.clone();
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // A redirect would take the key to somebody else.
@@ -82,7 +86,12 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .user_agent(concat!("tallow/", env!("CARGO_PKG_VERSION")));
-        Ok(Self { agent: config.build().new_agent(), address, key, second: Duration::from_secs(1) })
+        Ok(Self { agent: config.build().new_agent(), address, jobs_address, key, second: Duration::from_secs(1) })
+    }
+
+    /// The same at the address of jobs.
+    pub(super) fn at_jobs(&self) -> Self {
+        Self { address: self.jobs_address.clone(), ..self.clone() }
     }
 
     /// The same with shorter waits between tries; for tests.
@@ -193,6 +202,17 @@ impl Client {
         let message = format!("{}{}: {why}", self.address, plain(path));
         Fault::new("cloud_unreachable", self.key.hide(&message)).hint("check the network; nothing is known about what the service did")
     }
+}
+
+/// An address to which a key may be sent.
+fn safe_address(address: &str, variable: &str) -> Result<String, Fault> {
+    let address = address.trim().trim_end_matches('/').to_owned();
+    let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"].iter().any(|a| address.starts_with(a));
+    if !local && !address.starts_with("https://") || address.contains('@') {
+        let message = format!("{variable}: the key would be sent unprotected");
+        return Err(Fault::new("cloud_address", message).hint("use an address that begins with https://"));
+    }
+    Ok(address)
 }
 
 /// A path without its query.

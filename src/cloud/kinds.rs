@@ -217,6 +217,9 @@ pub struct DataCenter {
 pub struct GpuType {
     /// Its identifier, as a pod names it.
     pub id: String,
+    /// Its pool, by which serverless workers name it.
+    #[serde(default)]
+    pub pool: Option<String>,
     /// Its short name.
     pub name: String,
     /// `NVIDIA` or `AMD`.

@@ -80,12 +80,17 @@ pub struct Entry {
     /// Why it ended.
     #[serde(default)]
     pub end: Option<String>,
+    /// When that was noted, UTC.
+    #[serde(default)]
+    pub ended_at: Option<String>,
 }
 
 impl Entry {
-    /// Hours since it was asked for; a clock that was set back since then gives 0.
+    /// Hours from when it was asked for to its end, or to now; a clock that was set back since then
+    /// gives 0.
     pub fn hours(&self) -> f64 {
-        let since = self.created_at.parse::<Timestamp>().map(|t| Timestamp::now().duration_since(t).as_secs_f64());
+        let end = self.ended_at.as_ref().and_then(|at| at.parse().ok()).unwrap_or_else(Timestamp::now);
+        let since = self.created_at.parse::<Timestamp>().map(|t| end.duration_since(t).as_secs_f64());
         since.unwrap_or(0.0).max(0.0) / 3600.0
     }
 }
@@ -156,6 +161,7 @@ impl Ledger {
             for_one_job,
             job,
             end: None,
+            ended_at: None,
         };
         self.write(&entry)?;
         Ok(entry)
@@ -178,7 +184,7 @@ impl Ledger {
     /// # Errors
     /// When the folder cannot be written.
     pub fn ended(&self, entry: &mut Entry, why: &str) -> Result<(), Fault> {
-        (entry.stage, entry.end) = (Stage::Ended, Some(why.to_owned()));
+        (entry.stage, entry.end, entry.ended_at) = (Stage::Ended, Some(why.to_owned()), Some(now_utc()));
         self.write(entry)
     }
 
@@ -224,9 +230,10 @@ impl Ledger {
         }
         let there = pods::list(client)?;
         for mut entry in open {
-            let mut own = there.iter().filter(|p| p.status != PodStatus::Terminated);
-            let pod = own.find(|p| p.name == entry.name || entry.pod_id.as_ref() == Some(&p.id));
-            let Some(pod) = pod else {
+            let is_own = |p: &&Pod| p.name == entry.name || entry.pod_id.as_ref() == Some(&p.id);
+            // A wish that was sent twice may have been carried out twice.
+            let own: Vec<&Pod> = there.iter().filter(|p| p.status != PodStatus::Terminated).filter(is_own).collect();
+            let Some(pod) = own.first() else {
                 // A wish that was sent a moment ago may still become a pod.
                 if entry.stage == Stage::Made || entry.hours() > WISH_HOURS {
                     self.ended(&mut entry, "the service knows no such pod")?;
@@ -240,12 +247,17 @@ impl Ledger {
             }
             let price = if pod.cost > 0.0 { pod.cost } else { entry.price_hour };
             let beyond = entry.caps.hours_at(price).is_some_and(|most| entry.hours() >= most);
+            let stopped = matches!(pod.status, PodStatus::Exited | PodStatus::Error);
             let why = match beyond {
                 true => "beyond its cap",
+                // The disk of its container is lost, and paid for.
+                false if entry.for_one_job && stopped => "it has stopped",
                 false if entry.for_one_job && !is_wanted(&entry) => "nobody works with it any more",
                 false => continue,
             };
-            pods::terminate(client, &pod.id)?;
+            for pod in &own {
+                pods::terminate(client, &pod.id)?;
+            }
             self.ended(&mut entry, why)?;
             done.push(format!("{}: pod {} terminated, {why}", entry.name, pod.id));
         }

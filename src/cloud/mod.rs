@@ -6,6 +6,8 @@
 //!   catalogue   GPUs, prices, the cheapest fit     (catalogue)
 //!   money       balance, bills, estimates, caps    (money)
 //!   Ledger      what was rented, on disk           (ledger)
+//!   serverless  endpoints and their jobs           (serverless)
+//!   Host        another machine over `ssh`         (ssh)
 //! ```
 //! Whatever costs money is written to the ledger before it is asked for, under a name that is found
 //! again. So a program that is killed at any point leaves a note by which the next one finds the
@@ -20,9 +22,11 @@ mod logs;
 mod money;
 mod pods;
 mod problem;
+mod serverless;
+pub mod ssh;
 
 pub use catalogue::{Fit, cheapest, gpu_types, hourly_price, templates, volumes};
-pub use client::{ADDRESS, ADDRESS_VARIABLE, Client};
+pub use client::{ADDRESS, ADDRESS_VARIABLE, Client, JOBS_ADDRESS, JOBS_ADDRESS_VARIABLE};
 pub use key::{KEY_VARIABLE, Key};
 pub use kinds::{
     Balance, CreatePod, DataCenter, Gpu, GpuType, Mounts, NetworkMount, PersistentMount, Pod, PodBill, PodBills, PodStatus, Price,
@@ -32,3 +36,7 @@ pub use ledger::{Caps, Entry, LEDGER_VARIABLE, Ledger, Stage};
 pub use logs::{LogLine, follow_logs, recent_logs};
 pub use money::{Estimate, balance, estimate, pod_bills};
 pub use pods::{Action, act, create, find_by_name, get, list, name_of, new_tag, terminate, wait_for_ssh};
+pub use serverless::{
+    CreateEndpoint, Endpoint, JobAction, Scaling, UpdateEndpoint, WorkerGpu, Workers, create_endpoint, delete_endpoint, endpoint,
+    endpoint_bills, endpoints, has_ended, health, job, purge_queue, run_job, update_endpoint,
+};

@@ -140,7 +140,7 @@ pub fn terminate(client: &Client, id: &str) -> Result<(), Fault> {
 /// When it fails, stops, vanishes, or takes longer than `most`.
 pub fn wait_for_ssh(client: &Client, id: &str, most: Duration, said: &mut dyn FnMut(&Pod)) -> Result<(Pod, SshEndpoint), Fault> {
     let begun = Instant::now();
-    let mut status = None;
+    let (mut status, mut pause) = (None, 0.25);
     loop {
         let pod = get(client, id)?;
         if status.replace(pod.status) != Some(pod.status) {
@@ -160,7 +160,10 @@ pub fn wait_for_ssh(client: &Client, id: &str, most: Duration, said: &mut dyn Fn
                 return Err(Fault::new("cloud_pod_slow", message)
                     .hint("its image must start an SSH server, and its ports must hold 22/tcp; terminate it, so that it costs nothing"));
             }
-            _ => client.sleep(2.0),
+            _ => {
+                client.sleep(pause);
+                pause = f64::min(pause * 1.5, 5.0);
+            }
         }
     }
 }

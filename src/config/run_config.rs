@@ -319,7 +319,8 @@ pub struct RunConfig {
 
 impl RunConfig {
     /// SHA-256 of the settings that shape the trained values: everything but names, trackers, and how often is saved
-    /// and evaluated. A checkpoint goes on only under the same hash.
+    /// and evaluated, and but for places of files: what is in them is hashed by itself, and a run may be moved to another
+    /// machine. A checkpoint goes on only under the same hash.
     pub fn training_hash(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         if let Some(top) = value.as_object_mut() {
@@ -330,6 +331,11 @@ impl RunConfig {
                 training.remove("save_steps");
                 training.remove("keep_checkpoints");
             }
+        }
+        let places = [("dataset", "path"), ("base_model", "local_path")];
+        let more = ["train_path", "validation_path", "test_path", "stage2_path"].map(|key| ("dataset", key));
+        for (section, key) in places.into_iter().chain(more) {
+            value.get_mut(section).and_then(|s| s.as_object_mut()?.remove(key));
         }
         crate::base::hash::sha256_bytes(value.to_string().as_bytes())
     }

@@ -22,6 +22,7 @@ mod lanes;
 mod log;
 mod notes;
 mod prompts;
+mod rented;
 mod resources;
 pub(crate) mod roots;
 mod schema;

@@ -3,14 +3,14 @@
 use rmcp::model::{GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::json;
 
-use super::icon;
 use super::resources::{devices, end_of, find_run, projects};
 use super::tool::Shared;
+use super::{icon, rented};
 use crate::app::{formats, info, jobs};
 use crate::base::error::Fault;
 
 /// Name, description, and arguments: name, what it is, whether it must be given.
-const ALL: [(&str, &str, &[(&str, &str, bool)]); 7] = [
+const ALL: [(&str, &str, &[(&str, &str, bool)]); 8] = [
     (
         "fine_tune_wizard",
         "From a wish to a tuned model, step by step",
@@ -29,6 +29,14 @@ const ALL: [(&str, &str, &[(&str, &str, bool)]); 7] = [
             ("framework", "What runs it", false),
             ("model_size", "Parameters, for example 7B", true),
             ("batch_size", "Rows a step", false),
+        ],
+    ),
+    (
+        "pod_for_workload",
+        "Which rented machine a piece of work needs, and how to use it",
+        &[
+            ("workload", "The work, for example PyTorch training or an endpoint", true),
+            ("project_path", "A project, where it is one's run", false),
         ],
     ),
     ("debug_training", "Why a run goes wrong, from its own figures", &[("run_id", "The run; `latest` is the newest", true)]),
@@ -79,7 +87,8 @@ pub(super) fn get(shared: &Shared, name: &str, arguments: &JsonObject) -> Result
     let text = match name {
         "fine_tune_wizard" => wizard(shared, &said("goal", ""), &said("dataset", "not named yet: ask for it, or help to write rows")),
         "choose_base_model" => choose_model(&said("task", ""), &said("memory", "what is free here")),
-        "choose_gpu" => choose_gpu(&said("task", ""), &said("model_size", ""), &said("batch_size", "4")),
+        "choose_gpu" => choose_gpu(shared, &said("task", ""), &said("model_size", ""), &said("batch_size", "4")),
+        "pod_for_workload" => rented::workload(shared, &said("workload", ""), &said("project_path", ""))?,
         "debug_training" => debug(shared, &said("run_id", ""))?,
         "write_tool_examples" => write_examples(&said("folder", ""), &said("count", "20")),
         "prepare_data" => prepare(&said("dataset", ""), &said("task", "not said: ask")),
@@ -115,9 +124,14 @@ fn choose_model(task: &str, memory: &str) -> String {
     )
 }
 
-fn choose_gpu(task: &str, size: &str, batch: &str) -> String {
+fn choose_gpu(shared: &Shared, task: &str, size: &str, batch: &str) -> String {
+    // As the text below reckons, with a half more for what is not weights.
+    let rented = rented::parameters(size).map_or_else(String::new, |n| {
+        let of = |name: &str, bytes: f64| format!("\n{name}: {}", rented::prices(shared, (n * bytes * 1.5) as u64));
+        if rented::is_on(shared) { of("In bf16", 2.0) + &of("In q4", 0.55) } else { String::new() }
+    });
     format!(
-        "What hardware does this need?\nTask: {task}\nModel size: {size} parameters\nBatch size: {batch}\n{}\n\nReckon 2 bytes a parameter for \
+        "What hardware does this need?\nTask: {task}\nModel size: {size} parameters\nBatch size: {batch}\n{}{rented}\n\nReckon 2 bytes a parameter for \
          bf16 weights, about 0.55 for q4 and 1.1 for q8; adapters and their optimiser are small; activations grow with batch and length \
          (plan_training gives exact figures for a project). Say whether this machine will do, and if not, what would.",
         machine(),

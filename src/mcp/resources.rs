@@ -7,8 +7,8 @@ use base64::Engine;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
-use super::icon;
 use super::tool::Shared;
+use super::{icon, rented};
 use crate::app::plot::{Curves, Look, Picture};
 use crate::app::{doctor, info, jobs, models};
 use crate::base::error::Fault;
@@ -66,7 +66,7 @@ pub(super) fn find_run(shared: &Shared, id: &str) -> Result<RunFolder, Fault> {
 pub(super) fn list(shared: &Shared) -> Vec<Resource> {
     let fixed = [
         ("tallow://devices", "devices", "Devices", "Devices that can train, with memory", icon::device()),
-        ("gpus://available", "gpus", "GPUs", "GPUs that can train", icon::device()),
+        ("gpus://available", "gpus", "GPUs", "GPUs that can train; with a key those that can be rented", icon::device()),
         ("tallow://models", "models", "Models", "Model families and ids to begin with", icon::model()),
         ("tallow://runs", "runs", "All runs", "Every run below the roots", icon::run()),
     ];
@@ -80,7 +80,10 @@ pub(super) fn list(shared: &Shared) -> Vec<Resource> {
             .with_mime_type(JSON)
             .with_icons(vec![icon::run()])
     };
-    fixed.into_iter().chain(runs(shared).into_iter().map(run)).collect()
+    let rented = rented::RESOURCES.iter().filter(|_| rented::is_on(shared)).map(|(uri, name, about)| {
+        Resource::new(*uri, *name).with_title(*about).with_description(*about).with_mime_type(JSON).with_icons(vec![icon::device()])
+    });
+    fixed.into_iter().chain(rented).chain(runs(shared).into_iter().map(run)).collect()
 }
 
 pub(super) fn templates() -> Vec<ResourceTemplate> {
@@ -117,9 +120,18 @@ pub(super) fn read(shared: &Shared, uri: &str) -> Result<ReadResourceResult, Fau
         let picture = base64::engine::general_purpose::STANDARD.encode(plot(shared, &run)?);
         return Ok(ReadResourceResult::new(vec![ResourceContents::blob(picture, uri).with_mime_type(PNG)]));
     }
+    if let Some(rented) = rented::read(shared, uri) {
+        return Ok(of_json(shared, uri, &rented?));
+    }
     let (text, mime) = match uri {
         "tallow://devices" => (pretty(&json!({ "devices": devices() })), JSON),
-        "gpus://available" => (pretty(&json!({ "gpus": crate::app::device::available().unwrap_or_default() })), JSON),
+        "gpus://available" => {
+            let mut gpus = json!({ "gpus": crate::app::device::available().unwrap_or_default() });
+            if let Some(catalogue) = rented::catalogue(shared) {
+                gpus["rentable"] = catalogue;
+            }
+            (pretty(&gpus), JSON)
+        }
         "tallow://models" => (pretty(&json!({ "families": info::FAMILIES, "embedded": models::EMBEDDED })), JSON),
         "tallow://runs" => {
             let all: Vec<Value> = runs(shared).iter().map(|(project, run)| json!({ "project_path": project, "run": run })).collect();

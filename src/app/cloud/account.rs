@@ -13,6 +13,8 @@ pub struct Account {
     pub balance: Balance,
     /// Pod bills of the last days.
     pub bills: PodBills,
+    /// What serverless endpoints cost in that time, US dollars.
+    pub endpoints_total: f64,
     /// Network volumes.
     pub volumes: Vec<Volume>,
     /// Templates.
@@ -30,6 +32,7 @@ pub fn account(cloud: &Cloud, days: u32, pod: Option<&str>) -> Result<Account, F
     Ok(Account {
         balance: cloud::balance(&cloud.client)?,
         bills: cloud::pod_bills(&cloud.client, days, pod)?,
+        endpoints_total: cloud::endpoint_bills(&cloud.client, days)?.1,
         volumes: cloud::volumes(&cloud.client)?,
         templates: cloud::templates(&cloud.client)?,
         rented_here: cloud.ledger.entries()?.into_iter().filter(open).collect(),

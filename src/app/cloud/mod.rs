@@ -1,13 +1,20 @@
-//! Rented machines as use cases: choose, rent, look after, give back.
+//! Machines elsewhere as use cases: choose, rent, look after, give back; runs over SSH.
 
 mod account;
+mod endpoints;
 mod fit;
+mod follower;
+pub mod remote;
 mod rent;
+mod rented;
 
 pub use account::{Account, account};
-pub use rent::{Offer, RentRequest, Rented, offer, release, take};
+pub use endpoints::worker_costs;
+pub use rent::{Offer, RentRequest, Rented, STOP_POD, agree, offer, release, take};
 
 pub use fit::memory_for;
+pub use follower::follow_detached;
+pub use rented::{Rent, rent_for, rented_finish, rented_job, wanted};
 
 use crate::base::error::Fault;
 use crate::cloud::{Client, Ledger};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Cloud;
 use crate::base::error::Fault;
@@ -12,7 +12,7 @@ use crate::cloud::{
 };
 
 /// A wish for a pod.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RentRequest {
     /// A GPU type, or a part of its name that fits only one; `None`: the cheapest that holds
     /// `memory_bytes`.
@@ -143,6 +143,23 @@ fn check(wish: &RentRequest) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether so many US dollars an hour are enough for the first candidate.
+///
+/// # Errors
+/// `confirmation_needed` with the price, what it comes to, and the cap.
+pub fn agree(offer: &Offer, agreed: Option<f64>) -> Result<(), Fault> {
+    let e = &offer.estimate;
+    let agreed = agreed.unwrap_or(0.0);
+    if e.price_hour <= agreed + 1e-9 {
+        return Ok(());
+    }
+    let first = offer.candidates.first().map_or("", |c| c.id.as_str());
+    let total = e.total.map_or_else(String::new, |t| format!(", about {t:.2} in all for {:.1} hours", e.hours.unwrap_or(0.0)));
+    let most = e.most.map_or_else(|| ", no cap".to_owned(), |m| format!(", {m:.2} at most"));
+    let price = format!("{first}: {:.2} US dollars an hour{total}{most}; {agreed:.2} an hour were agreed to", e.price_hour);
+    Err(Fault::new("confirmation_needed", price).hint("ask the user; agree to this price if it is fine"))
+}
+
 /// Rents the first candidate that can be had for at most `agreed` US dollars an hour. The ledger
 /// holds the wish before it is sent, and the pod before anything waits for it.
 ///
@@ -152,12 +169,9 @@ fn check(wish: &RentRequest) -> Result<(), Fault> {
 pub fn take(cloud: &Cloud, wish: &RentRequest, offer: &Offer, agreed: f64) -> Result<Rented, Fault> {
     let tag = wish.tag.clone().unwrap_or_else(cloud::new_tag);
     let affordable: Vec<&Fit> = offer.candidates.iter().filter(|c| c.price_hour <= agreed + 1e-9).collect();
-    let Some(first) = affordable.first() else {
-        let price = offer.estimate.price_hour;
-        return Err(Fault::new("confirmation_needed", format!("this costs {price:.2} US dollars an hour, and {agreed:.2} were agreed to"))
-            .hint("agree to this price if it is fine"));
-    };
-    let mut entry = cloud.ledger.intend(&tag, wish.caps, first.price_hour, wish.for_one_job, wish.job.clone())?;
+    agree(offer, Some(agreed))?;
+    let price_hour = affordable.first().map_or(offer.estimate.price_hour, |c| c.price_hour);
+    let mut entry = cloud.ledger.intend(&tag, wish.caps, price_hour, wish.for_one_job, wish.job.clone())?;
     let mut refused = Vec::new();
     let mut last = None;
     for candidate in affordable {
@@ -209,14 +223,15 @@ fn request(wish: &RentRequest, name: &str, candidate: &Fit) -> CreatePod {
     }
 }
 
+/// What stops a pod from within.
+pub const STOP_POD: &str = "runpodctl stop pod $RUNPOD_POD_ID";
+
 /// The container's command where a cap is set: beside the image's own start script runs a timer
 /// that stops the pod, whoever else is still alive.
 fn timer(hours: Option<f64>) -> String {
     let Some(hours) = hours else { return String::new() };
     let seconds = (hours * 3600.0).ceil().max(60.0) as u64;
-    format!(
-        "bash -c '(sleep {seconds}; runpodctl stop pod $RUNPOD_POD_ID) & if [ -x /start.sh ]; then exec /start.sh; else exec sleep infinity; fi'"
-    )
+    format!("bash -c '(sleep {seconds}; {STOP_POD}) & if [ -x /start.sh ]; then exec /start.sh; else exec sleep infinity; fi'")
 }
 
 /// Gives a pod back and notes it.
@@ -224,9 +239,21 @@ fn timer(hours: Option<f64>) -> String {
 /// # Errors
 /// When the service refuses.
 pub fn release(cloud: &Cloud, id: &str) -> Result<(), Fault> {
+    release_because(cloud, id, TERMINATED)
+}
+
+/// How the ledger says that a pod was given back from here.
+pub(super) const TERMINATED: &str = "terminated";
+
+/// The same for another reason.
+pub(super) fn release_because(cloud: &Cloud, id: &str, why: &str) -> Result<(), Fault> {
     cloud::terminate(&cloud.client, id)?;
     if let Some(mut entry) = cloud.ledger.of_pod(id)? {
-        cloud.ledger.ended(&mut entry, "terminated")?;
+        // A wish that was sent twice may have been carried out twice.
+        for twin in cloud::find_by_name(&cloud.client, &entry.name)? {
+            cloud::terminate(&cloud.client, &twin.id)?;
+        }
+        cloud.ledger.ended(&mut entry, why)?;
     }
     Ok(())
 }

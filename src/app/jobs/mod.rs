@@ -25,7 +25,7 @@ pub use delete::delete;
 pub use estimate::{Pace, Work as WorkAhead, pace, seconds_left, seconds_of};
 pub use progress::{Measured, Metrics, Progress, list, measured, progress};
 pub use queue::{Claim, Ticket, turn};
-pub use record::{JobRecord, Reason, State, settle, status};
+pub use record::{ELSEWHERE, JobRecord, Reason, State, forget_wish, hold, only_here, settle, status, wish};
 pub use rows::{Rows, Step, manifest};
 pub use start::{Started, Stop, start, stop, this_program, watch_over};
 pub use worker::{Work, claim, work};

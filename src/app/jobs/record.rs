@@ -164,13 +164,46 @@ pub(super) fn is_owned(run: &RunFolder) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
+/// A file in a run's folder: its worker is on another machine, and this folder is a copy.
+pub const ELSEWHERE: &str = "elsewhere";
+
+/// Refuses work on a run whose worker is on another machine.
+///
+/// # Errors
+/// `run_elsewhere`.
+pub fn only_here(run: &RunFolder) -> Result<(), Fault> {
+    if !is_elsewhere(run) {
+        return Ok(());
+    }
+    Err(Fault::new("run_elsewhere", format!("{}: its worker is on another machine", run.id()))
+        .hint("`tallow remote attach RUN --resume` goes on with it there, `tallow remote clean RUN` takes it here"))
+}
+
+/// Whether the run is a copy of one on another machine.
+pub(super) fn is_elsewhere(run: &RunFolder) -> bool {
+    run.path().join(ELSEWHERE).is_file()
+}
+
+/// Takes the job for a mirror of a run elsewhere; `None` when another process has it.
+///
+/// # Errors
+/// When the lock cannot be opened.
+pub fn hold(run: &RunFolder) -> Result<Option<File>, Fault> {
+    own(run)
+}
+
+/// Takes away the wish to stop that was left here.
+pub fn forget_wish(run: &RunFolder) {
+    let _ = std::fs::remove_file(wish_path(run));
+}
+
 /// Where the wish to stop is left.
 pub(super) fn wish_path(run: &RunFolder) -> PathBuf {
     run.path().join("job.stop")
 }
 
 /// The wish to stop.
-pub(super) fn wish(run: &RunFolder) -> Option<Stop> {
+pub fn wish(run: &RunFolder) -> Option<Stop> {
     match std::fs::read_to_string(wish_path(run)).ok()?.trim() {
         "cancel" => Some(Stop::Cancel),
         _ => Some(Stop::Pause),
@@ -193,7 +226,8 @@ pub fn status(run: &RunFolder) -> Result<(State, Option<JobRecord>), Fault> {
         return Ok((state, None));
     };
     if job.state.is_active() {
-        if is_owned(run) {
+        // The record of a run on another machine is a copy: its worker is there.
+        if is_owned(run) || is_elsewhere(run) {
             return Ok((job.state, Some(job)));
         }
         let job = settle(run, "its worker process is gone")?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::record::{JobRecord, State, own, settle, status, wish_path};
+use super::record::{JobRecord, State, only_here, own, settle, status, wish_path};
 use crate::base::atomic;
 use crate::base::error::Fault;
 use crate::runs::RunFolder;
@@ -58,6 +58,7 @@ pub fn start(run: &RunFolder, stage: Option<usize>) -> Result<Started, Fault> {
             Fault::new("stage_order", format!("{}: stage 1 is not done", run.id())).hint("start stage 1 first, or leave `stage` out")
         );
     }
+    only_here(run)?;
     let startable = |state: State| matches!(state, State::NotStarted | State::Paused | State::Failed);
     let (state, _) = status(run)?;
     if !startable(state) {
@@ -171,6 +172,7 @@ pub fn stop(run: &RunFolder, how: Stop) -> Result<State, Fault> {
         atomic::write_file(&wish_path(run), word.as_bytes())?;
         return Ok(state);
     }
+    only_here(run)?;
     let Some(_lock) = own(run)? else { return Err(refuse(run, state)) };
     let mut job = job.unwrap_or_else(JobRecord::new);
     job.turn(run, State::Cancelled, None)?;

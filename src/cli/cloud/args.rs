@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::remote::{JobArgs, ProjectArgs};
+
 /// `tallow cloud`.
 #[allow(clippy::large_enum_variant)] // one value, read once
 #[derive(Debug, Subcommand)]
@@ -65,6 +67,20 @@ pub enum CloudCommand {
     },
     /// Bring the list of rented pods up to date; terminate those beyond their caps or without use.
     Tidy,
+    /// Serverless endpoints and their jobs.
+    #[command(subcommand)]
+    Endpoint(super::endpoints::EndpointCommand),
+    /// Rent the cheapest pod that a run fits, train there, fetch everything, terminate the pod.
+    Train(CloudTrainArgs),
+    /// Come back to a job of `cloud train`: follow it to the end, fetch, terminate the pod.
+    Attach {
+        /// The job.
+        #[command(flatten)]
+        job: JobArgs,
+        /// Go on with a run that was paused or has failed, on another pod (it costs money).
+        #[arg(long)]
+        resume: bool,
+    },
 }
 
 /// `tallow cloud gpus`.
@@ -117,6 +133,20 @@ pub struct MachineArgs {
     /// Agree to the price without being asked.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `tallow cloud train`.
+#[derive(Debug, Args)]
+pub struct CloudTrainArgs {
+    /// What is trained.
+    #[command(flatten)]
+    pub project: ProjectArgs,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
+    /// Hours without a question from here after which the pod pauses the run and stops itself.
+    #[arg(long, value_name = "HOURS", default_value_t = 2.0)]
+    pub idle_hours: f64,
 }
 
 /// `tallow cloud rent`.

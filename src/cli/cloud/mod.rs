@@ -1,16 +1,20 @@
 //! `tallow cloud`.
 
 mod args;
+mod endpoints;
 mod text;
 
 pub use args::CloudCommand;
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
-use args::{GpusArgs, MachineArgs, RentArgs};
+use args::{CloudTrainArgs, GpusArgs, MachineArgs, RentArgs};
 
 use super::progress::{Talk, line, mark};
+use super::remote::{JobArgs, ProjectArgs, Watched, absolute, ended, found, leave_on_signals, note};
 use super::run::Desk;
+use crate::app::cloud::remote::{Job, TrainRequest};
 use crate::app::cloud::{self as use_cases, Cloud, Offer, RentRequest};
 use crate::base::error::Fault;
 use crate::cloud::{self, Action, Caps};
@@ -58,10 +62,13 @@ pub(super) fn cloud(desk: &Desk, command: CloudCommand) -> Result<u8, Fault> {
             desk.give(&account, || text::account(&account, desk.paint))
         }
         CloudCommand::Tidy => {
-            let done = service.ledger.tidy(&service.client, &|_| true)?;
+            let done = service.ledger.tidy(&service.client, &use_cases::wanted)?;
             let words = if done.is_empty() { "nothing to tidy".to_owned() } else { done.join("\n") };
             desk.give(&serde_json::json!({ "done": done }), || words)
         }
+        CloudCommand::Endpoint(command) => endpoints::run(desk, &service, command),
+        CloudCommand::Train(a) => train(desk, &service, a),
+        CloudCommand::Attach { job, resume } => attach(desk, &service, &job, resume),
     }
 }
 
@@ -90,7 +97,7 @@ fn agreed(desk: &Desk, what: &str, yes: bool) -> Result<(), Fault> {
 fn gpus(desk: &Desk, service: &Cloud, a: &GpusArgs) -> Result<u8, Fault> {
     let secure = !a.community;
     let bytes = match &a.fits {
-        Some(config) => use_cases::memory_for(service, config, a.count, secure)?.0,
+        Some(config) => use_cases::memory_for(service, config, &[], a.count, secure)?.0,
         None => 0,
     };
     let types = cloud::gpu_types(&service.client, a.count, secure)?;
@@ -120,14 +127,15 @@ fn wish(m: &MachineArgs) -> RentRequest {
     }
 }
 
+/// Variables of a container.
+fn variables(pairs: &[String]) -> Result<BTreeMap<String, String>, Fault> {
+    let wrong = || Fault::new("usage", "--env takes NAME=VALUE").hint("for example --env HF_HOME=/workspace/hub");
+    let of = |pair: &String| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong);
+    pairs.iter().map(of).collect()
+}
+
 fn rent(desk: &Desk, service: &Cloud, a: RentArgs) -> Result<u8, Fault> {
-    let mut env = std::collections::BTreeMap::new();
-    for pair in &a.env {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Fault::new("usage", "--env takes NAME=VALUE").hint("for example --env HF_HOME=/workspace/hub"))?;
-        env.insert(name.to_owned(), value.to_owned());
-    }
+    let env = variables(&a.env)?;
     let memory_bytes = u64::from(a.memory) * 1_000_000_000;
     let wish = RentRequest { memory_bytes, persistent_gb: a.persistent, ports: a.port, env, tag: a.tag, ..wish(&a.machine) };
     let offer = use_cases::offer(service, &wish)?;
@@ -144,4 +152,46 @@ fn confirmed(desk: &Desk, offer: &Offer, yes: bool) -> Result<f64, Fault> {
     }
     agreed(desk, &words, yes)?;
     Ok(offer.most_price_hour)
+}
+
+/// The cap of a training pod where none is named.
+const TRAIN_HOURS: f64 = 24.0;
+
+fn train(desk: &Desk, service: &Cloud, a: CloudTrainArgs) -> Result<u8, Fault> {
+    let ProjectArgs { config, set, name, program } = a.project;
+    if program.is_none() && !cfg!(feature = "cuda") && desk.talk != Talk::Silent {
+        line("this build has no CUDA: on the pod it trains on the CPU; --program FILE sends a build that has");
+    }
+    let (bytes, plan) = use_cases::memory_for(service, &config, &set, a.machine.count, !a.machine.community)?;
+    let mut wish = RentRequest { memory_bytes: bytes, seconds: plan.time.map(|t| t.seconds), ..wish(&a.machine) };
+    wish.caps.max_hours.get_or_insert(TRAIN_HOURS);
+    let request = TrainRequest {
+        set,
+        name,
+        program: absolute(program),
+        idle_hours: Some(a.idle_hours),
+        stop_command: Some(use_cases::STOP_POD.to_owned()),
+        ..TrainRequest::new(config)
+    };
+    let offer = use_cases::offer(service, &wish)?;
+    let price = confirmed(desk, &offer, a.machine.yes)?;
+    let mut job = use_cases::rented_job(&request, &wish, price)?;
+    finish(desk, service, &mut job, false)
+}
+
+fn attach(desk: &Desk, service: &Cloud, job: &JobArgs, resume: bool) -> Result<u8, Fault> {
+    finish(desk, service, &mut found(job)?, resume)
+}
+
+fn finish(desk: &Desk, service: &Cloud, job: &mut Job, resume: bool) -> Result<u8, Fault> {
+    let back = format!("`tallow cloud attach {}`", job.tag);
+    leave_on_signals(format!("left: the run goes on there, and the pod is paid for; {back} comes back to it"));
+    let mut watch = Watched::new(desk.talk);
+    let followed = use_cases::rented_finish(service, job, resume, &mut note(desk.talk), &mut |p| watch.show(p)).map_err(|fault| {
+        let pod = job.rent.as_ref().and_then(|r| r.pod_id.as_ref());
+        let Some(pod) = pod else { return fault };
+        let hint = fault.hint.clone().map_or_else(String::new, |hint| format!("{hint}; "));
+        fault.hint(format!("{hint}pod {pod} is paid for: {back} comes back to the job, `tallow cloud terminate {pod}` ends it"))
+    })?;
+    ended(desk, &followed)
 }

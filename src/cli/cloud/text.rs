@@ -14,10 +14,11 @@ pub(super) fn gpus(types: &[GpuType], count: u32, paint: Paint) -> String {
     sorted.sort_by(|a, b| a.memory.cmp(&b.memory).then_with(|| a.price.secure.total_cmp(&b.price.secure)));
     let row = |g: &GpuType| {
         let free = g.availability.clone().unwrap_or_else(|| "-".into());
-        vec![g.id.clone(), g.memory.to_string(), price(hourly_price(g, count, true)), price(hourly_price(g, count, false)), free]
+        let pool = g.pool.clone().unwrap_or_else(|| "-".into());
+        vec![g.id.clone(), g.memory.to_string(), price(hourly_price(g, count, true)), price(hourly_price(g, count, false)), free, pool]
     };
     let rows: Vec<Vec<String>> = sorted.into_iter().map(row).collect();
-    table(paint, &["GPU", "GB", "secure $/h", "community $/h", "free"], &rows)
+    table(paint, &["GPU", "GB", "secure $/h", "community $/h", "free", "pool"], &rows)
 }
 
 pub(super) fn fits(fits: &[Fit], bytes: u64, paint: Paint) -> String {
@@ -74,7 +75,7 @@ pub(super) fn account(a: &Account, paint: Paint) -> String {
     if !a.bills.records.is_empty() {
         text += &format!("\n{}", table(paint, &["from", "pod", "$"], &a.bills.records.iter().map(bill).collect::<Vec<_>>()));
     }
-    text += &format!("\npods in this time: {:.2}", a.bills.total_amount);
+    text += &format!("\npods in this time: {:.2}, endpoints {:.2}", a.bills.total_amount, a.endpoints_total);
     for v in &a.volumes {
         text += &format!("\nvolume {} ({}): {} GB in {}", v.id, v.name, v.size, v.data_center);
     }

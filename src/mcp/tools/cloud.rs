@@ -11,9 +11,9 @@ use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 
 /// Image of a pod where none is named.
-const IMAGE: &str = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404";
+pub(super) const IMAGE: &str = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404";
 
-fn value(of: impl Serialize) -> Result<Value, Fault> {
+pub(super) fn value(of: impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(of).map_err(|e| Fault::new("internal", e.to_string()))
 }
 
@@ -60,7 +60,7 @@ impl Tool for Gpus {
         let project = shared.roots.project(&path)?;
         let settings = crate::app::configure::settings(&project.config, &[], &|config| shared.roots.settings(config))?;
         drop(settings);
-        let (bytes, _) = use_cases::memory_for(&service, &project.config, count, secure)?;
+        let (bytes, _) = use_cases::memory_for(&service, &project.config, &[], count, secure)?;
         let fits = cloud::cheapest(&types, bytes, count, secure);
         Ok(GpusOut { needed_bytes: Some(bytes), gpus: fits.iter().map(value).collect::<Result<_, _>>()? })
     }
@@ -306,6 +306,8 @@ pub(super) struct AccountOut {
     balance: Value,
     /// By day and pod, with their sum.
     bills: Value,
+    /// What serverless endpoints cost in that time.
+    endpoints_total: f64,
     volumes: Vec<Value>,
     templates: Vec<Value>,
     /// What was rented from this machine and has not ended.
@@ -331,6 +333,7 @@ impl Tool for AccountTool {
         Ok(AccountOut {
             balance: value(told.balance)?,
             bills: value(&told.bills)?,
+            endpoints_total: told.endpoints_total,
             volumes: told.volumes.iter().map(value).collect::<Result<_, _>>()?,
             templates: told.templates.iter().map(value).collect::<Result<_, _>>()?,
             rented_here: told.rented_here.iter().map(|e| json!({"tag": e.tag, "pod_id": e.pod_id, "since": e.created_at})).collect(),

@@ -3,10 +3,12 @@
 mod bench;
 mod checkpoints;
 mod cloud;
+mod cloud_train;
 mod compare;
 mod configure;
 mod data;
 mod delete;
+mod endpoints;
 mod evaluate;
 mod export;
 mod find;
@@ -45,7 +47,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 38] = [
+pub(super) static ALL: [(Row, Set); 46] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -82,8 +84,16 @@ pub(super) static ALL: [(Row, Set); 38] = [
     (row::<cloud::Pods>(), Set::Cloud),
     (row::<cloud::Create>(), Set::Cloud),
     (row::<cloud::PodAction>(), Set::Cloud),
+    (row::<cloud_train::StartTraining>(), Set::Cloud),
+    (row::<cloud_train::TrainingLogs>(), Set::Cloud),
     (row::<cloud::Logs>(), Set::Cloud),
     (row::<cloud::AccountTool>(), Set::Cloud),
+    (row::<endpoints::List>(), Set::Cloud),
+    (row::<endpoints::Create>(), Set::Cloud),
+    (row::<endpoints::Update>(), Set::Cloud),
+    (row::<endpoints::Delete>(), Set::Cloud),
+    (row::<endpoints::Run>(), Set::Cloud),
+    (row::<endpoints::Job>(), Set::Cloud),
 ];
 
 /// A tool by its name, whether it is shown or not.
@@ -175,6 +185,7 @@ mod tests {
             "promote_model",
             "runpod_create_pod",
             "runpod_pod_action",
+            "runpod_start_training",
         ] {
             assert!(all.contains(&writes) && !reading.contains(&writes), "{writes}");
         }

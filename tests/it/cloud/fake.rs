@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
-use super::schema;
+use super::{schema, serverless};
 
 /// The key that it takes.
 pub const KEY: &str = "rpa_THISISTHEKEYTHATNOBODYSHOWS";
@@ -68,6 +68,9 @@ pub struct State {
     pub ssh: Option<(String, u16, String)>,
     /// Where the public keys of new pods go.
     pub authorized: Option<std::path::PathBuf>,
+    pub endpoints: BTreeMap<String, Value>,
+    /// Jobs of endpoints, and looks left until each is in its next state.
+    pub jobs: BTreeMap<String, (Value, u32)>,
     made: u32,
     retry_after: u32,
 }
@@ -136,7 +139,7 @@ impl Fake {
 
 pub fn gpus() -> Value {
     let gpu = |id: &str, name: &str, memory: u32, secure: f64, community: f64, level: &str, maker: &str| {
-        json!({"id": id, "name": name, "pool": null, "manufacturer": maker, "memory": memory, "secure": true, "community": community > 0.0,
+        json!({"id": id, "name": name, "pool": if memory == 24 { json!("ADA_24") } else { Value::Null }, "manufacturer": maker, "memory": memory, "secure": true, "community": community > 0.0,
             "price": {"secure": secure, "community": community}, "maxCount": {"secure": 8, "community": 4}, "availability": level,
             "dataCenters": [{"id": "EU-RO-1", "name": "EU-RO-1", "availability": level}]})
     };
@@ -211,6 +214,7 @@ fn operation(method: &str, path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     let path = match parts.as_slice() {
         ["", "v2", "pods", _] => "/v2/pods/{id}".into(),
+        ["", "v2", "serverless", _] => "/v2/serverless/{id}".into(),
         ["", "v2", "pods", _, last] => format!("/v2/pods/{{id}}/{last}"),
         _ => path.to_owned(),
     };
@@ -225,6 +229,9 @@ fn answer(state: &mut State, method: &str, target: &str, body: &[u8], headers: &
         let told = json!({"clientBalance": state.balance, "currentSpendPerHr": spend, "spendLimit": 80.0});
         assert!(value["query"].as_str().is_some_and(|q| q.contains("clientBalance")));
         return (200, json!({"data": {"myself": told}}));
+    }
+    if let Some(answered) = serverless::job(state, method, path, &value) {
+        return answered;
     }
     let doc = schema::document();
     let Some(op) = doc["operations"].get(operation(method, path)).cloned() else {
@@ -253,7 +260,7 @@ fn answer(state: &mut State, method: &str, target: &str, body: &[u8], headers: &
     (status, answer)
 }
 
-fn refused(status: u16, detail: &str) -> (u16, Value) {
+pub(super) fn refused(status: u16, detail: &str) -> (u16, Value) {
     (status, json!({"title": "refused", "status": status, "detail": detail}))
 }
 
@@ -266,6 +273,7 @@ fn act(state: &mut State, method: &str, path: &str, query: &str, value: &Value, 
             (200, json!({"networkVolumes": [{"id": "vol1", "name": "data", "size": 20, "dataCenter": "EU-RO-1", "type": "STANDARD"}]}))
         }
         ("GET", ["billing", "pods"]) => (200, bills(state, query)),
+        (_, ["serverless", ..] | ["billing", "serverless"]) => serverless::act(state, method, &parts, value),
         ("GET", ["pods"]) => {
             let ids: Vec<String> = state.pods.iter().filter(|(_, p)| p.status != "TERMINATED").map(|(id, _)| id.clone()).collect();
             (200, json!({"pods": ids.iter().map(|id| seen(state, id)).collect::<Vec<_>>()}))

@@ -3,8 +3,12 @@
 
 mod fake;
 mod kills;
+mod remote;
+mod rented;
 mod requests;
 mod schema;
+mod serverless;
+mod sshd;
 
 use std::path::Path;
 use std::time::Duration;

@@ -59,6 +59,14 @@ fn check(doc: &Value, schema: &Value, v: &Value, at: &str, out: &mut Vec<String>
     {
         wrong(format!("{v} is not one of {words:?}"));
     }
+    if schema.get("const").is_some_and(|only| only != v) {
+        wrong(format!("{v} is not {}", schema["const"]));
+    }
+    if let (Some(a), Some(least)) = (v.as_array(), schema["minItems"].as_u64())
+        && (a.len() as u64) < least
+    {
+        wrong("too few items".into());
+    }
     if let (Some(n), Some(least)) = (v.as_f64(), schema["minimum"].as_f64())
         && n < least
     {
@@ -95,6 +103,11 @@ fn parts(doc: &Value, schema: &Value, v: &Value, at: &str, out: &mut Vec<String>
         && !any.iter().any(|s| problems(doc, s, v).is_empty())
     {
         out.push(format!("{at}: fits none of anyOf: {v}"));
+    }
+    if let Some(all) = schema["oneOf"].as_array()
+        && all.iter().filter(|s| problems(doc, s, v).is_empty()).count() != 1
+    {
+        out.push(format!("{at}: does not fit exactly one of oneOf: {v}"));
     }
     if let Some(condition) = schema.get("if") {
         let holds = match condition.get("not") {
