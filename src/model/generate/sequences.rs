@@ -112,7 +112,7 @@ impl<'d> Sequences<'d> {
         self.slots.retain(|s| s.key != key);
     }
 
-    /// One pass: a token of each answer, and at most [`PROMPT_CHUNK`] tokens of prompts.
+    /// One pass: a token of each answer, and at most `PROMPT_CHUNK` tokens of prompts.
     ///
     /// # Errors
     /// When the model fails for all of them; they stay then.
