@@ -27,8 +27,10 @@ use crate::base::error::Fault;
 
 /// Connections of clients that have shown who they are, at once.
 const MOST_CONNECTIONS: usize = 256;
-/// Connections at once that have not yet. The next one takes the place of the oldest.
-const MOST_STRANGERS: usize = 64;
+/// Connections at once that have not yet. The next one takes the place of the oldest that has said
+/// nothing, or else of the oldest. With [`MOST_CONNECTIONS`] below the 1024 files that a process may
+/// usually have open.
+const MOST_STRANGERS: usize = 384;
 /// How long a connection may take to show who it is.
 const GREETING: Duration = Duration::from_secs(5);
 /// How long a connection is kept between two requests.
@@ -85,6 +87,8 @@ pub(crate) struct Door {
 #[derive(Debug, Default)]
 pub(crate) struct Visitor {
     known: AtomicBool,
+    /// Whether anything has come from it.
+    has_spoken: AtomicBool,
     /// Told when its place is needed.
     leave: Notify,
 }
@@ -128,10 +132,11 @@ impl Door {
         let visitor = Arc::new(Visitor::default());
         let mut all = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|s| !s.known.load(Ordering::Relaxed) && Arc::strong_count(s) > 1);
-        if all.len() >= MOST_STRANGERS
-            && let Some(oldest) = all.pop_front()
-        {
-            oldest.leave.notify_one();
+        if all.len() >= MOST_STRANGERS {
+            let silent = all.iter().position(|s| !s.has_spoken.load(Ordering::Relaxed));
+            if let Some(leaves) = all.remove(silent.unwrap_or(0)) {
+                leaves.leave.notify_one();
+            }
         }
         all.push_back(visitor.clone());
         visitor
@@ -152,10 +157,14 @@ impl Door {
                 let answered = answer(request, me.clone());
                 async move { Ok::<_, Infallible>(answered.await) }
             });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(BETWEEN_REQUESTS)
-                .serve_connection(TokioIo::new(stream), service);
+            let connection = async {
+                // An error comes again with the first read.
+                let _ = stream.readable().await;
+                visitor.has_spoken.store(true, Ordering::Relaxed);
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new()).header_read_timeout(BETWEEN_REQUESTS);
+                http.serve_connection(TokioIo::new(stream), service).await
+            };
             tokio::pin!(connection);
             let overdue = async {
                 tokio::select! {
