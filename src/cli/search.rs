@@ -57,7 +57,8 @@ pub struct SearchArgs {
     /// What to train.
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// A setting that varies: lr=log:1e-5..1e-3, lora.rank=4,8,16, lora.dropout=0..0.2 (repeatable).
+    /// A setting that varies: lr=log:1e-5..1e-3, lora.rank=4,8,16, lora.dropout=0..0.2
+    /// (repeatable).
     #[arg(long, value_name = "KEY=VALUES")]
     pub space: Vec<String>,
     /// The same in a YAML file.
@@ -68,7 +69,8 @@ pub struct SearchArgs {
     /// Name of the search; one that exists goes on.
     #[arg(long, default_value = "search")]
     pub name: String,
-    /// Trials in all, the one with the configuration's own settings among them; 20 for a new search.
+    /// Trials in all, the one with the configuration's own settings among them; 20 for a new
+    /// search.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub trials: Option<u64>,
     /// How settings are chosen; tpe for a new search.

@@ -1,4 +1,5 @@
-//! Random numbers that depend on what they are for alone, so that a search can go on without keeping a generator.
+//! Random numbers that depend on what they are for alone, so that a search can go on without
+//! keeping a generator.
 
 use std::convert::Infallible;
 

@@ -1,10 +1,12 @@
-//! How much each setting mattered: functional analysis of variance of a random forest (Hutter, Hoos, Leyton-Brown 2014).
+//! How much each setting mattered: functional analysis of variance of a random forest (Hutter,
+//! Hoos, Leyton-Brown 2014).
 //!
-//! A forest of regression trees learns the trials' ranks from their places in the unit cube. A tree is boxes with values,
-//! so the mean over all other settings is exact: `m_d(x) = sum of value * volume / width_d over the boxes that hold x`.
-//! The importance of a setting is the variance of `m_d` as a share of the tree's own, the mean over the trees. What only
-//! settings together explain belongs to none of them, so the shares sum to at most 1.
-//! Ranks stand in for costs: one trial that diverged would otherwise be all the variance.
+//! A forest of regression trees learns the trials' ranks from their places in the unit cube. A tree
+//! is boxes with values, so the mean over all other settings is exact: `m_d(x) = sum of value *
+//! volume / width_d over the boxes that hold x`. The importance of a setting is the variance of
+//! `m_d` as a share of the tree's own, the mean over the trees. What only settings together explain
+//! belongs to none of them, so the shares sum to at most 1. Ranks stand in for costs: one trial
+//! that diverged would otherwise be all the variance.
 
 use super::draw::Draw;
 
@@ -23,8 +25,8 @@ struct Cell {
     value: f64,
 }
 
-/// The share of each setting, from the places of all trials and their ranks; `None` where there are too few, or none
-/// differs from the others. A trial with a setting that lies nowhere is left out.
+/// The share of each setting, from the places of all trials and their ranks; `None` where there are
+/// too few, or none differs from the others. A trial with a setting that lies nowhere is left out.
 pub fn importance(places: &[Vec<Option<f64>>], ranks: &[usize]) -> Option<Vec<f64>> {
     let rows: Vec<(Vec<f64>, f64)> = places
         .iter()
@@ -79,7 +81,8 @@ fn spread(sum: f64, squares: f64, n: usize) -> f64 {
     squares - sum * sum / n as f64
 }
 
-/// Divides a box where that explains most, of a random part of the settings, until few trials are in it.
+/// Divides a box where that explains most, of a random part of the settings, until few trials are
+/// in it.
 fn divide(mut rows: Vec<&(Vec<f64>, f64)>, low: Vec<f64>, high: Vec<f64>, random: &mut Draw, out: &mut Vec<Cell>) {
     let settings = low.len();
     let value = rows.iter().map(|r| r.1).sum::<f64>() / rows.len() as f64;

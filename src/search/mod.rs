@@ -1,12 +1,14 @@
-//! Hyperparameter search: what may vary, what is tried next, which trials end early, and what it showed.
+//! Hyperparameter search: what may vary, what is tried next, which trials end early, and what it
+//! showed.
 //!
 //! ```text
 //!   Space ──propose(history)──> settings of the next trial ──(a run)──> its evaluations
 //!     ^                                                                    │ is_poor: stop it early
 //!     └───────────────── Record: search.json, written whole <──────────────┘
 //! ```
-//! It knows no runs: whoever trains tells it what came of a trial. What is proposed depends on the seed, the number of
-//! the trial and the trials that have ended, so a search that was killed goes on as if it had not been.
+//! It knows no runs: whoever trains tells it what came of a trial. What is proposed depends on the
+//! seed, the number of the trial and the trials that have ended, so a search that was killed goes
+//! on as if it had not been.
 
 mod draw;
 mod importance;

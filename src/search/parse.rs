@@ -1,4 +1,5 @@
-//! A space as people write it: `lr=log:1e-5..1e-3`, `lora.rank=4,8,16`, or the same in YAML or JSON.
+//! A space as people write it: `lr=log:1e-5..1e-3`, `lora.rank=4,8,16`, or the same in YAML or
+//! JSON.
 
 use serde_json::{Map, Value};
 
@@ -19,7 +20,8 @@ fn bad(key: &str, what: impl std::fmt::Display) -> Fault {
         .hint("write LOW..HIGH, log:LOW..HIGH (equal factors), either with /POINTS for a grid, or choices a,b,c")
 }
 
-/// The key that a name stands for: the key itself, a short name, or its last parts, of stage 1 where both stages have it.
+/// The key that a name stands for: the key itself, a short name, or its last parts, of stage 1
+/// where both stages have it.
 fn key_of(name: &str) -> Result<&'static str, Fault> {
     let full = SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| full);
     let known = keys();
@@ -61,8 +63,8 @@ impl Space {
         Self::of(parameters)
     }
 
-    /// From a tree of YAML or JSON: dotted keys or sections; a text as in arguments, a list of choices, or
-    /// `{low, high, log, points}`.
+    /// From a tree of YAML or JSON: dotted keys or sections; a text as in arguments, a list of
+    /// choices, or `{low, high, log, points}`.
     ///
     /// # Errors
     /// For what is no space.

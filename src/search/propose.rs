@@ -1,7 +1,8 @@
 //! What is tried next: at random, by the points of a grid, or where good trials lie densely (TPE).
 //!
-//! TPE (Bergstra, Bardenet, Bengio, Kégl 2011) by the crate `tpe`: for each parameter by itself, of candidates drawn from
-//! the density of the best trials, the one that is most probable among the best compared with the others.
+//! TPE (Bergstra, Bardenet, Bengio, Kégl 2011) by the crate `tpe`: for each parameter by itself, of
+//! candidates drawn from the density of the best trials, the one that is most probable among the
+//! best compared with the others.
 
 use serde::{Deserialize, Serialize};
 use tpe::density_estimation::DefaultEstimatorBuilder;
@@ -131,7 +132,8 @@ mod tests {
         Space::from_arguments(&texts.map(str::to_owned)).unwrap()
     }
 
-    /// Best at `lr = best_lr`, a middle rank, little dropout, one of the choices; the learning rate matters most.
+    /// Best at `lr = best_lr`, a middle rank, little dropout, one of the choices; the learning rate
+    /// matters most.
     fn objective(settings: &Settings, best_lr: f64, best_choice: &str) -> f64 {
         let of = |key: &str| settings[key].as_f64().unwrap();
         let lr = (of("training.stage1.learning_rate") / best_lr).ln();

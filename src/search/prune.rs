@@ -13,7 +13,8 @@ pub enum Prune {
     Off,
     /// Those that are worse than the median of the others at the same step (Golovin et al. 2017).
     Median,
-    /// At steps 1, 3, 9, ... times the first evaluation's, those that are not in the best third (ASHA, Li et al. 2020).
+    /// At steps 1, 3, 9, ... times the first evaluation's, those that are not in the best third
+    /// (ASHA, Li et al. 2020).
     Asha,
 }
 

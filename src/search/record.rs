@@ -1,4 +1,5 @@
-//! A search on disk: what it is about and its trials, in one file that is written whole each time it changes.
+//! A search on disk: what it is about and its trials, in one file that is written whole each time
+//! it changes.
 
 use std::path::Path;
 
@@ -188,8 +189,9 @@ impl Record {
         trial.value.map_or(f64::INFINITY, |value| self.metric.cost(value))
     }
 
-    /// Trials that have ended, with their places: the complete ones by their values, then those that ended early, those
-    /// that came furthest first, then those that failed. Equal ones share a place.
+    /// Trials that have ended, with their places: the complete ones by their values, then those
+    /// that ended early, those that came furthest first, then those that failed. Equal ones share a
+    /// place.
     pub fn past(&self) -> Vec<Past<'_>> {
         let key = |t: &Trial| match t.state {
             State::Complete => (0, 0, self.order(t)),

@@ -56,7 +56,8 @@ fn rounded(x: f64) -> f64 {
 }
 
 impl Domain {
-    /// The ends on the scale on which equal steps count the same; a whole number has half a step on each side.
+    /// The ends on the scale on which equal steps count the same; a whole number has half a step on
+    /// each side.
     fn scale(&self) -> Option<(f64, f64, bool)> {
         let Self::Range { low, high, log, whole, .. } = *self else { return None };
         let half = if whole { 0.5 } else { 0.0 };
@@ -77,7 +78,8 @@ impl Domain {
         }
     }
 
-    /// Where a value lies, from 0 to 1; a number beyond the range lies at its end. `None` for a value that is no choice.
+    /// Where a value lies, from 0 to 1; a number beyond the range lies at its end. `None` for a
+    /// value that is no choice.
     pub fn place(&self, value: &Value) -> Option<f64> {
         match self {
             Self::Choice(values) => {
@@ -166,7 +168,8 @@ impl Space {
         settings.into_iter().rev().collect()
     }
 
-    /// The space in which every whole number of a range is a point of the grid, where all values can be counted.
+    /// The space in which every whole number of a range is a point of the grid, where all values
+    /// can be counted.
     pub(super) fn counted(&self) -> Option<Self> {
         let counted = |p: &Parameter| {
             let count = p.domain.count()?;

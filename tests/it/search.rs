@@ -1,4 +1,5 @@
-//! `tallow search` as a user runs it: killed and gone on, its best settings trained again, poor trials ended early.
+//! `tallow search` as a user runs it: killed and gone on, its best settings trained again, poor
+//! trials ended early.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -11,8 +11,8 @@ use crate::config::{Resolved, keys};
 use crate::runs::Project;
 use crate::search::{Record, Trial};
 
-/// Writes every setting that was said, wherever it was, with those of the trial. Paths are whole, so that the file can lie
-/// anywhere.
+/// Writes every setting that was said, wherever it was, with those of the trial. Paths are whole,
+/// so that the file can lie anywhere.
 pub(super) fn write(resolved: &Resolved, project: &Project, record: &Record, trial: &Trial, path: &Path) -> Result<(), Fault> {
     let tree = json!(resolved.config);
     let mut said = Map::new();

@@ -1,4 +1,5 @@
-//! Hyperparameter search: trials as ordinary runs, one after another, the search itself in a folder that says everything.
+//! Hyperparameter search: trials as ordinary runs, one after another, the search itself in a folder
+//! that says everything.
 //!
 //! ```text
 //!   PROJECT/searches/NAME/search.json   what varies, and all trials; written at each change
@@ -6,8 +7,9 @@
 //!                        /search.svg, .png   values by trial, importance, parallel coordinates
 //!   PROJECT/runs/NAME-007-<time>/       the run of trial 7
 //! ```
-//! Going on after a kill: a trial that was under way is resumed (its run is known by its name even where the record does
-//! not name it yet), those that have ended stay as they are, and the next settings depend on nothing but the record.
+//! Going on after a kill: a trial that was under way is resumed (its run is known by its name even
+//! where the record does not name it yet), those that have ended stay as they are, and the next
+//! settings depend on nothing but the record.
 
 mod best;
 mod report;
@@ -90,8 +92,9 @@ struct Bench<'a> {
 /// Searches until all trials have ended, or to a stop. `allow` sees the settings first.
 ///
 /// # Errors
-/// A configuration or a space that cannot be used; a search of this name with other settings; what keeps a trial from
-/// being trained, but for divergence and lack of memory, which end that trial alone.
+/// A configuration or a space that cannot be used; a search of this name with other settings; what
+/// keeps a trial from being trained, but for divergence and lack of memory, which end that trial
+/// alone.
 pub fn run(
     request: &SearchRequest,
     allow: &dyn Fn(&RunConfig) -> Result<(), Fault>,
@@ -182,7 +185,8 @@ fn lock(folder: &Path) -> Result<File, Fault> {
         .hint("wait for it or stop it, or give another name"))
 }
 
-/// The record to go on with: that on disk, where nothing else was asked for than it says, or a new one.
+/// The record to go on with: that on disk, where nothing else was asked for than it says, or a new
+/// one.
 fn settle(request: &SearchRequest, resolved: &Resolved, known: Option<Record>) -> Result<Record, Fault> {
     let Some(mut record) = known else {
         let space = request.space.clone().ok_or_else(|| {
@@ -214,7 +218,8 @@ fn settle(request: &SearchRequest, resolved: &Resolved, known: Option<Record>) -
     Ok(record)
 }
 
-/// Hash of what all trials share: settings that shape the result and do not vary, and the files of rows.
+/// Hash of what all trials share: settings that shape the result and do not vary, and the files of
+/// rows.
 fn base(config: &RunConfig, space: &Space) -> Result<String, Fault> {
     let mut tree = json!(config);
     for part in ["project", "output_dir", "carbon_tracking", "mlflow", "wandb", "tensorboard", "huggingface", "evaluation"] {
@@ -242,8 +247,8 @@ fn watched(config: &RunConfig) -> Result<(), Fault> {
         .hint("set dataset.validation_path, or dataset.path with dataset.validation_split above 0"))
 }
 
-/// Whether trials with different values of a key can be compared: it shapes training, and neither the rows that are held
-/// out nor their tokens.
+/// Whether trials with different values of a key can be compared: it shapes training, and neither
+/// the rows that are held out nor their tokens.
 fn may_vary(key: &str) -> bool {
     const NEVER: [&str; 7] = [
         "training.objective",
@@ -309,7 +314,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The trial that was broken off, or a new one with the next settings; the first has the configuration's own.
+    /// The trial that was broken off, or a new one with the next settings; the first has the
+    /// configuration's own.
     fn next(&self, record: &mut Record) -> Result<Option<usize>, Fault> {
         if let Some(index) = record.trials.iter().position(|t| t.state == State::Running) {
             return Ok(Some(index));

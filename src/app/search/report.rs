@@ -103,7 +103,8 @@ pub struct SearchReport {
     pub best: Option<Winner>,
     /// The metric with the configuration's own settings.
     pub own_value: Option<f64>,
-    /// Share of the variance of the trials' ranks that each setting explains alone; of few trials nothing is known.
+    /// Share of the variance of the trials' ranks that each setting explains alone; of few trials
+    /// nothing is known.
     pub importance: Option<Map<String, Value>>,
     /// All trials.
     pub trials: Vec<Row>,

@@ -1,4 +1,5 @@
-//! One trial: a run with the settings of the space, watched, and ended early where others are better.
+//! One trial: a run with the settings of the space, watched, and ended early where others are
+//! better.
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ use crate::train::{Event, Observer};
 /// Faults that say something about the settings and nothing about the machine or the rows.
 const OF_SETTINGS: [&str; 3] = ["diverged", "out_of_memory_plan", "out_of_memory"];
 
-/// Trains the trial to its end, to where it is told to be poor, or to a stop; then it is still `Running`.
+/// Trains the trial to its end, to where it is told to be poor, or to a stop; then it is still
+/// `Running`.
 pub(super) fn train(bench: &Bench, record: &mut Record, index: usize, heard: &mut dyn FnMut(Told<'_>)) -> Result<(), Fault> {
     let known = find(bench, record, index)?;
     let mut resume = None;
@@ -128,7 +130,8 @@ fn end_early(record: &mut Record, index: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Takes the value of the weights that the run gave: after early stopping those of its best evaluation, else the last.
+/// Takes the value of the weights that the run gave: after early stopping those of its best
+/// evaluation, else the last.
 fn finish(record: &mut Record, index: usize, run: &RunFolder) -> Result<(), Fault> {
     let manifest = run.manifest()?;
     let training = &manifest.config.training;

@@ -34,7 +34,8 @@ pub(super) struct SearchIn {
     /// start (or go on), status, stop (it can go on). Default start.
     #[serde(default)]
     action: Action,
-    /// For a new search: keys of the configuration, each with "log:1e-5..1e-3", "2..64" or a list of choices.
+    /// For a new search: keys of the configuration, each with "log:1e-5..1e-3", "2..64" or a list
+    /// of choices.
     space: Option<Map<String, Value>>,
     /// In all. Default 20.
     #[schemars(range(min = 1, max = 100_000))]
@@ -225,7 +226,8 @@ fn until(call: &Call, done: &mut dyn FnMut() -> bool) {
     while !done() && begun.elapsed() < PATIENCE && call.pause(LOOK) {}
 }
 
-/// Starts the process and waits until a trial has begun, or for the end; an end by an error is that error.
+/// Starts the process and waits until a trial has begun, or for the end; an end by an error is that
+/// error.
 fn start(arguments: &[String], call: &Call, began: &dyn Fn() -> bool) -> Result<(), Fault> {
     let program = jobs::this_program()?;
     let mut command = Command::new(&program);
@@ -249,7 +251,8 @@ fn start(arguments: &[String], call: &Call, began: &dyn Fn() -> bool) -> Result<
     }
 }
 
-/// Waits for the process on a thread of its own, so that it leaves no zombie; what it printed comes when it ends.
+/// Waits for the process on a thread of its own, so that it leaves no zombie; what it printed comes
+/// when it ends.
 fn last_words(mut child: Child) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

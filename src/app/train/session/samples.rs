@@ -32,8 +32,8 @@ pub(super) fn check(config: &RunConfig, tokenizer: &TextTokenizer, most: usize) 
     Ok(())
 }
 
-/// Answers all prompts, always taking the likeliest token, so that answers differ only as the model does; `None` where
-/// there are no prompts.
+/// Answers all prompts, always taking the likeliest token, so that answers differ only as the model
+/// does; `None` where there are no prompts.
 pub(super) fn answer<'a>(
     config: &'a RunConfig,
     tokenizer: &'a TextTokenizer,
