@@ -286,7 +286,8 @@ fn rewrite_generation(source: &str) -> (String, usize) {
     while let Some(at) = rest.find("{%") {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let Some(end) = rest.find("%}") else { break };
+        // Looked for behind the two signs: in `{%}` they share the `%`.
+        let Some(end) = rest[2..].find("%}").map(|at| at + 2) else { break };
         let tag = &rest[2..end];
         let left = &tag[..usize::from(tag.starts_with(['-', '+']))];
         let inner = &tag[left.len()..];

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::program::Desk;
 
-/// Templates that overflowed a stack, filled memory or never ended.
+/// Templates that overflowed a stack, filled memory, never ended, or were cut between the signs of a tag.
 fn templates() -> Vec<String> {
     vec![
         format!("{{{{ {}true }}}}", "not ".repeat(2000)),
@@ -18,6 +18,8 @@ fn templates() -> Vec<String> {
         "{% for a in range(999) %}{% for b in range(999) %}{% for c in range(999) %}{% endfor %}{% endfor %}{% endfor %}".into(),
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".into(),
         "{% set s = 'ab' %}{% set s = s ~ s %}{% set s = s ~ s %}{{ s }}".into(),
+        "{%} ".into(),
+        "{%}{% generation %}%}{% endgeneration %}".into(),
     ]
 }
 
