@@ -62,7 +62,7 @@ def main():
     p.add_argument("--adapter", required=True)
     p.add_argument("--talks", required=True, type=Path)
     p.add_argument("--types", default="q8_0,q4_k_m,iq4_xs")
-    p.add_argument("--forms", default="before,live,gguf,gguf-adapter,peft,mlx")
+    p.add_argument("--forms", default="before,live,gguf,gguf-f32,gguf-adapter,peft,mlx")
     a = p.parse_args()
     talks, forms = json.loads(a.talks.read_text()), a.forms.split(",")
     count = f"of {len(talks)}"
@@ -99,11 +99,18 @@ def main():
             calls = sum(llama_calls(owner, t) == expected(t) for t in talks)
             show(label, "llama.cpp", same_prompt=rendered, same_as_tallow=same(texts, ours), right_calls=right(texts), parsed_calls=calls)
 
-        if "gguf" in forms:
+        if "gguf" in forms or "gguf-f32" in forms:
             for kind in a.types.split(","):
-                path = folder / f"{kind}.gguf"
+                path, wide = folder / f"{kind}.gguf", folder / "wide.gguf"
                 export("gguf", kind, path)
-                llama(f"gguf {kind}", path, None, mine(path))
+                ours = mine(path)
+                if "gguf" in forms:
+                    llama(f"gguf {kind}", path, None, ours)
+                # The same weights without blocks: llama.cpp then leaves the activations in f32 too.
+                if "gguf-f32" in forms:
+                    export("gguf", "f32", wide, ["--model", path])
+                    llama(f"gguf {kind} as f32", wide, None, ours)
+                    wide.unlink()
                 path.unlink()
         if "gguf-adapter" in forms:
             plain, adapter = folder / "base.gguf", folder / "adapter.gguf"
