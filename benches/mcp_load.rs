@@ -95,17 +95,20 @@ fn resident(pid: u32) -> f64 {
     line.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
-/// A client that makes cheap calls; seconds of each.
-fn steady(address: &str, until: Instant) -> Vec<f64> {
+/// Calls that are answered in the server.
+const CHEAP: [&str; 3] = ["list_projects", "check_installation", "list_supported_models"];
+
+/// A client that makes cheap calls; the tool and the seconds of each.
+fn steady(address: &str, until: Instant) -> Vec<(&'static str, f64)> {
     let mut client = HttpClient::greeted(address).expect("a session");
     let mut seconds = Vec::new();
-    for tool in ["list_projects", "check_installation", "list_supported_models"].into_iter().cycle() {
+    for tool in CHEAP.into_iter().cycle() {
         if Instant::now() >= until {
             return seconds;
         }
         let begun = Instant::now();
         call(&mut client, tool, &json!({})).unwrap_or_else(|e| panic!("{tool}: {e}"));
-        seconds.push(begun.elapsed().as_secs_f64());
+        seconds.push((tool, begun.elapsed().as_secs_f64()));
         std::thread::sleep(Duration::from_millis(200));
     }
     seconds
@@ -146,7 +149,7 @@ fn crowd(clients: u64, seconds: u64) {
     std::fs::write(root.join("chat.jsonl"), format!("{row}\n")).expect("rows");
     let server = HttpServer::start(&mut tallow(&["mcp", "--http", "127.0.0.1:0"]));
     let (address, until) = (server.address.as_str(), Instant::now() + Duration::from_secs(seconds));
-    let (mut all, sessions, memory) = std::thread::scope(|scope| {
+    let (all, sessions, memory) = std::thread::scope(|scope| {
         let steady: Vec<_> = (0..clients).map(|_| scope.spawn(move || steady(address, until))).collect();
         let passing: Vec<_> = (0..4).map(|_| scope.spawn(move || passing(address, until))).collect();
         (0..2).for_each(|_| drop(scope.spawn(move || hostile(address, until))));
@@ -156,16 +159,19 @@ fn crowd(clients: u64, seconds: u64) {
             memory.push(resident(server.pid()));
             std::thread::sleep(Duration::from_secs(1));
         }
-        let join = |h: std::thread::ScopedJoinHandle<'_, Vec<f64>>| h.join().expect("a client");
-        let all: Vec<f64> = steady.into_iter().flat_map(join).collect();
+        let all: Vec<(&str, f64)> = steady.into_iter().flat_map(|h| h.join().expect("a client")).collect();
         (all, passing.into_iter().map(|h| h.join().expect("a client")).sum::<usize>(), memory)
     });
-    all.sort_by(f64::total_cmp);
-    let at = |share: f64| 1e3 * all[((all.len() - 1) as f64 * share) as usize];
     let tenth = (memory.len() / 10).max(1);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     println!("{clients} clients, {} cheap calls in {seconds} s beside 2 hostile clients and 300 silent connections", all.len());
-    println!("latency: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(0.5), at(0.99), at(1.0));
+    for tool in CHEAP {
+        let mut own: Vec<f64> = all.iter().filter(|(t, _)| *t == tool).map(|(_, s)| *s).collect();
+        own.sort_by(f64::total_cmp);
+        let at = |share: f64| 1e3 * own[((own.len() - 1) as f64 * share) as usize];
+        let late = own.iter().filter(|s| **s > 0.1).count();
+        println!("{tool}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms, over 100 ms {late} of {}", at(0.5), at(0.99), at(1.0), own.len());
+    }
     println!(
         "{sessions} sessions were opened and dropped; server: {:.1} MiB after a tenth of the time, {:.1} MiB in the last tenth, {:.1} MiB at most",
         mean(&memory[tenth..(2 * tenth).min(memory.len())]),

@@ -1,6 +1,7 @@
 //! What this machine and this build can do, and what to fix.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -106,11 +107,16 @@ fn memory(machine: &Machine) -> Finding {
     finding("memory", "ok", message, None)
 }
 
+/// Loads the embedded model, once in a process: a server is asked for this often, and only the files can change.
 fn embedded() -> Finding {
+    static LOADED: OnceLock<u64> = OnceLock::new();
     let load = || -> Result<u64, Fault> {
         let folder = models::resolve(models::EMBEDDED, None)?;
+        if let Some(parameters) = LOADED.get() {
+            return Ok(*parameters);
+        }
         let decoder = crate::model::Decoder::load(&folder, &crate::model::LoadOptions::default())?;
-        Ok(decoder.spec().num_parameters())
+        Ok(*LOADED.get_or_init(|| decoder.spec().num_parameters()))
     };
     match load() {
         Ok(parameters) => finding("embedded model", "ok", format!("{:.1} M parameters", parameters as f64 / 1e6), None),

@@ -1,6 +1,7 @@
 //! From what a person calls a model to a folder that holds it.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use crate::base::error::Fault;
 use crate::model::hub::{HubOptions, fetch_with};
@@ -74,12 +75,10 @@ pub fn resolve_folder(path: &Path) -> Result<PathBuf, Fault> {
 }
 
 fn embedded_folder() -> Result<PathBuf, Fault> {
-    let mut all = Vec::new();
-    for (name, content) in EMBEDDED_FILES {
-        all.extend_from_slice(name.as_bytes());
-        all.extend_from_slice(content);
-    }
-    let hash = crate::base::hash::sha256_bytes(&all);
+    // Known once in a process: it takes milliseconds, and a server is asked for the folder often.
+    static HASH: LazyLock<String> =
+        LazyLock::new(|| crate::base::hash::sha256_parts(EMBEDDED_FILES.iter().flat_map(|(name, content)| [name.as_bytes(), content])));
+    let hash: &str = &HASH;
     let dir = cache_root().join("models").join(format!("embedded-{}", &hash[..16]));
     if !dir.join("model.safetensors").is_file() {
         match write_embedded(&dir) {
