@@ -62,7 +62,11 @@ fn bytes(folder: &Path) -> u64 {
     files.filter_map(|e| e.metadata().ok()).filter(std::fs::Metadata::is_file).map(|m| m.len()).sum()
 }
 
-fn find(run: &RunFolder, stage: Option<usize>, step: u64) -> Result<Checkpoint, Fault> {
+/// The checkpoint of a step; without a stage, of the last stage that has one.
+///
+/// # Errors
+/// When there is none, with those that there are.
+pub fn find(run: &RunFolder, stage: Option<usize>, step: u64) -> Result<Checkpoint, Fault> {
     let all = kept(run);
     let fits = |c: &&Checkpoint| c.step == step && stage.is_none_or(|wanted| wanted == c.stage);
     all.iter().rev().find(fits).cloned().ok_or_else(|| {

@@ -53,6 +53,7 @@ pub fn run(request: &ConfigureRequest, allow: &dyn Fn(&RunConfig) -> Result<(), 
     allow(&resolved.config)?;
     super::device::Chosen::of(&resolved.config)?;
     crate::track::check(&resolved.config)?;
+    super::train::check_upload(&resolved.config)?;
     let ready = ready::ready(&resolved.config, Some(&resolved.said), Until::Trainable, plan::Room::Here, &mut |_| {})?;
     let (config, plan, tokenizer) = (ready.config, ready.plan, ready.tokenizer);
     let data = ready.data.ok_or_else(|| Fault::new("config_invalid", "no dataset is named"))?;

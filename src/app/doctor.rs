@@ -1,7 +1,7 @@
 //! What this machine and this build can do, and what to fix.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -107,16 +107,17 @@ fn memory(machine: &Machine) -> Finding {
     finding("memory", "ok", message, None)
 }
 
-/// Loads the embedded model, once in a process: a server is asked for this often, and only the files can change.
+/// Loads the embedded model, once in a process: a server is asked for this often, and by many at once.
 fn embedded() -> Finding {
-    static LOADED: OnceLock<u64> = OnceLock::new();
+    static LOADED: Mutex<Option<u64>> = Mutex::new(None);
     let load = || -> Result<u64, Fault> {
         let folder = models::resolve(models::EMBEDDED, None)?;
-        if let Some(parameters) = LOADED.get() {
-            return Ok(*parameters);
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parameters) = *loaded {
+            return Ok(parameters);
         }
         let decoder = crate::model::Decoder::load(&folder, &crate::model::LoadOptions::default())?;
-        Ok(*LOADED.get_or_init(|| decoder.spec().num_parameters()))
+        Ok(*loaded.insert(decoder.spec().num_parameters()))
     };
     match load() {
         Ok(parameters) => finding("embedded model", "ok", format!("{:.1} M parameters", parameters as f64 / 1e6), None),

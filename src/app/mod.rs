@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod beside;
+pub mod branch;
 pub mod chat;
 pub mod checkpoints;
 pub mod cloud;

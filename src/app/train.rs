@@ -1,5 +1,6 @@
 //! Training as a configuration says, in a run of its own or as the continuation of one.
 
+mod hub;
 mod result;
 mod session;
 
@@ -12,10 +13,12 @@ use super::outcome::Kept;
 use crate::base::atomic;
 use crate::base::cancel::Cancel;
 use crate::base::error::Fault;
-use crate::config::{Resolved, Sources, resolve};
-use crate::runs::{EnergyRecord, Project, RunFolder, StageRecord, Status, find};
+use crate::config::{Resolved, RunConfig, Sources, resolve};
+use crate::runs::{EnergyRecord, Project, RunFolder, StageRecord, Status, Verdict, find};
 use crate::track;
 use crate::train::{Evaluation, Event, MemoryPlan, Observer};
+
+pub(super) use hub::check as check_upload;
 
 /// A request to train.
 #[derive(Debug, Clone)]
@@ -83,8 +86,12 @@ pub struct TrainReport {
     pub tuned: Option<Evaluation>,
     /// What a second stage left of the first one's skill.
     pub kept: Option<Kept>,
+    /// Scores that the configuration asks for, and whether they were reached.
+    pub verdicts: Vec<Verdict>,
     /// The result: a PEFT adapter, or a whole model after full fine-tuning.
     pub model: Option<PathBuf>,
+    /// The page of the result on the Hub, where it was uploaded.
+    pub uploaded: Option<String>,
     /// Energy and CO2 of all its sessions, where they were tracked.
     pub energy: Option<EnergyRecord>,
     /// How to go on, when it was stopped.
@@ -130,10 +137,11 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
         resolved.warnings.iter().for_each(|w| observer.event(&Event::warning("setting", w.as_str())));
         super::device::Chosen::of(&resolved.config)?;
         track::check(&resolved.config)?;
+        check_upload(&resolved.config)?;
         let (config, materials) =
             request.stop.within(|| session::Materials::gather(&resolved.config, Some(&resolved.said), None, observer))?;
         let folder = RunFolder::create(&project.runs_of(&config), &request.name, &config)?;
-        return session::train(request, &config, &folder, materials, observer);
+        return train(request, &config, &folder, materials, observer);
     };
     if !request.set.is_empty() || !request.flags.is_empty() {
         return Err(
@@ -153,9 +161,25 @@ pub fn run(request: &TrainRequest, observer: &mut dyn Observer) -> Result<TrainR
     }
     super::jobs::only_here(&folder)?;
     super::device::Chosen::of(&manifest.config)?;
+    check_upload(&manifest.config)?;
     let earlier = manifest.stages.iter().rev().find_map(|s| serde_json::from_value::<MemoryPlan>(s.memory_plan.clone()?).ok());
     let (_, materials) = request.stop.within(|| session::Materials::gather(&manifest.config, None, earlier.as_ref(), observer))?;
-    session::train(request, &manifest.config, &folder, materials, observer)
+    train(request, &manifest.config, &folder, materials, observer)
+}
+
+/// Trains, and uploads a result where the settings ask for it.
+fn train(
+    request: &TrainRequest,
+    config: &RunConfig,
+    folder: &RunFolder,
+    materials: session::Materials,
+    observer: &mut dyn Observer,
+) -> Result<TrainReport, Fault> {
+    let mut report = session::train(request, config, folder, materials, observer)?;
+    if report.status == Status::Finished {
+        hub::publish_result(config, folder, &mut report, observer);
+    }
+    Ok(report)
 }
 
 /// A run by name under the project that `config` names; a run's own folder needs no project.

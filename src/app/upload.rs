@@ -1,5 +1,5 @@
 //! Uploading an export, or any model folder, to the Hugging Face Hub, or an export for Ollama into a running Ollama.
-//! Nothing else in the program uploads anything.
+//! A run uploads its result where its settings ask for it (`huggingface.enabled`); nothing else in the program uploads anything.
 
 use std::path::{Path, PathBuf};
 

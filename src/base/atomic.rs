@@ -33,6 +33,20 @@ pub fn create_dir_all(path: &Path) -> Result<(), Fault> {
     })
 }
 
+/// A file under a second name: linked where the disk can do that, so that a large one takes its space once. Only files of
+/// weights are, which are never written again in place.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Fault> {
+    create_dir_all(parent(to))?;
+    let is_weights = from.extension().is_some_and(|e| e == "safetensors");
+    if is_weights && fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map(|_| ()).map_err(|e| Fault::io("copy", from, &e))
+}
+
 fn sync_folder(path: &Path) -> Result<(), Fault> {
     // A rename is durable once its folder is. Where folders cannot be opened, the system orders it.
     match File::open(path) {

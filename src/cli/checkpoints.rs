@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::run::Desk;
 use super::show::table;
 use super::style::{Paint, bytes};
+use crate::app::branch::{self, BranchRequest};
 use crate::app::checkpoints::{self, Diff, Listed, Pruned};
 use crate::app::outcome::Checkpoint;
 use crate::base::error::Fault;
@@ -77,6 +78,24 @@ pub enum CheckpointsCommand {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Make a new run that goes on from a checkpoint, with other settings where they are given; the run stays as it is.
+    Branch {
+        /// Which run.
+        #[command(flatten)]
+        run: RunArgs,
+        /// Step of the checkpoint.
+        #[arg(long)]
+        step: u64,
+        /// 1 or 2; unset: the last stage that has the step.
+        #[arg(long)]
+        stage: Option<usize>,
+        /// A name for the new run; the time is added. Unset: that of the other.
+        #[arg(long)]
+        name: Option<String>,
+        /// A setting from there on, for example --set training.stage1.learning_rate=5e-5 (repeatable).
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
 }
 
 fn find(a: &RunArgs) -> Result<RunFolder, Fault> {
@@ -101,6 +120,20 @@ pub(super) fn run(desk: &Desk, command: CheckpointsCommand) -> Result<u8, Fault>
         CheckpointsCommand::Average { run, last, stage, out } => {
             let report = checkpoints::average(&find(&run)?, stage, last, &out)?;
             desk.give(&report, || format!("{}: the mean of {}", report.out.display(), names(&report.of)))
+        }
+        CheckpointsCommand::Branch { run, step, stage, name, set } => {
+            let report = branch::branch(&find(&run)?, &BranchRequest { step, stage, name, set })?;
+            desk.give(&report, || {
+                let changed =
+                    if report.changed.is_empty() { String::new() } else { format!("\nset otherwise: {}", report.changed.join(", ")) };
+                format!(
+                    "{}\nfrom {} of {}{changed}\ngo on: tallow train --resume {}",
+                    report.run.display(),
+                    names(std::slice::from_ref(&report.from)),
+                    report.parent,
+                    report.run.display()
+                )
+            })
         }
     }
 }

@@ -101,7 +101,7 @@ fn complaint(fault: &Fault, json: bool) -> String {
 }
 
 /// 1 the work failed, 2 the command line is wrong, 3 configuration or data are wrong, 4 it does not fit in memory,
-/// 5 training diverged.
+/// 5 training diverged, 6 a threshold was missed.
 fn exit_code(fault: &Fault) -> u8 {
     const INPUT: [&str; 3] = ["unknown_target_module", "model_family_mismatch", "bad_messages"];
     const INPUT_FAMILIES: [&str; 4] = ["data_", "config", "chat_template", "tokenizer_"];
@@ -109,6 +109,7 @@ fn exit_code(fault: &Fault) -> u8 {
         "usage" => USAGE,
         "out_of_memory_plan" => 4,
         "diverged" => 5,
+        "threshold_missed" => judge::MISSED,
         code if INPUT.contains(&code) || INPUT_FAMILIES.iter().any(|family| code.starts_with(family)) => 3,
         _ => 1,
     }

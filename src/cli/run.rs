@@ -135,7 +135,8 @@ impl Desk {
         let request = train::TrainRequest { set, flags, resume, name, stop_after, stop, has_turn, ..train::TrainRequest::new(config) };
         let mut watch = Watch::new(self.talk);
         let report = train::run(&request, &mut Looked(&mut watch))?;
-        self.give(&report, || show::train(&report, self.paint))
+        self.give(&report, || show::train(&report, self.paint))?;
+        Ok(if report.verdicts.iter().all(|v| v.passed) { 0 } else { judge::MISSED })
     }
 
     fn eval(&self, a: EvalArgs) -> Result<u8, Fault> {

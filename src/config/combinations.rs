@@ -24,6 +24,12 @@ fn tokens_a_step(c: &RunConfig) -> u64 {
     rows.max(t.global_batch_size.unwrap_or(0) as u64).saturating_mul(t.max_seq_length as u64)
 }
 
+/// Whether a stage must reach a score.
+fn asks_for_scores(c: &RunConfig) -> bool {
+    let e = &c.evaluation;
+    [e.stage1_threshold, e.stage2_threshold, e.sequential_threshold].iter().any(Option::is_some)
+}
+
 const RULES: &[Rule] = &[
     Rule {
         broken: |c| c.base_model.model_id.is_none() && c.base_model.local_path.is_none(),
@@ -84,6 +90,18 @@ const RULES: &[Rule] = &[
         key: "training.stage2.replay_ratio",
         message: "is the share of replayed rows in stage 2: a share of 1 leaves no room for its own rows",
         hint: "set it below 1, for example 0.15",
+    },
+    Rule {
+        broken: |c| c.training.num_stages == 1 && [c.evaluation.stage2_threshold, c.evaluation.sequential_threshold] != [None; 2],
+        key: "evaluation.stage2_threshold",
+        message: "asks for a score after stage 2, and there is one stage",
+        hint: "set training.num_stages: 2, or unset evaluation.stage2_threshold and evaluation.sequential_threshold",
+    },
+    Rule {
+        broken: |c| !c.evaluation.enabled && asks_for_scores(c),
+        key: "evaluation.enabled",
+        message: "is off, and scores are asked for that only an evaluation can give",
+        hint: "set evaluation.enabled: true, or unset the thresholds of the stages",
     },
     Rule {
         broken: |c| tokens_a_step(c) > MOST_TOKENS_A_STEP,

@@ -237,6 +237,9 @@ pub struct HuggingFace {
     pub repo_prefix: Option<String>,
     /// Private repositories.
     pub private_repos: bool,
+    /// Checkpoints too, as they are written.
+    #[serde(default)]
+    pub save_checkpoints: bool,
 }
 
 fn one() -> u64 {
@@ -266,12 +269,15 @@ pub struct EvaluationConfig {
     /// Most new tokens of an answer.
     #[serde(default = "sample_tokens")]
     pub sample_tokens: usize,
-    /// Score for stage 1.
-    pub stage1_threshold: f64,
-    /// Score for stage 2.
-    pub stage2_threshold: f64,
-    /// Score of stage 1 after stage 2.
-    pub sequential_threshold: f64,
+    /// Token accuracy that stage 1 must reach on its test rows.
+    #[serde(default)]
+    pub stage1_threshold: Option<f64>,
+    /// The same of stage 2.
+    #[serde(default)]
+    pub stage2_threshold: Option<f64>,
+    /// Token accuracy that must be left on stage 1's test rows after stage 2.
+    #[serde(default)]
+    pub sequential_threshold: Option<f64>,
 }
 
 /// `mlx`.

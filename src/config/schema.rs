@@ -46,9 +46,6 @@ impl Key {
     }
 }
 
-const HUB: &str = "uploading after a run is not in this version; `export` and `upload` do it on request";
-const SCORES: &str = "thresholds of a stage are not in this version; `evaluation.thresholds` are limits on the result";
-
 /// Metrics that a configuration can name.
 const METRICS: &[&str] = &[
     "perplexity",
@@ -246,9 +243,10 @@ pub(super) const KEYS: &[Key] = &[
     key("wandb.project", Text, "null", "Project of that run; unset: the project's name."),
     key("tensorboard.enabled", Bool, "false", "Write TensorBoard event files."),
     key("tensorboard.log_dir", Path, "null", "Folder in which they get a folder of the run's name; unset: `tensorboard/` of the run."),
-    key("huggingface.enabled", Bool, "false", "Upload the result to the Hub.").without_effect(HUB),
-    key("huggingface.repo_prefix", Text, "null", "Prefix of the repository's name.").without_effect(HUB),
-    key("huggingface.private_repos", Bool, "true", "Make repositories private.").without_effect(HUB),
+    key("huggingface.enabled", Bool, "false", "Upload the result to the Hub when the run is finished (`HF_TOKEN`)."),
+    key("huggingface.repo_prefix", Text, "null", "`OWNER/NAME`; a run's repository is that, a dash, and the run's name."),
+    key("huggingface.private_repos", Bool, "true", "Make repositories private."),
+    key("huggingface.save_checkpoints", Bool, "false", "Upload what was trained so far at each checkpoint, too."),
     key("evaluation.enabled", Bool, "true", "Evaluate base and tuned on the test rows after training."),
     key(
         "evaluation.metrics",
@@ -260,9 +258,19 @@ pub(super) const KEYS: &[Key] = &[
     key("evaluation.sample_prompts", Texts, "[]", "Prompts that the model answers while it is trained; kept in the run."),
     key("evaluation.sample_every", Int(1, 1_000_000), "1", "They are answered at every so many evaluations, and at a stage's end."),
     key("evaluation.sample_tokens", Int(1, 4096), "64", "Most new tokens of such an answer."),
-    key("evaluation.stage1_threshold", SHARE, "0.7", "Score that stage 1 must reach.").without_effect(SCORES),
-    key("evaluation.stage2_threshold", SHARE, "0.7", "Score that stage 2 must reach.").without_effect(SCORES),
-    key("evaluation.sequential_threshold", SHARE, "0.6", "Score of stage 1's rows that must be left after stage 2.").without_effect(SCORES),
+    key(
+        "evaluation.stage1_threshold",
+        SHARE,
+        "null",
+        "Token accuracy that stage 1 must reach on its test rows; missed: stage 2 does not begin. Unset: any.",
+    ),
+    key("evaluation.stage2_threshold", SHARE, "null", "Token accuracy that stage 2 must reach on its test rows. Unset: any."),
+    key(
+        "evaluation.sequential_threshold",
+        SHARE,
+        "null",
+        "Token accuracy that must be left on stage 1's test rows after stage 2. Unset: any.",
+    ),
 ];
 
 /// A key as it is described to people and programs.

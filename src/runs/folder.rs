@@ -30,11 +30,24 @@ impl RunFolder {
     /// # Errors
     /// When the folder cannot be written.
     pub fn create(runs: &Path, name: &str, config: &RunConfig) -> Result<Self, Fault> {
+        Self::create_filled(runs, name, config, &|_, manifest| Ok(manifest))
+    }
+
+    /// The same with more in it: `fill` puts it there and gives the manifest, before anybody sees the folder.
+    ///
+    /// # Errors
+    /// As [`Self::create`], and those of `fill`.
+    pub fn create_filled(
+        runs: &Path,
+        name: &str,
+        config: &RunConfig,
+        fill: &dyn Fn(&Path, Manifest) -> Result<Manifest, Fault>,
+    ) -> Result<Self, Fault> {
         let name = folder_name(name);
         let stamp = clock::folder_stamp();
         let candidates = (1..1000).map(|i| if i == 1 { format!("{name}-{stamp}") } else { format!("{name}-{stamp}-{i}") });
         for id in candidates {
-            match Self::create_as(&runs.join(&id), &id, &name, config) {
+            match Self::create_as(&runs.join(&id), Manifest::new(&id, &name, config), fill) {
                 // Taken, perhaps only now by another process: the next number.
                 Err(fault) if fault.code == "already_exists" => {}
                 result => return result,
@@ -44,14 +57,14 @@ impl RunFolder {
     }
 
     /// Makes the folder unless there is one.
-    fn create_as(target: &Path, id: &str, name: &str, config: &RunConfig) -> Result<Self, Fault> {
+    fn create_as(target: &Path, manifest: Manifest, fill: &dyn Fn(&Path, Manifest) -> Result<Manifest, Fault>) -> Result<Self, Fault> {
         let folder = atomic::AtomicDir::new(target)?;
-        for stage in 1..=config.training.num_stages {
+        for stage in 1..=manifest.config.training.num_stages {
             for part in STAGE_PARTS {
                 atomic::create_dir_all(&folder.path().join(format!("stage{stage}")).join(part))?;
             }
         }
-        Manifest::new(id, name, config).write(&folder.path().join("run-manifest.json"))?;
+        fill(folder.path(), manifest)?.write(&folder.path().join("run-manifest.json"))?;
         folder.commit()?;
         Ok(Self { path: target.to_path_buf() })
     }

@@ -135,6 +135,26 @@ pub struct EnergyRecord {
     pub source: String,
 }
 
+/// Whether a stage reached a score that the configuration asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The key that asks for it, such as `evaluation.stage1_threshold`.
+    pub key: String,
+    /// The least token accuracy.
+    pub limit: f64,
+    /// The one that was measured on the test rows.
+    pub accuracy: f64,
+    /// Whether it is reached.
+    pub passed: bool,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = if self.passed { "reached" } else { "missed" };
+        write!(f, "{} was {word}: a token accuracy of {} is asked for, it is {:.4}", self.key, self.limit, self.accuracy)
+    }
+}
+
 /// Where a run comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
@@ -195,6 +215,9 @@ pub struct Manifest {
     pub seeds: BTreeMap<String, u64>,
     /// Its stages.
     pub stages: Vec<StageRecord>,
+    /// Scores that the configuration asks for, as far as they were judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<Verdict>,
     /// Energy and CO2, where they were tracked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy: Option<EnergyRecord>,
@@ -229,6 +252,7 @@ impl Manifest {
             dataset: DatasetRecord::default(),
             seeds: [("training".to_owned(), config.training.seed)].into(),
             stages: Vec::new(),
+            verdicts: Vec::new(),
             energy: None,
             exports: Vec::new(),
             lineage: Lineage::default(),

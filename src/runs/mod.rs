@@ -25,6 +25,6 @@ pub use folder::{RunFolder, RunLock, is_name_letter, not_plain, only_plain};
 pub use journal::Journal;
 pub use list::{RunSummary, find, list};
 pub use machine::Machine;
-pub use manifest::{BaseModelRecord, EnergyRecord, Lineage, MANIFEST_VERSION, Manifest, PeakMemory, StageRecord, Status};
+pub use manifest::{BaseModelRecord, EnergyRecord, Lineage, MANIFEST_VERSION, Manifest, PeakMemory, StageRecord, Status, Verdict};
 pub use project::Project;
 pub use versions::{Kind, Listed, Move, Promotions, State, Version, Versions};

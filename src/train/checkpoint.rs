@@ -181,6 +181,20 @@ fn read_verified(path: &Path) -> Result<State, String> {
     serde_json::from_value(value).map_err(damaged)
 }
 
+/// Gives a copy of a checkpoint, whose state.json is no link, to a run of these settings.
+///
+/// # Errors
+/// As [`verify`]; when it cannot be written.
+pub fn adopt(path: &Path, config_hash: &str) -> Result<()> {
+    let state = State { config_hash: config_hash.to_owned(), ..verify(path)?.state };
+    let fail = |e: &dyn std::fmt::Display| TrainError::Checkpoint { path: path.to_path_buf(), message: format!("cannot be written: {e}") };
+    // Layout 1 has none.
+    if path.join(sums::SUMS).exists() {
+        fs::remove_file(path.join(sums::SUMS)).map_err(|e| fail(&e))?;
+    }
+    seal(path, &state).map_err(|e| fail(&e))
+}
+
 /// All folders that bear a checkpoint's name, newest first.
 fn folders(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let fail = |e: std::io::Error| TrainError::Checkpoint { path: dir.to_path_buf(), message: format!("cannot be read: {e}") };

@@ -378,3 +378,56 @@ fn an_export_is_uploaded_only_when_it_is_asked_for() -> Outcome {
     assert!(later.code == 0 && later.out.contains("private"), "{}{}", later.out, later.err);
     Ok(())
 }
+
+#[test]
+fn a_run_uploads_what_its_settings_ask_for() -> Outcome {
+    let (server, desk) = (started()?, Desk::new());
+    desk.project(4, "");
+    let train = |token: &str, more: &[&str]| {
+        let mut command = desk.command(&["train", "project", "--json"]);
+        crate::program::said(&command.args(more).env("HF_ENDPOINT", &server.address).env("HF_TOKEN", token).output().unwrap())
+    };
+    let on =
+        ["--set", "huggingface.enabled=true", "--set", "huggingface.repo_prefix=me/tools", "--set", "huggingface.save_checkpoints=true"];
+    for (token, set, words) in [("", &on[..], "HF_TOKEN"), (TOKEN, &on[..2], "huggingface.repo_prefix")] {
+        let said = train(token, set);
+        assert!(said.code != 0 && said.out.contains(words), "{}", said.out);
+        assert!(!desk.path().join("project/runs").exists(), "refused before the work");
+    }
+    let said = train(TOKEN, &on);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let report: Value = serde_json::from_str(&said.out)?;
+    let run = desk.only_run();
+    let repo = format!("me/tools-{}", run.file_name().unwrap().to_str().unwrap());
+    assert!(report["uploaded"].as_str().unwrap().ends_with(&repo), "{report}");
+    assert!(!said.out.contains(TOKEN) && !said.err.contains(TOKEN));
+    server.look(|s| {
+        assert_eq!(s.repos.get(&repo), Some(&true), "private");
+        let card = String::from_utf8(s.committed["README.md"].clone()).unwrap();
+        assert!(card.contains("library_name: peft") && card.contains("## Proof"), "{card}");
+        let saved = "step-000004/adapter_model.safetensors";
+        let here = std::fs::read(run.join("stage1/checkpoints").join(saved)).unwrap();
+        assert!(s.committed[&format!("checkpoints/stage1-{saved}")] == here, "the checkpoint");
+        assert!(!s.committed["adapter_model.safetensors"].is_empty());
+        let moments = s.committed.keys().any(|name| name.contains("optimizer"));
+        assert!(!moments, "{:?}", s.committed.keys());
+    });
+    assert!(!run.join("huggingface").exists());
+    assert!(desk.files().iter().all(|f| !f.contains("tallow-tmp")), "{:?}", desk.files());
+
+    // A Hub that refuses takes nothing away from the run.
+    server.set(|s| s.forbids = true);
+    let refused = train(TOKEN, &[&on[..], &["--name", "second"]].concat());
+    assert_eq!(refused.code, 0, "{}", refused.err);
+    let report: Value = serde_json::from_str(&refused.out)?;
+    let second = std::path::PathBuf::from(report["run"].as_str().unwrap());
+    assert!(report["uploaded"].is_null() && second.join("final-model/adapter_config.json").is_file());
+    let log = std::fs::read_to_string(second.join("training.log"))?;
+    assert!(log.contains("a checkpoint was not uploaded") && log.contains("tallow upload"), "{log}");
+    server.set(|s| s.forbids = false);
+    let (folder, name) = (second.join("huggingface"), "me/second");
+    let mut command = desk.command(&["upload", folder.to_str().unwrap(), name]);
+    let later = crate::program::said(&command.env("HF_ENDPOINT", &server.address).env("HF_TOKEN", TOKEN).output()?);
+    assert_eq!(later.code, 0, "{}", later.err);
+    Ok(())
+}

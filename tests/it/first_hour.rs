@@ -260,10 +260,10 @@ fn a_gguf_base_is_made_ready_everywhere() {
         "configure_training_run",
         json!({"project_path": "project", "run_name": "over gguf",
             "training_data": {"train_dataset": "project/data/train.jsonl"},
-            "override_params": {"base_model.local_path": "base.gguf", "huggingface": {"enabled": true}, "training.max_seq_length": 4096}}),
+            "override_params": {"base_model.local_path": "base.gguf", "mlx": {"memory_efficient": true}, "training.max_seq_length": 4096}}),
     );
     let warnings = made["warnings"].to_string();
-    assert!(warnings.contains("huggingface.enabled") && warnings.contains("has no effect"), "{warnings}");
+    assert!(warnings.contains("mlx.memory_efficient") && warnings.contains("has no effect"), "{warnings}");
     assert!(warnings.contains("context"), "{warnings}");
     assert_eq!(made["configuration_summary"]["max_seq_length"], 2048, "{made}");
 }

@@ -4,6 +4,7 @@ mod adapters;
 mod bad_input;
 mod bad_models;
 mod bench_model;
+mod branch;
 mod cloud;
 mod commands;
 mod cuda;

@@ -74,7 +74,7 @@ fn every_key_is_read_or_has_no_effect() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(keys.len() > 80 && keys.iter().filter(|k| k.no_effect.is_some()).count() >= 5);
+    assert!(keys.len() > 80 && keys.iter().filter(|k| k.no_effect.is_some()).count() >= 1);
 }
 
 #[test]

@@ -57,6 +57,79 @@ fn stage_two_is_watched_and_judged_by_its_own_rows() {
     assert_eq!(last["stage1_rows"]["tuned"]["tokens"].as_u64(), Some(tokens(&dataset["test"])));
 }
 
+/// A project of two short stages with these scores.
+fn two_stages(scores: &str) -> Desk {
+    let desk = Desk::new();
+    desk.project(2, "");
+    let row = |i: usize| format!("{{\"instruction\": \"name the day after {i}\", \"output\": \"it is day {}\"}}\n", i + 1);
+    desk.write("project/data/second.jsonl", &(0..20).map(row).collect::<String>());
+    let config = fs::read_to_string(desk.path().join("project/config/fine_tuning_config.yaml")).unwrap();
+    let config = config.replace("  max_seq", "  num_stages: 2\n  stage2: {iterations: 2, batch_size: 2}\n  max_seq");
+    let config = config.replace("test_path: data/held.jsonl", "test_path: data/held.jsonl, stage2_path: data/second.jsonl");
+    desk.write("project/config/fine_tuning_config.yaml", &format!("{config}\nevaluation: {{{scores}}}\n"));
+    desk
+}
+
+#[test]
+fn a_first_stage_that_misses_its_score_is_not_followed_by_a_second() {
+    let desk = two_stages("stage1_threshold: 1.0");
+    let said = desk.run(&["train", "project"]);
+    assert_eq!(said.code, 6, "{}", said.err);
+    assert!(said.err.contains("stage 2 was not begun") && said.err.contains("evaluation.stage1_threshold"), "{}", said.err);
+    let run = desk.only_run();
+    let manifest = json(&run.join("run-manifest.json"));
+    assert_eq!((&manifest["status"], &manifest["error"]["code"]), (&"failed".into(), &"threshold_missed".into()));
+    let verdict = &manifest["verdicts"][0];
+    let measured = &json(&run.join("stage1/evaluation/test.json"))["tuned"]["accuracy"];
+    assert!(verdict["passed"] == false && &verdict["accuracy"] == measured, "{verdict}");
+    let begun = || fs::read_dir(run.join("stage2/checkpoints")).unwrap().count() > 0;
+    assert!(run.join("stage1/adapters/adapter_config.json").is_file() && !begun());
+    // Going on does not lead around it.
+    let again = desk.run(&["train", "project", "--resume", "latest"]);
+    assert_eq!(again.code, 6, "{}", again.err);
+    assert!(!begun() && !run.join("final-model").exists());
+}
+
+#[test]
+fn a_run_that_misses_a_last_score_is_finished_and_does_not_pass() {
+    for (scores, code) in [
+        ("stage1_threshold: 0.0, stage2_threshold: 0.0, sequential_threshold: 1.0", 6),
+        ("stage2_threshold: 1.0", 6),
+        ("stage1_threshold: 0.0, stage2_threshold: 0.0, sequential_threshold: 0.0", 0),
+    ] {
+        let desk = two_stages(scores);
+        let said = desk.run(&["train", "project"]);
+        assert_eq!(said.code, code, "{scores}: {}", said.err);
+        let run = desk.only_run();
+        let manifest = json(&run.join("run-manifest.json"));
+        assert_eq!(manifest["status"], "finished", "{scores}");
+        let verdicts = manifest["verdicts"].as_array().unwrap();
+        assert_eq!(verdicts.len(), scores.split(',').count(), "{scores}");
+        assert_eq!(verdicts.iter().all(|v| v["passed"] == true), code == 0, "{scores}");
+        assert!(run.join("final-model/adapter_config.json").is_file());
+        let shown = desk.ok(&["runs", "show", run.to_str().unwrap()]).out;
+        assert_eq!((shown.contains("missed"), shown.contains("reached")), (code == 6, scores.contains("0.0")), "{shown}");
+    }
+}
+
+#[test]
+fn a_score_that_nothing_can_judge_is_refused_before_training() {
+    for (scores, words) in [
+        ("stage1_threshold: 0.5, enabled: false", "only an evaluation can give"),
+        ("stage2_threshold: 0.5", "there is one stage"),
+        ("stage1_threshold: 0.5", "there are none"),
+    ] {
+        let desk = Desk::new();
+        desk.project(1, "");
+        let path = "project/config/fine_tuning_config.yaml";
+        let config = fs::read_to_string(desk.path().join(path)).unwrap().replace(", test_path: data/held.jsonl", "");
+        desk.write(path, &format!("{config}\nevaluation: {{{scores}}}\n"));
+        let said = desk.run(&["train", "project"]);
+        assert!(said.code == 3 && said.err.contains(words), "{scores}: {} {}", said.code, said.err);
+        assert!(!desk.path().join("project/runs").exists(), "{scores}");
+    }
+}
+
 #[test]
 fn rows_cut_and_left_out_in_stage_two_are_told() {
     let desk = Desk::new();

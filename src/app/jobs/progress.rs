@@ -10,7 +10,7 @@ use super::record::{Reason, State, status};
 use super::rows::{Step, manifest, rows};
 use crate::app::device::Chosen;
 use crate::base::error::Fault;
-use crate::runs::{self, RunFolder};
+use crate::runs::{self, Manifest, RunFolder};
 
 /// The newest figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -64,6 +64,12 @@ pub struct Progress {
     pub created_at: String,
 }
 
+/// The scores that a finished run did not reach.
+fn missed(manifest: &Manifest) -> Option<Reason> {
+    let all: Vec<String> = manifest.verdicts.iter().filter(|v| !v.passed).map(ToString::to_string).collect();
+    (!all.is_empty()).then(|| Reason { code: "threshold_missed".into(), message: all.join("; "), hint: None })
+}
+
 /// How far a run is.
 ///
 /// # Errors
@@ -103,7 +109,8 @@ pub fn progress(run: &RunFolder) -> Result<Progress, Fault> {
         queued_behind: behind.unwrap_or_default(),
         reason: job
             .and_then(|j| j.reason)
-            .or_else(|| manifest.error.as_ref().map(|e| Reason { code: e.code.clone(), message: e.message.clone(), hint: e.hint.clone() })),
+            .or_else(|| manifest.error.as_ref().map(|e| Reason { code: e.code.clone(), message: e.message.clone(), hint: e.hint.clone() }))
+            .or_else(|| missed(&manifest)),
         stage,
         iteration,
         stage_iterations: work.steps[stage - 1],

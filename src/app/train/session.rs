@@ -5,6 +5,7 @@ mod judged;
 mod moved;
 mod record;
 mod samples;
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 
@@ -77,7 +78,9 @@ impl Materials {
         };
         samples::check(config, &ready.tokenizer, ready.base.spec.max_positions)?;
         let (tokenizer, plan, epoch_steps) = (ready.tokenizer, ready.plan, ready.epoch_steps);
-        Ok((ready.config, Self { tokenizer, data, base, plan, epoch_steps }))
+        let materials = Self { tokenizer, data, base, plan, epoch_steps };
+        verdicts::check(&ready.config, &materials)?;
+        Ok((ready.config, materials))
     }
 }
 
@@ -228,6 +231,9 @@ impl Session<'_> {
                 }
                 self.save_stage(number, &model)?;
             }
+            if number < stages {
+                self.decide(number)?;
+            }
             if number < stages && self.request.until_stage == Some(number) {
                 return self.stopped(base);
             }
@@ -342,6 +348,7 @@ impl Session<'_> {
         let target = self.folder.path().join("final-model");
         // What the last stage gave is what the run gave.
         result::again(&self.folder.stage(self.config.training.num_stages).join("adapters"), &target)?;
+        self.decide(self.config.training.num_stages)?;
         self.record.manifest.status = Status::Finished;
         self.record.manifest.finished_at = Some(now_utc());
         self.write_manifest()?;
@@ -351,7 +358,8 @@ impl Session<'_> {
     fn report(&self, status: Status, base: Option<Evaluation>, tuned: Option<Evaluation>, model: Option<PathBuf>) -> TrainReport {
         let (run_id, run, stages) = (self.folder.id(), self.folder.path().to_path_buf(), self.record.manifest.stages.clone());
         let kept = outcome::kept(self.folder);
-        TrainReport { run_id, run, status, stages, base, tuned, kept, model, energy: None, resume_command: None }
+        let verdicts = self.record.manifest.verdicts.clone();
+        TrainReport { run_id, run, status, stages, base, tuned, kept, verdicts, model, uploaded: None, energy: None, resume_command: None }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::app::demo::{Answer, DemoReport};
 use crate::app::init::InitReport;
 use crate::app::outcome::Kept;
 use crate::app::train::TrainReport;
-use crate::runs::{EnergyRecord, Manifest, RunSummary, StageRecord, Status};
+use crate::runs::{EnergyRecord, Manifest, RunSummary, StageRecord, Status, Verdict};
 use crate::train::Evaluation;
 
 /// Answers that the demo prints in full.
@@ -65,8 +65,12 @@ pub fn train(report: &TrainReport, paint: Paint) -> String {
         out.0 += &evaluations(paint, &pair);
     }
     out.0 += &report.kept.as_ref().map(|k| kept(k, paint)).unwrap_or_default();
+    verdicts(&mut out, &report.verdicts, paint);
     if let Some(model) = &report.model {
         out.named(paint, "result", paint.bold(&model.display().to_string()));
+    }
+    if let Some(url) = &report.uploaded {
+        out.named(paint, "uploaded", url);
     }
     if let Some(command) = &report.resume_command {
         out.named(paint, "go on", paint.bold(command));
@@ -79,6 +83,14 @@ fn kept(k: &Kept, paint: Paint) -> String {
     let all = [("base", &k.base), ("after stage 1", &k.after_stage1), ("after stage 2", &k.after_stage2)];
     let known: Vec<(&str, &Evaluation)> = all.into_iter().filter_map(|(name, e)| Some((name, e.as_ref()?))).collect();
     format!("{}\n{}", paint.dim("stage 1's test rows"), evaluations(paint, &known))
+}
+
+/// Scores that were asked for.
+fn verdicts(out: &mut Lines, all: &[Verdict], paint: Paint) {
+    for v in all {
+        let word = if v.passed { paint.green("reached") } else { paint.red("missed") };
+        out.named(paint, &word, format!("{} {} (the token accuracy is {:.4})", v.key, v.limit, v.accuracy));
+    }
 }
 
 /// `tallow demo`.
@@ -175,6 +187,7 @@ pub fn run(m: &Manifest, path: &Path, left: Option<&Kept>, paint: Paint) -> Stri
         out.named(paint, "energy", energy(e));
     }
     out.0 += &left.map(|k| kept(k, paint)).unwrap_or_default();
+    verdicts(&mut out, &m.verdicts, paint);
     if let Some(e) = &m.error {
         out.named(paint, "error", paint.red(&format!("{}: {}", e.code, e.message)));
     }

@@ -14,6 +14,7 @@ mod export;
 mod find;
 mod generate;
 mod judging;
+mod keep;
 mod make_tools;
 mod model;
 mod overrides;
@@ -47,7 +48,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 46] = [
+pub(super) static ALL: [(Row, Set); 49] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -76,6 +77,9 @@ pub(super) static ALL: [(Row, Set); 46] = [
     (row::<versions::Versions>(), Set::Data),
     (row::<versions::Promote>(), Set::Data),
     (row::<search::Search>(), Set::Data),
+    (row::<keep::List>(), Set::Data),
+    (row::<keep::Prune>(), Set::Data),
+    (row::<keep::Branch>(), Set::Data),
     (row::<delete::Delete>(), Set::Data),
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
     (row::<tokenizer::CompareTokenizers>(), Set::Data),
@@ -179,6 +183,8 @@ mod tests {
         for writes in [
             "start_training",
             "delete_run",
+            "prune_checkpoints",
+            "branch_run",
             "set_config",
             "export_model",
             "evaluate_model",

@@ -62,7 +62,7 @@ pub(super) struct MetricsOut {
 pub(super) struct ProgressOut {
     run_id: String,
     status: StatusName,
-    /// Why it failed, where it did.
+    /// Why it failed, or which scores it missed.
     reason: Option<ReasonOut>,
     /// Runs before it, while it is queued.
     queue_position: Option<u64>,
@@ -90,7 +90,11 @@ impl From<jobs::Progress> for ProgressOut {
         let m = &p.metrics;
         Self {
             status: p.state.into(),
-            reason: p.reason.filter(|_| p.state == State::Failed).map(|r| ReasonOut { code: r.code, message: r.message, hint: r.hint }),
+            reason: p.reason.filter(|_| matches!(p.state, State::Failed | State::Completed)).map(|r| ReasonOut {
+                code: r.code,
+                message: r.message,
+                hint: r.hint,
+            }),
             queue_position: p.queue_position.map(|n| n as u64),
             queued_behind: Some(p.queued_behind).filter(|all| !all.is_empty()),
             current_stage: p.stage as u64,

@@ -35,7 +35,7 @@ impl Session<'_> {
         if self.config.training.num_stages == 1 { "the test rows".into() } else { format!("stage {number}'s test rows") }
     }
 
-    fn figures_path(&self, number: usize, name: &str) -> PathBuf {
+    pub(super) fn figures_path(&self, number: usize, name: &str) -> PathBuf {
         self.folder.stage(number).join("evaluation").join(name)
     }
 

@@ -1,5 +1,6 @@
 //! Where a run's events go: its journal, its manifest, its trackers, and whoever started it.
 
+use super::super::hub::Saves;
 use crate::base::error::Fault;
 use crate::runs::{EnergyRecord, Journal, Manifest, RunFolder, StageRecord};
 use crate::track::energy::{Meter, Total};
@@ -14,13 +15,14 @@ pub(super) struct Record<'a> {
     /// The stage that events belong to, from 1; 0 before the first.
     stage: usize,
     trackers: Trackers,
+    saves: Option<Saves>,
     meter: Option<Meter>,
     outside: &'a mut dyn Observer,
 }
 
 impl<'a> Record<'a> {
     pub(super) fn new(journal: Journal, manifest: Manifest, folder: &'a RunFolder, outside: &'a mut dyn Observer) -> Self {
-        Self { journal, manifest, folder, stage: 0, trackers: Trackers::default(), meter: None, outside }
+        Self { journal, manifest, folder, stage: 0, trackers: Trackers::default(), saves: None, meter: None, outside }
     }
 
     /// Starts the trackers and the energy meter; the run goes on without those that cannot be started.
@@ -30,6 +32,7 @@ impl<'a> Record<'a> {
             Ok(meter) => self.meter = meter,
             Err(fault) => self.unmeasured(&fault),
         }
+        self.saves = Saves::of(&self.manifest.config, self.folder);
         match Trackers::start(&self.manifest, self.folder.path()) {
             Ok(trackers) => self.trackers = trackers,
             Err(fault) => self.untracked(&fault),
@@ -75,6 +78,9 @@ impl<'a> Record<'a> {
     pub(super) fn end_tracking(&mut self) {
         let faults = std::mem::take(&mut self.trackers).end(self.folder);
         faults.iter().for_each(|fault| self.untracked(fault));
+        for fault in self.saves.take().map(Saves::end).unwrap_or_default() {
+            self.event(&Event::warning("upload", format!("a checkpoint was not uploaded: {fault}")));
+        }
     }
 
     fn untracked(&mut self, fault: &Fault) {
@@ -120,6 +126,9 @@ impl Observer for Record<'_> {
     fn event(&mut self, event: &Event) {
         self.journal.event(event);
         self.note(event);
+        if let (Event::Checkpoint { path, .. }, Some(saves)) = (event, &mut self.saves) {
+            saves.saved(self.stage, path);
+        }
         // They read what the journal has written.
         self.trackers.event(event);
         self.outside.event(event);

@@ -156,7 +156,7 @@ fn settings(input: &GenerateIn, shared: &Shared) -> Result<(Vec<(String, Value)>
         }
     }
     if f.enable_huggingface_upload == Some(true) {
-        warnings.push("enable_huggingface_upload: nothing is uploaded after training; export_model uploads where it is asked to".into());
+        warnings.push("enable_huggingface_upload: set huggingface.repo_prefix (OWNER/NAME) and huggingface.enabled with set_config".into());
     }
     if input.integrations.mlflow_tracking_uri.is_some() {
         say("mlflow.enabled", json!(true));
