@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::atomic;
 use crate::base::cancel;
 use crate::base::error::Fault;
-use crate::base::hash::sha256_file;
+use crate::base::hash::{sha256_bytes, sha256_file};
 
 /// How to reach a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,8 +82,31 @@ fn tail(bytes: &[u8]) -> String {
 
 /// Tries of a file whose hash there is not what it is here.
 const TRIES: u32 = 3;
+/// Exit code of a sending whose hash there is another one.
+const DAMAGED: i32 = 77;
+/// Longest path of a socket, in bytes: systems allow about a hundred, and ssh appends a few of its own.
+const LONGEST_SOCKET: usize = 80;
 /// Names in one command: the length of a command is limited.
 const MOST_NAMES: usize = 200;
+
+/// The folder of shared connections: whoever can open a socket there can give commands, so it must
+/// be this user's alone.
+#[cfg(unix)]
+fn sockets() -> Option<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+    let own = rustix::process::geteuid().as_raw();
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty()).map(|d| PathBuf::from(d).join("tallow-ssh"));
+    let folder = runtime.unwrap_or_else(|| std::env::temp_dir().join(format!("tallow-ssh-{own}")));
+    let _ = std::fs::DirBuilder::new().mode(0o700).create(&folder);
+    let about = std::fs::symlink_metadata(&folder).ok()?;
+    (about.is_dir() && about.uid() == own && about.mode() & 0o077 == 0).then_some(folder)
+}
+
+/// Windows' OpenSSH shares no connections.
+#[cfg(not(unix))]
+fn sockets() -> Option<PathBuf> {
+    None
+}
 
 /// What a command there gave.
 #[derive(Debug)]
@@ -122,8 +145,23 @@ impl Host {
         if let Some(file) = &self.known_hosts {
             command.args(["-o", "StrictHostKeyChecking=accept-new", "-o"]).arg(format!("UserKnownHostsFile=\"{}\"", file.display()));
         }
+        if let Some(socket) = self.shared_connection() {
+            command
+                .args(["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o"])
+                .arg(format!("ControlPath=\"{}\"", socket.display()));
+        }
         command.arg("--").arg(&self.target).arg(format!("exec sh -c {}", quoted(script)));
         command
+    }
+
+    /// The socket through which all commands to this machine share one connection: to connect takes
+    /// longer than most of them. Another key is another connection. `None` where no folder is ours
+    /// alone, or its path is too long for a socket.
+    fn shared_connection(&self) -> Option<PathBuf> {
+        let folder = sockets()?;
+        let name = format!("{:?} {:?} {:?} {:?}", self.target, self.port, self.identity, self.known_hosts);
+        let socket = folder.join(&sha256_bytes(name.as_bytes())[..16]);
+        (socket.as_os_str().len() <= LONGEST_SOCKET).then_some(socket)
     }
 
     /// Runs a shell script there; what it wrote.
@@ -195,25 +233,30 @@ impl Host {
         // sending has a name of its own.
         let part = format!("{}.part-{}", file.remote, super::new_tag());
         for _ in 0..TRIES {
-            if self.send_part(folder, file, &part)? == hash {
-                let (name, part) = (quoted(&file.remote), quoted(&part));
-                let mode = if file.program { format!("chmod 755 {part} && ") } else { String::new() };
-                return self.run(&format!("cd {} && {mode}mv -f {part} {name}", quoted(folder))).map(|_| ());
+            if self.send_part(folder, file, &part, hash)? {
+                return Ok(());
             }
         }
         Err(Fault::new("remote_damaged", format!("{}: it arrives damaged", file.local.display()))
             .hint("check the connection and the other machine's disk"))
     }
 
-    /// The hash of what arrived.
-    fn send_part(&self, folder: &str, file: &Sent, part: &str) -> Result<String, Fault> {
+    /// Whether what arrived has the hash; then it has its name too.
+    fn send_part(&self, folder: &str, file: &Sent, part: &str, hash: &str) -> Result<bool, Fault> {
         cancel::checkpoint();
-        let part = quoted(part);
-        let script = format!("cd {} && mkdir -p \"$(dirname {part})\" && cat > {part} && sha256sum < {part}", quoted(folder));
+        let (name, part) = (quoted(&file.remote), quoted(part));
+        let mode = if file.program { format!("chmod 755 {part} && ") } else { String::new() };
+        let script = format!(
+            "cd {} && mkdir -p \"$(dirname {part})\" && cat > {part} && h=$(sha256sum < {part}) || exit 1\n\
+             [ \"${{h%% *}}\" = {hash} ] || exit {DAMAGED}\n{mode}mv -f {part} {name}",
+            quoted(folder)
+        );
         let input = File::open(&file.local).map_err(|e| Fault::io("read", &file.local, &e))?;
         let output = self.command(&script).stdin(Stdio::from(input)).output().map_err(|e| missing("ssh", &e))?;
-        self.judged(output.status, &output.stderr)?;
-        Ok(String::from_utf8_lossy(&output.stdout).split(' ').next().unwrap_or_default().trim().to_owned())
+        match self.exit_code(output.status, &output.stderr)? {
+            DAMAGED => Ok(false),
+            _ => self.judged(output.status, &output.stderr).map(|()| true),
+        }
     }
 
     /// Fetches files of a folder there into a folder here, each whole or not at all; the hash of
@@ -234,8 +277,9 @@ impl Host {
         let mut script = format!("cd {} || exit 1\n", quoted(folder));
         for name in names {
             let name = quoted(name);
-            // A file that grows is taken as long as it was.
-            let _ = writeln!(script, "n=$(stat -c %s -- {name}) && echo \"$n\" && head -c \"$n\" -- {name} || echo gone");
+            // A file that grows is taken as long as it was; one that is replaced, as it was when it was
+            // opened.
+            let _ = writeln!(script, "{{ n=$(stat -c %s -) && echo \"$n\" && head -c \"$n\"; }} < {name} || echo gone");
         }
         let mut command = self.command(&script);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
