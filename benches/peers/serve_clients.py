@@ -62,8 +62,8 @@ class Server:
         self.child.wait()
 
 
-def tallow(program: str, path: str) -> Server:
-    return Server([program, "serve", "--model", path, "--http", "127.0.0.1:0"], r" on (http://\S+)\s")
+def tallow(program: str, path: str, more: list[str]) -> Server:
+    return Server([program, "serve", "--model", path, "--http", "127.0.0.1:0", *more], r" on (http://\S+)\s")
 
 
 def llama(path: str, clients: int, threads: int, context: int) -> Server:
@@ -119,6 +119,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--tallow", default="target/release/tallow")
+    parser.add_argument("--arguments", default="", help="further ones of tallow serve, such as '--quantization q8'")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=1, help="of each client, one after another")
     parser.add_argument("--tokens", type=int, default=64)
@@ -129,9 +130,9 @@ def main():
     a = parser.parse_args()
     if a.serve_llama:
         return serve_llama(a.model, *a.serve_llama)
-    names = {"tallow": lambda: tallow(a.tallow, a.model), "llama.cpp": lambda: llama(a.model, a.clients, a.threads, 512)}
+    names = {"tallow": lambda: tallow(a.tallow, a.model, a.arguments.split()), "llama.cpp": lambda: llama(a.model, a.clients, a.threads, 512)}
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    print(f"{cpu}, {a.threads} threads, {a.clients} clients, {a.tokens} tokens each, seed {a.seed}")
+    print(f"{cpu}, {a.threads} threads, {a.clients} clients, {a.tokens} tokens each, seed {a.seed}, tallow serve {a.arguments}")
     rates = {name: [] for name in names}
     for number in range(a.rounds):
         for name, start in names.items():
