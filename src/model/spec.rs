@@ -161,6 +161,11 @@ impl DecoderSpec {
         Ok(spec)
     }
 
+    /// The family that an architecture, or without one a `model_type`, is of, as config.json files call it; `None`: not known.
+    pub fn known_family(architecture: Option<&str>, model_type: Option<&str>) -> Option<&'static str> {
+        families::named(architecture, model_type)
+    }
+
     /// Reads the text of a config.json; `path` is what errors call it.
     ///
     /// # Errors

@@ -117,6 +117,12 @@ const CHANGES: &[(&str, Option<f64>)] = &[
     ("text_config", None),
 ];
 
+/// The `model_type` of the family that an architecture, or without one a model type, is of.
+pub(super) fn named(architecture: Option<&str>, model_type: Option<&str>) -> Option<&'static str> {
+    let is_it = |e: &&Entry| architecture.map_or(model_type == Some(e.model_type), |name| name == e.architecture);
+    ENTRIES.iter().find(is_it).map(|e| e.model_type)
+}
+
 /// From a config to a spec.
 pub(super) fn read(mut c: ConfigJson, unknown: Unknown) -> Result<DecoderSpec> {
     let architecture = architecture(&c)?;
