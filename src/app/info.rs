@@ -9,7 +9,8 @@ use super::load::load_options;
 use super::models;
 use crate::base::error::Fault;
 use crate::base::files;
-use crate::model::hub::{HubOptions, fetch_with};
+use crate::model::hub::HubOptions;
+use crate::model::weights::weight_files;
 use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
 use crate::train::{HeldOut, MemoryRequest, OptimizerKind, PROGRAM_HELD, predict};
 
@@ -49,6 +50,8 @@ pub struct ModelInfo {
     pub licence: Option<String>,
     /// Whether its tokenizer renders chats.
     pub has_chat_template: bool,
+    /// Whether its weights are on this machine.
+    pub weights_here: bool,
     /// Memory at each method and quantisation.
     pub needs: Vec<Need>,
 }
@@ -56,7 +59,7 @@ pub struct ModelInfo {
 /// Tokens of the row that [`Need`] is reckoned for.
 const ROW_TOKENS: usize = 512;
 
-/// Looks at a model. A Hub model must be in the cache already: nothing is downloaded.
+/// Looks at a model. Of a model on the Hub that is not in the cache, config and tokenizer alone are fetched.
 ///
 /// # Errors
 /// When it is not there, or its config.json cannot be used.
@@ -75,12 +78,13 @@ pub fn model(name: &str) -> Result<ModelInfo, Fault> {
         context_length: spec.max_positions,
         licence: licence(&path),
         has_chat_template: tokenizer.chat_template().is_some(),
+        weights_here: crate::model::gguf::is_gguf(&path) || weight_files(&path).is_ok(),
         needs: needs(&spec),
         path,
     })
 }
 
-/// Tokens that a model's context holds, of a model that is on this machine.
+/// Tokens that a model's context holds.
 ///
 /// # Errors
 /// As [`model`].
@@ -88,23 +92,14 @@ pub fn context_of(name: &str) -> Result<usize, Fault> {
     Ok(DecoderSpec::from_dir(&folder_of(name)?)?.max_positions)
 }
 
-fn not_cached(name: &str, is_offline: bool) -> Fault {
-    let fault =
-        Fault::new("model_not_cached", format!("{name} is not in the Hugging Face cache, and nothing is downloaded only to describe it"));
-    match is_offline {
-        true => fault.hint("the Hub is switched off (HF_HUB_OFFLINE): unset it, or use a model that is here"),
-        false => fault.hint("training, planning or generating with it downloads it first; list_supported_models knows what families need"),
-    }
-}
-
-/// The folder of a model, without downloading anything.
+/// The folder of a model. Of a model on the Hub, config and tokenizer are brought into the cache, which are small; never weights.
 fn folder_of(name: &str) -> Result<PathBuf, Fault> {
-    if !models::is_hub_id(name) {
-        return models::resolve(name, None);
-    }
-    let options = HubOptions::from_env();
-    let is_offline = options.offline;
-    fetch_with(&HubOptions { offline: true, ..options }, name, "main", &mut |_, _, _| {}).map_err(|_| not_cached(name, is_offline))
+    let is_offline = || models::is_hub_id(name) && HubOptions::from_env().offline;
+    models::resolve_without_weights(name, None).map_err(|fault| match is_offline() {
+        true => Fault::new("model_not_cached", format!("{name} is not in the Hugging Face cache"))
+            .hint("the Hub is switched off (HF_HUB_OFFLINE): unset it, or use a model that is here"),
+        false => fault,
+    })
 }
 
 fn needs(spec: &DecoderSpec) -> Vec<Need> {

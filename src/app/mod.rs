@@ -20,6 +20,7 @@ pub mod find;
 pub mod formats;
 pub mod generate;
 pub mod gradients;
+pub mod hub;
 pub mod info;
 pub mod init;
 pub mod jobs;

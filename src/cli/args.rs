@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::checkpoints::CheckpointsCommand;
+use super::hub::HubCommand;
 use super::judge::{CompareModelsArgs, JudgeArgs};
 use super::live::WatchArgs;
 use super::plot::{CompareArgs, PlotArgs};
@@ -73,6 +74,9 @@ pub enum Command {
     Export(ExportArgs),
     /// Upload an export or a model folder to the Hugging Face Hub, or into Ollama.
     Upload(UploadArgs),
+    /// The Hugging Face Hub: search, download, and the cache.
+    #[command(subcommand)]
+    Hub(HubCommand),
     /// A project's models by content: list, compare, promote, roll back.
     #[command(subcommand)]
     Models(ModelsCommand),

@@ -3,6 +3,7 @@
 mod args;
 mod checkpoints;
 mod cloud;
+mod hub;
 mod judge;
 mod live;
 mod make_tools;

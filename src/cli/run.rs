@@ -81,6 +81,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         Command::Merge(a) => desk.merge(a),
         Command::Export(a) => desk.export(a),
         Command::Upload(a) => desk.upload(a),
+        Command::Hub(a) => super::hub::run(&desk, a),
         Command::Models(a) => desk.models(a),
         Command::Bench(a) => desk.bench(a),
         Command::Debug(DebugCommand::Gradients { model, adapter, input, output, labels }) => {

@@ -35,6 +35,7 @@ mod gradients;
 mod hostile_files;
 mod hub;
 mod hub_client;
+mod hub_commands;
 mod interrupted;
 mod layers;
 mod mcp;

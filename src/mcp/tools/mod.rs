@@ -13,6 +13,7 @@ mod evaluate;
 mod export;
 mod find;
 mod generate;
+mod hub;
 mod judging;
 mod keep;
 mod make_tools;
@@ -84,6 +85,9 @@ pub(super) static ALL: [(Row, Set); 49] = [
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
     (row::<tokenizer::CompareTokenizers>(), Set::Data),
     (row::<bench::Benchmark>(), Set::Data),
+    (row::<hub::SearchModels>(), Set::Data),
+    (row::<hub::SearchDatasets>(), Set::Data),
+    (row::<hub::DownloadModel>(), Set::Data),
     (row::<cloud::Gpus>(), Set::Cloud),
     (row::<cloud::Pods>(), Set::Cloud),
     (row::<cloud::Create>(), Set::Cloud),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{doctor, info};
+use crate::app::{doctor, hub, info};
 use crate::base::error::Fault;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool};
@@ -107,6 +107,7 @@ pub(super) struct FamilyOut {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct FamiliesOut {
     families: Vec<FamilyOut>,
+    cached: Vec<String>,
     /// How a base can be held.
     quantizations: Vec<String>,
     /// How it can be trained.
@@ -120,9 +121,9 @@ pub(super) struct Families;
 impl Tool for Families {
     const NAME: &'static str = "list_supported_models";
     const TITLE: &'static str = "List supported models";
-    const ABOUT: &'static str = "Model families that can be tuned, with ids to begin with. get_model_info says what one of them needs.";
+    const ABOUT: &'static str = "Model families that can be tuned, and Hub models whose weights are here.";
     const HINTS: Hints = Hints::LOOK;
-    const LANE: Lane = Lane::Cheap;
+    const LANE: Lane = Lane::Inspect;
     type In = Nothing;
     type Out = FamiliesOut;
 
@@ -134,6 +135,7 @@ impl Tool for Families {
         };
         Ok(FamiliesOut {
             families: info::FAMILIES.iter().map(family).collect(),
+            cached: hub::cached_models(),
             quantizations: ["none", "q4", "q8"].map(str::to_owned).into(),
             methods: ["lora", "full"].map(str::to_owned).into(),
             note: "A model is known by its config.json; weights are read from safetensors. QLoRA is lora over a q4 or q8 base.".into(),
@@ -144,7 +146,7 @@ impl Tool for Families {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InfoIn {
-    /// Folder, `embedded`, or a Hub id whose files are in the cache already (nothing is downloaded).
+    /// Folder, `embedded`, or a Hub id (config and tokenizer are fetched, no weights).
     model_name: String,
 }
 
@@ -170,6 +172,7 @@ pub(super) struct InfoOut {
     context_length: u64,
     licence: Option<String>,
     has_chat_template: bool,
+    weights_here: bool,
     memory: Vec<NeedOut>,
 }
 
@@ -179,9 +182,8 @@ pub(super) struct Info;
 impl Tool for Info {
     const NAME: &'static str = "get_model_info";
     const TITLE: &'static str = "Describe a model";
-    const ABOUT: &'static str = "Architecture, size, context, licence, chat template, and the memory that each way of training it takes. \
-        Loads nothing.";
-    const HINTS: Hints = Hints::LOOK;
+    const ABOUT: &'static str = "Architecture, size, context, licence, chat template, and the memory that each way to train takes.";
+    const HINTS: Hints = Hints::LOOK.reaching_out();
     const LANE: Lane = Lane::Inspect;
     type In = InfoIn;
     type Out = InfoOut;
@@ -197,6 +199,7 @@ impl Tool for Info {
             vocabulary: i.vocabulary as u64,
             context_length: i.context_length as u64,
             has_chat_template: i.has_chat_template,
+            weights_here: i.weights_here,
             memory: i.needs.iter().map(need).collect(),
             model: i.model,
             architecture: i.architecture,
