@@ -146,7 +146,7 @@ impl Tool for Families {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InfoIn {
-    /// Folder, `embedded`, or a Hub id (config and tokenizer are fetched, no weights).
+    /// Folder, `embedded`, or a Hub id (its weights are not fetched).
     model_name: String,
 }
 
