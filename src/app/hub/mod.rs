@@ -73,12 +73,9 @@ pub fn cache() -> CacheReport {
     CacheReport { folder: options.cache(), bytes: repos.iter().map(|r| r.bytes).sum(), repos }
 }
 
-/// Models whose weights are in the cache, by id.
+/// Models whose weights are in the cache, by id. Looks at names alone: no file is opened.
 pub fn cached_models() -> Vec<String> {
-    let with_weights = |r: &CachedRepo| r.kind == Kind::Model && r.revisions.iter().any(|v| v.has_weights);
-    let mut all: Vec<String> = hub::cached_repos(&HubOptions::from_env()).into_iter().filter(with_weights).map(|r| r.id).collect();
-    all.sort();
-    all
+    hub::models_with_weights(&HubOptions::from_env())
 }
 
 /// Days since a moment, whole ones.

@@ -123,7 +123,7 @@ impl Tool for Families {
     const TITLE: &'static str = "List supported models";
     const ABOUT: &'static str = "Model families that can be tuned, and Hub models whose weights are here.";
     const HINTS: Hints = Hints::LOOK;
-    const LANE: Lane = Lane::Inspect;
+    const LANE: Lane = Lane::Cheap;
     type In = Nothing;
     type Out = FamiliesOut;
 

@@ -215,6 +215,31 @@ pub(super) fn scan(cache: &Path) -> Vec<CachedRepo> {
     repos
 }
 
+/// Whether a file's name is that of weights.
+fn is_weights(name: &str) -> bool {
+    [".safetensors", ".gguf", ".bin"].iter().any(|end| name.ends_with(end))
+}
+
+/// Models of which a commit with weights is there, in order.
+pub(super) fn models_with_weights(cache: &Path) -> Vec<String> {
+    let names = |folder: &Path| -> Vec<(PathBuf, String)> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|e| (e.path(), e.file_name().to_string_lossy().into_owned())).collect()
+    };
+    let has_weights = |repo: &Path| {
+        let commits = names(&repo.join("snapshots")).into_iter().filter(|(_, name)| !name.starts_with('.'));
+        commits.into_iter().any(|(commit, _)| names(&commit).iter().any(|(_, file)| is_weights(file)))
+    };
+    let mut all: Vec<String> = names(cache)
+        .into_iter()
+        .filter_map(|(path, name)| Some((path, name.strip_prefix("models--")?.replace("--", "/"))))
+        .filter(|(path, _)| has_weights(path))
+        .map(|(_, id)| id)
+        .collect();
+    all.sort();
+    all
+}
+
 fn look_at(kind: Kind, id: String, path: PathBuf) -> CachedRepo {
     let mut refs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let names = path.join("refs");
@@ -258,7 +283,7 @@ fn look_at(kind: Kind, id: String, path: PathBuf) -> CachedRepo {
         for (file, data) in files_below(&entry.path()) {
             revision.files += 1;
             let name = file.to_string_lossy();
-            revision.has_weights |= [".safetensors", ".gguf", ".bin"].iter().any(|end| name.ends_with(end));
+            revision.has_weights |= is_weights(&name);
             if data.is_symlink() {
                 revision.blobs.extend(file.canonicalize());
             } else {

@@ -94,6 +94,11 @@ pub fn cached_repos(options: &HubOptions) -> Vec<CachedRepo> {
     cache::scan(&options.cache())
 }
 
+/// Models of which a commit with weights is in the cache, by id and in order. No file is opened.
+pub fn models_with_weights(options: &HubOptions) -> Vec<String> {
+    cache::models_with_weights(&options.cache())
+}
+
 /// Brings a model into the cache, as the environment says (see [`HubOptions::from_env`]), and returns its folder.
 ///
 /// # Errors
