@@ -84,15 +84,6 @@ pub fn run(request: &GenerateRequest, on_text: &mut dyn FnMut(&str)) -> Result<G
     generate_with(&loaded, &request.input, &request.sampling, on_text)
 }
 
-/// The same; `go_on` is asked after each token.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_while(request: &GenerateRequest, go_on: &mut dyn FnMut() -> bool) -> Result<GenerateReport, Fault> {
-    let loaded = load(&request.model)?;
-    generate_while(&loaded, &request.input, &request.sampling, &mut |_| {}, go_on)
-}
-
 /// The same with a model that is already loaded.
 ///
 /// # Errors
@@ -106,7 +97,11 @@ pub fn generate_with(
     generate_while(loaded, input, sampling, on_text, &mut || true)
 }
 
-fn generate_while(
+/// The same; `go_on` is asked after each token.
+///
+/// # Errors
+/// As [`run`].
+pub fn generate_while(
     loaded: &LoadedModel,
     input: &Input,
     sampling: &Sampling,

@@ -117,6 +117,9 @@ pub enum Command {
     /// Do one call of a tool, as standard input says: what a server starts.
     #[command(hide = true)]
     McpCall,
+    /// Hold a model and let it answer, as standard input says: what a server starts.
+    #[command(hide = true)]
+    McpHold,
     /// Start, look at, stop or guard a run for another machine: what `remote` starts over SSH.
     #[command(hide = true, subcommand)]
     RemoteAgent(super::remote::AgentCommand),

@@ -65,7 +65,7 @@ pub fn call(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn limit(cli: &Cli) -> Result<(), Fault> {
     const DOES_NOT_FIT: u8 = 4;
     let work = match cli.command {
-        args::Command::Mcp(_) | args::Command::McpCall => return Ok(()),
+        args::Command::Mcp(_) | args::Command::McpCall | args::Command::McpHold => return Ok(()),
         args::Command::Data(_) | args::Command::Plan(_) | args::Command::Runs(_) | args::Command::Init(_) => Work::Reading,
         _ => Work::Computing,
     };

@@ -105,6 +105,7 @@ fn dispatch(cli: Cli) -> Result<u8, Fault> {
         }
         Command::Man { out } => manual(out.as_deref()),
         Command::McpCall => crate::mcp::answer_one_call(),
+        Command::McpHold => crate::mcp::hold_model(),
         Command::Worker { run, stage, owned } => desk.worker(&jobs::Work { run, stage, owned }),
     }
 }

@@ -32,6 +32,7 @@ mod sessions;
 mod stdio;
 mod tool;
 mod tools;
+mod warm;
 mod watch;
 mod wire;
 
@@ -44,6 +45,7 @@ use rmcp::ServiceExt;
 use crate::base::error::Fault;
 
 pub use isolate::{LEAST_MEMORY as LEAST_CALL_MEMORY, answer_one_call};
+pub use warm::hold_model;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]

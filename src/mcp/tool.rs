@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::lanes::{Lane, Lanes, Waited};
+use super::lanes::{Lane, Lanes, Limits, Waited};
 use super::log::Log;
 use super::roots::Roots;
 use super::secrets::Secrets;
 use super::tools::Choice;
+use super::warm::Warm;
 use super::{arguments, hints, isolate, schema};
 use crate::base::error::Fault;
 use crate::base::{cancel, panics};
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) choice: Choice,
     /// Most memory of a call that runs in a process of its own; `None`: as its lane says.
     pub(super) call_memory: Option<u64>,
+    /// Models that stay loaded.
+    pub(super) warm: Warm,
     lanes: Lanes,
     open: AtomicUsize,
     names: Mutex<Option<(Instant, Arc<Vec<String>>)>>,
@@ -41,7 +44,8 @@ const MOST_OPEN_CALLS: usize = 512;
 impl Shared {
     pub(super) fn new(roots: Roots, log: Log, choice: Choice, call_memory: Option<u64>) -> Self {
         let (lanes, secrets) = (Lanes::new(), Secrets::from_env());
-        Self { roots, log, secrets, choice, call_memory, lanes, open: AtomicUsize::new(0), names: Mutex::default() }
+        let warm = Warm::default();
+        Self { roots, log, secrets, choice, call_memory, warm, lanes, open: AtomicUsize::new(0), names: Mutex::default() }
     }
 }
 
@@ -129,6 +133,16 @@ pub(super) trait Tool: 'static {
     type Out: Serialize + JsonSchema;
     /// Does the work, on a thread that may block; in a process of its own where the lane says so.
     fn call(input: Self::In, shared: &Shared, call: &Call) -> Result<Self::Out, Fault>;
+
+    /// The answer, where the server itself has it and no process is needed. Looks at nothing that others wrote.
+    fn in_server(_: &Value, _: &Shared, _: &Call) -> Option<Result<Value, Fault>> {
+        None
+    }
+
+    /// What the server itself has to do once a process has answered.
+    fn after(answer: Value, _: &Shared, _: &Call) -> Result<Value, Fault> {
+        Ok(answer)
+    }
 }
 
 /// A tool, its types forgotten.
@@ -139,11 +153,21 @@ pub(super) struct Row {
     lane: Lane,
     describe: fn() -> rmcp::model::Tool,
     call: fn(Value, &Shared, &Call) -> Result<Value, Fault>,
+    in_server: fn(&Value, &Shared, &Call) -> Option<Result<Value, Fault>>,
+    after: fn(Value, &Shared, &Call) -> Result<Value, Fault>,
 }
 
 /// The row of a tool.
 pub(super) const fn row<T: Tool>() -> Row {
-    Row { name: T::NAME, read_only: T::HINTS.read_only, lane: T::LANE, describe: describe::<T>, call: call::<T> }
+    Row {
+        name: T::NAME,
+        read_only: T::HINTS.read_only,
+        lane: T::LANE,
+        describe: describe::<T>,
+        call: call::<T>,
+        in_server: T::in_server,
+        after: T::after,
+    }
 }
 
 fn describe<T: Tool>() -> rmcp::model::Tool {
@@ -217,12 +241,21 @@ impl Row {
         }
         let (row, shared) = (*self, shared.clone());
         let work = tokio::task::spawn_blocking(move || match row.lane.limits() {
-            Some(limits) => isolate::run(row.name, arguments, &shared, &limits, &call),
+            Some(limits) => row.run_isolated(arguments, &shared, &limits, &call),
             None => row.run_here(arguments, &shared, &call),
         });
         work.await.unwrap_or_else(|e| {
             Err(Fault::new("internal", format!("the tool broke down: {e}")).hint("this is a bug of tallow; the server goes on"))
         })
+    }
+
+    /// Does the work in a process, but for what only the server can do.
+    fn run_isolated(&self, arguments: Value, shared: &Shared, limits: &Limits, call: &Call) -> Result<Value, Fault> {
+        if let Some(answer) = (self.in_server)(&arguments, shared, call) {
+            return answer;
+        }
+        let answer = isolate::run(self.name, arguments, shared, limits, call)?;
+        (self.after)(answer, shared, call)
     }
 
     /// Does the work on this thread.

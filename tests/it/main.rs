@@ -45,6 +45,7 @@ mod mcp_hostile;
 mod mcp_http;
 mod mcp_limits;
 mod mcp_tools;
+mod mcp_warm;
 mod memory;
 mod nf4;
 mod packing;

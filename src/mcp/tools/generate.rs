@@ -9,6 +9,7 @@ use crate::app::{generate, load};
 use crate::base::error::Fault;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
+use crate::mcp::warm::Which;
 
 /// A chat message.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -94,42 +95,73 @@ impl Tool for Generate {
 
     fn call(input: GenerateIn, shared: &Shared, call: &Call) -> Result<GenerateOut, Fault> {
         let text = prompt(&input)?;
-        let model = match (&input.model, &input.run_id, &input.project_path) {
-            (Some(name), None, None) => {
-                let adapter = input.adapter.as_ref().map(|a| shared.roots.allow(a)).transpose()?;
-                load::ModelRequest { adapter, ..load::ModelRequest::named(&shared.roots.model(name)?) }
-            }
-            (None, Some(run), Some(project)) if input.adapter.is_none() => {
-                weights(&shared.roots.run(project, run)?, input.stage, input.checkpoint_step)?.model
-            }
-            _ => {
-                return Err(Fault::new("invalid_arguments", "the model is not named, or named twice")
-                    .hint("give either `model` (with `adapter` where there is one), or `project_path` and `run_id`"));
-            }
-        };
-        let sampling = generate::Sampling {
-            max_new_tokens: input.max_new_tokens.unwrap_or(256) as usize,
-            temperature: input.temperature.unwrap_or(0.7),
-            top_p: input.top_p.unwrap_or(0.9),
-            seed: input.seed.unwrap_or(42),
-        };
-        let most = sampling.max_new_tokens as f64;
-        let mut made = 0.0;
-        let mut go_on = || {
-            made += 1.0;
-            call.tell(made, Some(most), "tokens".into());
-            call.go_on()
-        };
-        let report = generate::run_while(&generate::GenerateRequest { model, input: text, sampling }, &mut go_on)?;
-        if report.stop_reason == "cancelled" {
-            return Err(Fault::new("cancelled", "the call was cancelled"));
-        }
-        Ok(GenerateOut {
-            text: report.text,
-            prompt_tokens: report.prompt_tokens as u64,
-            tokens: report.tokens as u64,
-            tokens_per_second: report.tokens_per_second,
-            stop_reason: report.stop_reason.into(),
-        })
+        let loaded = load::load(&model_named(&input.which(), shared)?)?;
+        answer(&loaded, &input, text, call)
     }
+
+    fn in_server(arguments: &Value, shared: &Shared, call: &Call) -> Option<Result<Value, Fault>> {
+        shared.warm.answer(arguments, shared, call)
+    }
+}
+
+impl GenerateIn {
+    fn which(&self) -> Which {
+        Which {
+            model: self.model.clone(),
+            adapter: self.adapter.clone(),
+            project_path: self.project_path.clone(),
+            run_id: self.run_id.clone(),
+            stage: self.stage,
+            checkpoint_step: self.checkpoint_step,
+        }
+    }
+}
+
+/// The model that some arguments name.
+pub(in crate::mcp) fn model_named(which: &Which, shared: &Shared) -> Result<load::ModelRequest, Fault> {
+    match (&which.model, &which.run_id, &which.project_path) {
+        (Some(name), None, None) => {
+            let adapter = which.adapter.as_ref().map(|a| shared.roots.allow(a)).transpose()?;
+            Ok(load::ModelRequest { adapter, ..load::ModelRequest::named(&shared.roots.model(name)?) })
+        }
+        (None, Some(run), Some(project)) if which.adapter.is_none() => {
+            Ok(weights(&shared.roots.run(project, run)?, which.stage, which.checkpoint_step)?.model)
+        }
+        _ => Err(Fault::new("invalid_arguments", "the model is not named, or named twice")
+            .hint("give either `model` (with `adapter` where there is one), or `project_path` and `run_id`")),
+    }
+}
+
+/// What a model that is loaded already answers to arguments of `generate_text`.
+pub(in crate::mcp) fn answer_with(loaded: &load::LoadedModel, arguments: Value, call: &Call) -> Result<Value, Fault> {
+    let input: GenerateIn = serde_json::from_value(arguments).map_err(|e| Fault::new("invalid_arguments", e.to_string()))?;
+    let text = prompt(&input)?;
+    Ok(json!(answer(loaded, &input, text, call)?))
+}
+
+fn answer(loaded: &load::LoadedModel, input: &GenerateIn, text: generate::Input, call: &Call) -> Result<GenerateOut, Fault> {
+    let sampling = generate::Sampling {
+        max_new_tokens: input.max_new_tokens.unwrap_or(256) as usize,
+        temperature: input.temperature.unwrap_or(0.7),
+        top_p: input.top_p.unwrap_or(0.9),
+        seed: input.seed.unwrap_or(42),
+    };
+    let most = sampling.max_new_tokens as f64;
+    let mut made = 0.0;
+    let mut go_on = || {
+        made += 1.0;
+        call.tell(made, Some(most), "tokens".into());
+        call.go_on()
+    };
+    let report = generate::generate_while(loaded, &text, &sampling, &mut |_| {}, &mut go_on)?;
+    if report.stop_reason == "cancelled" {
+        return Err(Fault::new("cancelled", "the call was cancelled"));
+    }
+    Ok(GenerateOut {
+        text: report.text,
+        prompt_tokens: report.prompt_tokens as u64,
+        tokens: report.tokens as u64,
+        tokens_per_second: report.tokens_per_second,
+        stop_reason: report.stop_reason.into(),
+    })
 }

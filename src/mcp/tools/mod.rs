@@ -12,10 +12,12 @@ mod endpoints;
 mod evaluate;
 mod export;
 mod find;
+mod finetune;
 mod generate;
 mod hub;
 mod judging;
 mod keep;
+mod loaded;
 mod make_tools;
 mod model;
 mod overrides;
@@ -32,6 +34,7 @@ mod tokenizer;
 mod versions;
 mod wait;
 
+pub(super) use self::generate::{answer_with, model_named};
 use super::tool::{Row, row};
 use crate::base::error::Fault;
 
@@ -49,7 +52,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 49] = [
+pub(super) static ALL: [(Row, Set); 56] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -85,6 +88,10 @@ pub(super) static ALL: [(Row, Set); 49] = [
     (row::<tokenizer::TrainTokenizer>(), Set::Data),
     (row::<tokenizer::CompareTokenizers>(), Set::Data),
     (row::<bench::Benchmark>(), Set::Data),
+    (row::<finetune::Finetune>(), Set::Data),
+    (row::<loaded::Load>(), Set::Data),
+    (row::<loaded::List>(), Set::Data),
+    (row::<loaded::Unload>(), Set::Data),
     (row::<hub::SearchModels>(), Set::Data),
     (row::<hub::SearchDatasets>(), Set::Data),
     (row::<hub::DownloadModel>(), Set::Data),
