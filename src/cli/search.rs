@@ -73,6 +73,10 @@ pub struct SearchArgs {
     /// search.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub trials: Option<u64>,
+    /// Trials at once, where their planned memory and the device's queue allow it
+    /// (TALLOW_JOBS_AT_ONCE). Proposals then depend on which trials have ended.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub parallel: u64,
     /// How settings are chosen; tpe for a new search.
     #[arg(long, value_enum)]
     pub method: Option<MethodName>,
@@ -104,7 +108,7 @@ fn space(a: &SearchArgs) -> Result<Option<Space>, Fault> {
 }
 
 /// Does what the arguments say.
-pub(super) fn run(desk: &Desk, a: SearchArgs, stop: Cancel, noted: &dyn Fn(&Event)) -> Result<u8, Fault> {
+pub(super) fn run(desk: &Desk, a: SearchArgs, stop: Cancel, noted: &(dyn Fn(&Event) + Sync)) -> Result<u8, Fault> {
     let space = space(&a)?;
     let roots = if a.root.is_empty() { None } else { Some(Roots::new(&a.root)?) };
     let allow = |config: &RunConfig| roots.as_ref().map_or(Ok(()), |roots| roots.settings(config));
@@ -131,11 +135,13 @@ pub(super) fn run(desk: &Desk, a: SearchArgs, stop: Cancel, noted: &dyn Fn(&Even
         }),
         seed: a.seed,
         trials: a.trials,
+        parallel: a.parallel as usize,
         stop,
     };
-    let mut shown = Shown { talk: desk.talk, paint: Paint::for_stderr(), progress: None, title: String::new() };
+    let bars = desk.talk == Talk::Bars && request.parallel == 1;
+    let mut shown = Shown { talk: desk.talk, paint: Paint::for_stderr(), bars, progress: None, wanted: 0 };
     let report = search::run(&request, &allow, &mut |told| {
-        if let Told::Event(event) = &told {
+        if let Told::Event(_, event) = &told {
             noted(event);
         }
         shown.hear(&told);
@@ -147,11 +153,17 @@ pub(super) fn run(desk: &Desk, a: SearchArgs, stop: Cancel, noted: &dyn Fn(&Even
 struct Shown {
     talk: Talk,
     paint: Paint,
+    /// Whether there is a bar, which shows one trial at a time.
+    bars: bool,
     progress: Option<Progress>,
-    title: String,
+    wanted: u64,
 }
 
 impl Shown {
+    fn title(&self, number: u64) -> String {
+        format!("trial {number}/{}", self.wanted)
+    }
+
     fn say(&mut self, words: &str) {
         if let Some(progress) = self.progress.take() {
             progress.finish();
@@ -163,19 +175,19 @@ impl Shown {
 
     fn hear(&mut self, told: &Told<'_>) {
         match told {
-            Told::Begun(trial, wanted) => self.title = format!("trial {}/{wanted}", trial.number),
-            Told::Event(Event::Started { total_steps, .. }) if self.talk == Talk::Bars => {
+            Told::Begun(_, wanted) => self.wanted = *wanted,
+            Told::Event(_, Event::Started { total_steps, .. }) if self.bars => {
                 self.progress = Some(Progress::start(self.talk, *total_steps));
             }
-            Told::Event(Event::Step { step, loss, .. }) => {
-                let message = format!("{}  loss {loss:.4}", self.title);
+            Told::Event(number, Event::Step { step, loss, .. }) => {
+                let message = format!("{}  loss {loss:.4}", self.title(*number));
                 self.progress.iter_mut().for_each(|p| p.set(*step, &message));
             }
-            Told::Event(Event::Warning { code, message }) if ["tracker", "journal"].contains(&code.as_str()) => {
-                let words = format!("{}: {message}", self.title);
+            Told::Event(number, Event::Warning { code, message }) if ["tracker", "journal"].contains(&code.as_str()) => {
+                let words = format!("{}: {message}", self.title(*number));
                 self.say(&self.paint.yellow(&words));
             }
-            Told::Event(_) => {}
+            Told::Event(..) => {}
             Told::Ended(trial, best) => {
                 let words = self.ended(trial, *best);
                 self.say(&words);
@@ -189,7 +201,7 @@ impl Shown {
         let is_best = best.is_some_and(|b| b.number == trial.number);
         let mark = if is_best { self.paint.green("  best so far") } else { String::new() };
         let reason = trial.reason.as_ref().map(|r| format!(" ({r})")).unwrap_or_default();
-        format!("{}  {:<8} {value}  {}{mark}{reason}", self.title, trial.state.name(), settings.join(" "))
+        format!("{}  {:<8} {value}  {}{mark}{reason}", self.title(trial.number), trial.state.name(), settings.join(" "))
     }
 }
 

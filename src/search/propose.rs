@@ -24,7 +24,7 @@ pub enum Method {
     Grid,
 }
 
-/// A trial that has ended.
+/// A trial that has ended, or is under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Past<'a> {
     /// Its settings.

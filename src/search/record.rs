@@ -189,9 +189,9 @@ impl Record {
         trial.value.map_or(f64::INFINITY, |value| self.metric.cost(value))
     }
 
-    /// Trials that have ended, with their places: the complete ones by their values, then those
-    /// that ended early, those that came furthest first, then those that failed. Equal ones share a
-    /// place.
+    /// All trials with their places: the complete ones by their values, then those that ended
+    /// early, those that came furthest first, then those that failed or are under way: what is
+    /// tried beside those is something else. Equal ones share a place.
     pub fn past(&self) -> Vec<Past<'_>> {
         let key = |t: &Trial| match t.state {
             State::Complete => (0, 0, self.order(t)),
@@ -202,7 +202,10 @@ impl Record {
             let ((a0, a1, a2), (b0, b1, b2)) = (key(a), key(b));
             (a0, a1).cmp(&(b0, b1)).then(a2.total_cmp(&b2)).is_lt()
         };
-        self.ended().map(|t| Past { settings: &t.settings, rank: self.ended().filter(|other| before(other, t)).count() }).collect()
+        self.trials
+            .iter()
+            .map(|t| Past { settings: &t.settings, rank: self.trials.iter().filter(|other| before(other, t)).count() })
+            .collect()
     }
 
     /// The costs of the evaluations of all other trials that were not broken off by a failure.

@@ -252,3 +252,42 @@ fn an_assistant_searches_asks_and_stops() {
     assert!(stopped["ended"].as_u64().unwrap() < 1000, "{stopped}");
     assert!(client.close());
 }
+
+/// Trials at once, cut off and gone on with: each has one run, all settings differ, and there are as many as were wanted.
+#[test]
+fn trials_at_once_are_each_made_once() {
+    let desk = embedded(6);
+    let seed = drawn_seed() >> 1;
+    let words = seed.to_string();
+    for (method, name) in [("tpe", "dense"), ("grid", "points")] {
+        let space = if method == "grid" { ["--space", "lr=1e-4,1e-3,1e-2", "--space", "rank=2,4"] } else { SPACE };
+        let all = ["search", "project", "--trials", "6", "--parallel", "3", "--method", method, "--seed", &words, "--name", name, "--json"];
+        let args: Vec<&str> = all.into_iter().chain(space).collect();
+        // The queue must allow it, also on a machine of two threads; it is this test's own.
+        let command = |args: &[&str]| {
+            let mut command = desk.command(args);
+            command.env("TALLOW_JOBS_AT_ONCE", "3").env("TALLOW_CACHE", desk.path().join("cache"));
+            command
+        };
+        let mut child = command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let busy = |record: &Value| record["trials"].as_array().unwrap().iter().filter(|t| t["state"] == "running").count();
+        let (mut most, until) = (0, Instant::now() + Duration::from_secs(60));
+        let path = desk.path().join("project/searches").join(name).join("search.json");
+        while most < 2 && Instant::now() < until && child.try_wait().unwrap().is_none() {
+            most = fs::read_to_string(&path).map_or(0, |text| busy(&serde_json::from_str(&text).unwrap())).max(most);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(most >= 2, "seed {seed}: never two at once");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let out = command(&args).output().unwrap();
+        assert!(out.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&out.stderr));
+        let record = record(&desk, name);
+        let trials = record["trials"].as_array().unwrap();
+        assert_eq!((trials.len(), busy(&record)), (6, 0), "seed {seed}");
+        let different: std::collections::BTreeSet<String> = trials.iter().map(|t| t["settings"].to_string()).collect();
+        assert_eq!(different.len(), 6, "seed {seed}: {different:?}");
+        let runs = runs(&desk, name);
+        assert!(runs.len() == 6 && runs.values().all(|folders| folders.len() == 1), "seed {seed}: {runs:?}");
+    }
+}

@@ -1,5 +1,5 @@
-//! Hyperparameter search: trials as ordinary runs, one after another, the search itself in a folder
-//! that says everything.
+//! Hyperparameter search: trials as ordinary runs, one after another or some at once, the search
+//! itself in a folder that says everything.
 //!
 //! ```text
 //!   PROJECT/searches/NAME/search.json   what varies, and all trials; written at each change
@@ -9,14 +9,18 @@
 //! ```
 //! Going on after a kill: a trial that was under way is resumed (its run is known by its name even
 //! where the record does not name it yet), those that have ended stay as they are, and the next
-//! settings depend on nothing but the record.
+//! settings depend on nothing but the record. With trials at once they depend on which of them have
+//! ended by then. How many train at once, within the memory that their plans ask for, is the
+//! device's queue's to say.
 
 mod best;
 mod report;
 mod trial;
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -59,6 +63,8 @@ pub struct SearchRequest {
     pub seed: Option<u64>,
     /// Trials in all; `None`: as the search has it, else 20.
     pub trials: Option<u64>,
+    /// Trials at once, at least 1.
+    pub parallel: usize,
     /// Stops after the step at hand; the search can go on later.
     pub stop: Cancel,
 }
@@ -68,8 +74,8 @@ pub struct SearchRequest {
 pub enum Told<'a> {
     /// A trial begins, or goes on; so many are wanted.
     Begun(&'a Trial, u64),
-    /// Its run tells something.
-    Event(&'a Event),
+    /// The run of the trial of this number tells something.
+    Event(u64, &'a Event),
     /// It has ended; the best so far.
     Ended(&'a Trial, Option<&'a Trial>),
 }
@@ -79,6 +85,23 @@ const TRIALS: u64 = 20;
 /// The file that asks a search of another process to stop.
 const STOP: &str = "search.stop";
 const LOCK: &str = "search.lock";
+
+/// Who hears of a search, from all of its threads.
+pub type Heard<'a> = dyn FnMut(Told<'_>) + Send + 'a;
+
+/// What the threads of a search change, one at a time.
+struct Table<'a> {
+    record: &'a mut Record,
+    heard: &'a mut Heard<'a>,
+    /// Trials that a thread is at.
+    taken: BTreeSet<usize>,
+}
+
+type Shared<'a> = Mutex<Table<'a>>;
+
+fn open<'t, 'a>(table: &'t Shared<'a>) -> MutexGuard<'t, Table<'a>> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What all trials of a search share.
 struct Bench<'a> {
@@ -95,11 +118,7 @@ struct Bench<'a> {
 /// A configuration or a space that cannot be used; a search of this name with other settings; what
 /// keeps a trial from being trained, but for divergence and lack of memory, which end that trial
 /// alone.
-pub fn run(
-    request: &SearchRequest,
-    allow: &dyn Fn(&RunConfig) -> Result<(), Fault>,
-    heard: &mut dyn FnMut(Told<'_>),
-) -> Result<SearchReport, Fault> {
+pub fn run(request: &SearchRequest, allow: &dyn Fn(&RunConfig) -> Result<(), Fault>, heard: &mut Heard<'_>) -> Result<SearchReport, Fault> {
     let (project, resolved) = configuration_of(request.config.as_deref(), &request.set, &request.flags)?;
     allow(&resolved.config)?;
     let folder = folder(&project.root, &request.name)?;
@@ -120,7 +139,7 @@ pub fn run(
     let stop = request.stop.or_when(move || asked.exists());
     record.write(&folder)?;
     let bench = Bench { request, project, resolved, folder, stop };
-    let result = bench.trials(&mut record, heard);
+    let result = bench.trials(&mut record, &mut |told| heard(told));
     // What is known is shown also where the next trial could not be trained.
     let shown = bench.show(&record);
     result?;
@@ -300,11 +319,32 @@ fn own_settings(config: &RunConfig, space: &Space) -> Settings {
 }
 
 impl Bench<'_> {
-    fn trials(&self, record: &mut Record, heard: &mut dyn FnMut(Told<'_>)) -> Result<(), Fault> {
-        while !self.stop.is_requested() {
-            let Some(index) = self.next(record)? else { return Ok(()) };
-            heard(Told::Begun(&record.trials[index], record.wanted));
-            trial::train(self, record, index, heard)?;
+    fn trials<'a>(&self, record: &'a mut Record, heard: &'a mut Heard<'a>) -> Result<(), Fault> {
+        let table = Mutex::new(Table { record, heard, taken: BTreeSet::new() });
+        // One that fails ends the others after the step at hand.
+        let stop = self.stop.or_when(|| false);
+        let work = || {
+            let result = self.some_trials(&table, &stop);
+            result.as_ref().err().iter().for_each(|_| stop.request());
+            result
+        };
+        if self.request.parallel <= 1 {
+            return work();
+        }
+        let broken = |_| Err(Fault::new("internal", "a thread of the search broke down"));
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.request.parallel).map(|_| scope.spawn(work)).collect();
+            let results: Vec<_> = threads.into_iter().map(|t| t.join().unwrap_or_else(broken)).collect();
+            results.into_iter().collect()
+        })
+    }
+
+    /// Trains trials until none is left, or to a stop.
+    fn some_trials(&self, table: &Shared<'_>, stop: &Cancel) -> Result<(), Fault> {
+        while !stop.is_requested() {
+            let Some(index) = self.next(&mut open(table))? else { return Ok(()) };
+            trial::train(self, table, index, stop)?;
+            let Table { record, heard, .. } = &mut *open(table);
             record.write(&self.folder)?;
             if record.trials[index].state == State::Running {
                 return Ok(());
@@ -316,10 +356,22 @@ impl Bench<'_> {
 
     /// The trial that was broken off, or a new one with the next settings; the first has the
     /// configuration's own.
-    fn next(&self, record: &mut Record) -> Result<Option<usize>, Fault> {
-        if let Some(index) = record.trials.iter().position(|t| t.state == State::Running) {
-            return Ok(Some(index));
+    fn next(&self, table: &mut Table<'_>) -> Result<Option<usize>, Fault> {
+        let Table { record, heard, taken } = table;
+        let mut broken_off = (0..record.trials.len()).filter(|i| record.trials[*i].state == State::Running && !taken.contains(i));
+        let index = match broken_off.next() {
+            Some(index) => Some(index),
+            None => self.propose(record)?,
+        };
+        if let Some(index) = index {
+            taken.insert(index);
+            heard(Told::Begun(&record.trials[index], record.wanted));
         }
+        Ok(index)
+    }
+
+    /// A new trial.
+    fn propose(&self, record: &mut Record) -> Result<Option<usize>, Fault> {
         let number = record.trials.len() as u64 + 1;
         if number > record.wanted {
             return Ok(None);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Bench, Told};
+use super::{Bench, Shared, Table, Told, open};
 use crate::app::plot::{Curves, Figure};
 use crate::app::prepare;
 use crate::app::train::{self, TrainRequest};
@@ -18,36 +18,27 @@ const OF_SETTINGS: [&str; 3] = ["diverged", "out_of_memory_plan", "out_of_memory
 
 /// Trains the trial to its end, to where it is told to be poor, or to a stop; then it is still
 /// `Running`.
-pub(super) fn train(bench: &Bench, record: &mut Record, index: usize, heard: &mut dyn FnMut(Told<'_>)) -> Result<(), Fault> {
-    let known = find(bench, record, index)?;
-    let mut resume = None;
-    if let Some(run) = known {
-        let manifest = run.manifest()?;
-        record.trials[index].run = Some(run.id());
-        record.trials[index].curve = curve(&run, record.metric, manifest.config.training.num_stages)?;
-        if manifest.status == Status::Finished {
-            return finish(record, index, &run);
-        }
-        let total = prepare::stage(&manifest.config, manifest.config.training.num_stages).iterations;
-        if is_poor_now(record, index, total) {
-            return end_early(record, index);
-        }
-        resume = Some(run.path().to_string_lossy().into_owned());
-    }
-    let cancel = bench.stop.or_when(|| false);
-    let request = request(bench, record, index, resume, &cancel);
+pub(super) fn train(bench: &Bench, table: &Shared<'_>, index: usize, stop: &Cancel) -> Result<(), Fault> {
+    let resume = match begin(bench, open(table).record, index)? {
+        Begin::Ended => return Ok(()),
+        Begin::New => None,
+        Begin::Resume(run) => Some(run),
+    };
+    let cancel = stop.or_when(|| false);
+    let request = request(bench, open(table).record, index, resume, &cancel);
     let stages = bench.resolved.config.training.num_stages;
-    let mut watch = Watching { bench, record, index, heard, cancel, stages, stage: 0, total: 0, is_poor: false, fault: None };
+    let mut watch = Watching { bench, table, index, cancel, stages, stage: 0, total: 0, is_poor: false, fault: None };
     let result = train::run(&request, &mut watch);
     let (is_poor, fault) = (watch.is_poor, watch.fault.take());
     if let Some(fault) = fault {
         return Err(fault);
     }
+    let record = &mut *open(table).record;
     match result {
         Ok(report) if report.status == Status::Finished => finish(record, index, &RunFolder::open(&report.run)?),
         Ok(_) if is_poor => end_early(record, index),
         Ok(_) => Ok(()),
-        Err(fault) if fault.code == "cancelled" && bench.stop.is_requested() => Ok(()),
+        Err(fault) if fault.code == "cancelled" && stop.is_requested() => Ok(()),
         Err(fault) if OF_SETTINGS.contains(&fault.code) => {
             let trial = &mut record.trials[index];
             (trial.state, trial.value, trial.reason) = (State::Failed, None, Some(fault.message));
@@ -55,6 +46,30 @@ pub(super) fn train(bench: &Bench, record: &mut Record, index: usize, heard: &mu
         }
         Err(fault) => Err(Fault { message: format!("trial {}: {}", record.trials[index].number, fault.message), ..fault }),
     }
+}
+
+/// How a trial is gone on with.
+enum Begin {
+    New,
+    /// The folder of its run.
+    Resume(String),
+    /// It had ended when it was broken off.
+    Ended,
+}
+
+fn begin(bench: &Bench, record: &mut Record, index: usize) -> Result<Begin, Fault> {
+    let Some(run) = find(bench, record, index)? else { return Ok(Begin::New) };
+    let manifest = run.manifest()?;
+    record.trials[index].run = Some(run.id());
+    record.trials[index].curve = curve(&run, record.metric, manifest.config.training.num_stages)?;
+    if manifest.status == Status::Finished {
+        return finish(record, index, &run).map(|()| Begin::Ended);
+    }
+    let total = prepare::stage(&manifest.config, manifest.config.training.num_stages).iterations;
+    if is_poor_now(record, index, total) {
+        return end_early(record, index).map(|()| Begin::Ended);
+    }
+    Ok(Begin::Resume(run.path().to_string_lossy().into_owned()))
 }
 
 /// Name of a trial's run; the time is added.
@@ -154,11 +169,10 @@ fn finish(record: &mut Record, index: usize, run: &RunFolder) -> Result<(), Faul
 }
 
 /// Hears the trial's run.
-struct Watching<'a> {
-    bench: &'a Bench<'a>,
-    record: &'a mut Record,
+struct Watching<'w, 'a> {
+    bench: &'w Bench<'w>,
+    table: &'w Shared<'a>,
     index: usize,
-    heard: &'a mut dyn FnMut(Told<'_>),
     cancel: Cancel,
     stages: usize,
     stage: usize,
@@ -168,42 +182,44 @@ struct Watching<'a> {
     fault: Option<Fault>,
 }
 
-impl Watching<'_> {
-    fn keep(&mut self) {
-        if let Err(fault) = self.record.write(&self.bench.folder) {
+impl Watching<'_, '_> {
+    fn keep(&mut self, record: &Record) {
+        if let Err(fault) = record.write(&self.bench.folder) {
             self.fault.get_or_insert(fault);
             self.cancel.request();
         }
     }
 
-    fn evaluated(&mut self, step: u64, value: f64) {
-        let curve = &mut self.record.trials[self.index].curve;
+    fn evaluated(&mut self, record: &mut Record, step: u64, value: f64) {
+        let curve = &mut record.trials[self.index].curve;
         // After a kill some steps are made again.
         curve.retain(|(s, _)| *s < step);
         curve.push((step, value));
-        if is_poor_now(self.record, self.index, self.total) {
+        if is_poor_now(record, self.index, self.total) {
             self.is_poor = true;
             self.cancel.request();
         }
-        self.keep();
+        self.keep(record);
     }
 }
 
-impl Observer for Watching<'_> {
+impl Observer for Watching<'_, '_> {
     fn event(&mut self, event: &Event) {
+        let table = self.table;
+        let Table { record, heard, .. } = &mut *open(table);
         match event {
             Event::Run { path } => {
-                self.record.trials[self.index].run = path.file_name().map(|name| name.to_string_lossy().into_owned());
-                self.keep();
+                record.trials[self.index].run = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                self.keep(record);
             }
             Event::Stage { number, total_steps, .. } => (self.stage, self.total) = (*number, *total_steps),
-            Event::Step { step, .. } if self.stage == self.stages => self.record.trials[self.index].steps = *step,
+            Event::Step { step, .. } if self.stage == self.stages => record.trials[self.index].steps = *step,
             Event::Eval { step, loss, accuracy, .. } if self.stage == self.stages => {
-                let value = if self.record.metric == Metric::Loss { *loss } else { *accuracy };
-                self.evaluated(*step, value);
+                let value = if record.metric == Metric::Loss { *loss } else { *accuracy };
+                self.evaluated(record, *step, value);
             }
             _ => {}
         }
-        (self.heard)(Told::Event(event));
+        heard(Told::Event(record.trials[self.index].number, event));
     }
 }

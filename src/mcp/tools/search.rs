@@ -40,6 +40,9 @@ pub(super) struct SearchIn {
     /// In all. Default 20.
     #[schemars(range(min = 1, max = 100_000))]
     trials: Option<u64>,
+    /// At once, where their planned memory allows it. Default 1.
+    #[schemars(range(min = 1, max = 64))]
+    parallel: Option<u64>,
     /// On the validation rows. Default loss.
     metric: Option<Metric>,
     /// Default tpe.
@@ -90,6 +93,9 @@ impl SearchIn {
         }
         if let Some(trials) = self.trials {
             say("trials", trials.to_string());
+        }
+        if let Some(parallel) = self.parallel {
+            say("parallel", parallel.to_string());
         }
         if let Some(seed) = self.seed {
             say("seed", seed.to_string());
@@ -180,7 +186,7 @@ pub(super) struct Search;
 impl Tool for Search {
     const NAME: &'static str = "search_hyperparameters";
     const TITLE: &'static str = "Search for better settings";
-    const ABOUT: &'static str = "Train trials over a space of settings, one after another, and keep the best; poor ones end early. It runs in \
+    const ABOUT: &'static str = "Train trials over a space of settings and keep the best; poor ones end early. It runs in \
         a process that outlives this server: ask again with action status. Trials are ordinary runs.";
     const HINTS: Hints = Hints::MAKE;
     const LANE: Lane = Lane::Wait;
