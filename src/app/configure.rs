@@ -118,12 +118,13 @@ pub struct Rate {
 /// From the newest run of a project with the same model and step size; `None` where there is none. Evaluations are
 /// counted as far as the data is known.
 pub fn rate(root: &Path, config: &RunConfig, data: &DatasetRecord) -> Option<Rate> {
-    let size = step_size(config);
-    runs::list(root).ok()?.into_iter().find_map(|summary| {
-        let run = RunFolder::open(&summary.path).ok()?;
-        let manifest = Manifest::read(&run.manifest_path()).ok()?;
-        let measured = (step_size(&manifest.config) == size).then(|| jobs::measured(&run)).flatten()?;
-        let seconds = jobs::seconds_of(&jobs::WorkAhead::of(config, data), &measured.pace);
-        Some(Rate { tokens_per_second: measured.tokens_step / measured.pace.step, seconds })
-    })
+    runs::list(root).ok()?.into_iter().find_map(|summary| rate_of(&RunFolder::open(&summary.path).ok()?, config, data))
+}
+
+/// From one run; `None` where its model or its steps are others, or it has not come far enough.
+pub fn rate_of(run: &RunFolder, config: &RunConfig, data: &DatasetRecord) -> Option<Rate> {
+    let manifest = Manifest::read(&run.manifest_path()).ok()?;
+    let measured = (step_size(&manifest.config) == step_size(config)).then(|| jobs::measured(run)).flatten()?;
+    let seconds = jobs::seconds_of(&jobs::WorkAhead::of(config, data), &measured.pace);
+    Some(Rate { tokens_per_second: measured.tokens_step / measured.pace.step, seconds })
 }

@@ -12,11 +12,13 @@
 use std::io::Read;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::http::{Method, Request};
 
+use super::clock::ServiceClock;
 use super::key::Key;
 use super::problem;
 use crate::base::cancel;
@@ -47,6 +49,7 @@ pub struct Client {
     key: Key,
     /// What a second of waiting is; shorter in tests.
     second: Duration,
+    clock: ServiceClock,
 }
 
 /// Whether a failed request may be repeated as it is.
@@ -86,7 +89,14 @@ impl Client {
             .timeout_connect(Some(Duration::from_secs(15)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .user_agent(concat!("tallow/", env!("CARGO_PKG_VERSION")));
-        Ok(Self { agent: config.build().new_agent(), address, jobs_address, key, second: Duration::from_secs(1) })
+        Ok(Self {
+            agent: config.build().new_agent(),
+            address,
+            jobs_address,
+            key,
+            second: Duration::from_secs(1),
+            clock: ServiceClock::default(),
+        })
     }
 
     /// The same at the address of jobs.
@@ -100,16 +110,19 @@ impl Client {
         Self { second, ..self }
     }
 
+    /// What a second of waiting is.
+    pub fn second(&self) -> Duration {
+        self.second
+    }
+
+    /// The time as the service's answers tell it.
+    pub fn clock(&self) -> &ServiceClock {
+        &self.clock
+    }
+
     /// Waits so many seconds, in steps that heed a cancellation.
-    pub(super) fn sleep(&self, seconds: f64) {
-        let mut left = self.second.mul_f64(seconds.max(0.0));
-        while !left.is_zero() {
-            cancel::checkpoint();
-            let part = left.min(Duration::from_millis(100));
-            std::thread::sleep(part);
-            left -= part;
-        }
-        cancel::checkpoint();
+    pub fn sleep(&self, seconds: f64) {
+        wait(self.second, seconds);
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Fault> {
@@ -165,6 +178,9 @@ impl Client {
         let request = request.body(body.unwrap_or_default().to_vec()).map_err(|e| Fault::new("internal", e.to_string()))?;
         let mut response = self.agent.run(request).map_err(unreachable)?;
         let after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.trim().parse::<f64>().ok());
+        if let Some(theirs) = response.headers().get("date").and_then(|v| http_date(v.to_str().ok()?)) {
+            self.clock.heard(theirs);
+        }
         let status = response.status().as_u16();
         let text = response.body_mut().with_config().limit(MOST_ANSWER).read_to_string().map_err(unreachable)?;
         Ok((status, after.filter(|s| s.is_finite() && *s >= 0.0), text))
@@ -204,8 +220,25 @@ impl Client {
     }
 }
 
+/// Waits so many of these seconds, in steps that heed a cancellation.
+pub(super) fn wait(second: Duration, seconds: f64) {
+    let mut left = second.mul_f64(seconds.max(0.0));
+    while !left.is_zero() {
+        cancel::checkpoint();
+        let part = left.min(Duration::from_millis(100));
+        std::thread::sleep(part);
+        left -= part;
+    }
+    cancel::checkpoint();
+}
+
+/// The time that an answer's header `date` says.
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp())
+}
+
 /// An address to which a key may be sent.
-fn safe_address(address: &str, variable: &str) -> Result<String, Fault> {
+pub(super) fn safe_address(address: &str, variable: &str) -> Result<String, Fault> {
     let address = address.trim().trim_end_matches('/').to_owned();
     let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"].iter().any(|a| address.starts_with(a));
     if !local && !address.starts_with("https://") || address.contains('@') {
@@ -227,7 +260,7 @@ pub(super) fn segment(name: &str) -> String {
 }
 
 /// A number from 0 to 1 that differs from process to process and from call to call.
-fn drawn() -> f64 {
+pub(super) fn drawn() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64
 }

@@ -14,10 +14,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
+use super::clock::{ServiceClock, written};
 use super::kinds::{Pod, PodStatus};
+use super::money::disk_price_hour;
 use super::pods;
 use crate::base::atomic;
-use crate::base::clock::now_utc;
 use crate::base::error::Fault;
 
 /// Another folder for the ledger.
@@ -66,11 +67,14 @@ pub struct Entry {
     pub stage: Stage,
     /// The pod, once it is known.
     pub pod_id: Option<String>,
-    /// US dollars an hour, as far as known.
+    /// US dollars an hour, as far as known, without its disk.
     pub price_hour: f64,
+    /// Container disk in GB.
+    #[serde(default)]
+    pub disk_gb: u32,
     /// What ends it.
     pub caps: Caps,
-    /// When it was asked for, UTC.
+    /// When it was asked for, by the service's clock, UTC.
     pub created_at: String,
     /// Whether it was made for one piece of work, so that it has no use without it.
     pub for_one_job: bool,
@@ -86,13 +90,32 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Hours from when it was asked for to its end, or to now; a clock that was set back since then
-    /// gives 0.
-    pub fn hours(&self) -> f64 {
-        let end = self.ended_at.as_ref().and_then(|at| at.parse().ok()).unwrap_or_else(Timestamp::now);
+    /// Hours from when it was asked for to its end, or to `now` by the service's clock.
+    pub fn hours(&self, now: Timestamp) -> f64 {
+        let end = self.ended_at.as_ref().and_then(|at| at.parse().ok()).unwrap_or(now);
         let since = self.created_at.parse::<Timestamp>().map(|t| end.duration_since(t).as_secs_f64());
         since.unwrap_or(0.0).max(0.0) / 3600.0
     }
+
+    /// US dollars an hour with its disk.
+    pub fn cost_hour(&self) -> f64 {
+        self.price_hour + disk_price_hour(self.disk_gb)
+    }
+}
+
+/// What is noted of a wish for a pod.
+#[derive(Debug, Clone, Default)]
+pub struct Intended {
+    /// What ends it.
+    pub caps: Caps,
+    /// US dollars an hour, without its disk.
+    pub price_hour: f64,
+    /// Container disk in GB.
+    pub disk_gb: u32,
+    /// Whether it has no use without the work that it is made for.
+    pub for_one_job: bool,
+    /// The record of that work.
+    pub job: Option<PathBuf>,
 }
 
 /// Hours after which a wish that no pod came of is given up.
@@ -102,6 +125,7 @@ const WISH_HOURS: f64 = 0.25;
 #[derive(Debug, Clone)]
 pub struct Ledger {
     folder: PathBuf,
+    clock: ServiceClock,
 }
 
 impl Ledger {
@@ -124,7 +148,29 @@ impl Ledger {
 
     /// In a folder.
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
+        Self { folder: folder.to_path_buf(), clock: ServiceClock::default() }
+    }
+
+    /// The same with the clock of the service.
+    #[must_use]
+    pub fn by(self, clock: &ServiceClock) -> Self {
+        Self { clock: clock.clone(), ..self }
+    }
+
+    /// Now, by the service's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Taken by the one process that keeps the caps; `None` where another one does.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn watched_alone(&self) -> Result<Option<std::fs::File>, Fault> {
+        atomic::create_dir_all(&self.folder)?;
+        let path = self.folder.join("watch.lock");
+        let file = std::fs::File::options().create(true).append(true).open(&path).map_err(|e| Fault::io("open", &path, &e))?;
+        Ok(file.try_lock().is_ok().then_some(file))
     }
 
     /// Where it is.
@@ -149,15 +195,17 @@ impl Ledger {
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn intend(&self, tag: &str, caps: Caps, price_hour: f64, for_one_job: bool, job: Option<PathBuf>) -> Result<Entry, Fault> {
+    pub fn intend(&self, tag: &str, wish: Intended) -> Result<Entry, Fault> {
+        let Intended { caps, price_hour, disk_gb, for_one_job, job } = wish;
         let entry = Entry {
             tag: tag.to_owned(),
             name: pods::name_of(tag),
             stage: Stage::Intended,
             pod_id: None,
             price_hour,
+            disk_gb,
             caps,
-            created_at: now_utc(),
+            created_at: written(self.now()),
             for_one_job,
             job,
             end: None,
@@ -184,7 +232,7 @@ impl Ledger {
     /// # Errors
     /// When the folder cannot be written.
     pub fn ended(&self, entry: &mut Entry, why: &str) -> Result<(), Fault> {
-        (entry.stage, entry.end, entry.ended_at) = (Stage::Ended, Some(why.to_owned()), Some(now_utc()));
+        (entry.stage, entry.end, entry.ended_at) = (Stage::Ended, Some(why.to_owned()), Some(written(self.now())));
         self.write(entry)
     }
 
@@ -235,7 +283,7 @@ impl Ledger {
             let own: Vec<&Pod> = there.iter().filter(|p| p.status != PodStatus::Terminated).filter(is_own).collect();
             let Some(pod) = own.first() else {
                 // A wish that was sent a moment ago may still become a pod.
-                if entry.stage == Stage::Made || entry.hours() > WISH_HOURS {
+                if entry.stage == Stage::Made || entry.hours(self.now()) > WISH_HOURS {
                     self.ended(&mut entry, "the service knows no such pod")?;
                     done.push(format!("{}: gone", entry.name));
                 }
@@ -245,8 +293,8 @@ impl Ledger {
                 self.made(&mut entry, pod)?;
                 done.push(format!("{}: found again as pod {}", entry.name, pod.id));
             }
-            let price = if pod.cost > 0.0 { pod.cost } else { entry.price_hour };
-            let beyond = entry.caps.hours_at(price).is_some_and(|most| entry.hours() >= most);
+            let price = if pod.cost > 0.0 { pod.cost } else { entry.price_hour } + disk_price_hour(entry.disk_gb);
+            let beyond = entry.caps.hours_at(price).is_some_and(|most| entry.hours(self.now()) >= most);
             let stopped = matches!(pod.status, PodStatus::Exited | PodStatus::Error);
             let why = match beyond {
                 true => "beyond its cap",

@@ -6,6 +6,7 @@ use ureq::http::Method;
 
 use super::client::{Client, Repeat, segment};
 use super::kinds::{Balance, PodBill, PodBills};
+use super::ledger::Caps;
 use crate::base::error::Fault;
 
 #[derive(Deserialize)]
@@ -67,11 +68,48 @@ pub fn pod_bills(client: &Client, days: u32, pod: Option<&str>) -> Result<PodBil
     Ok(PodBills { records: bills.records, total_amount: bills.metadata.totals.total_amount })
 }
 
+#[derive(Deserialize)]
+struct VolumeBills {
+    metadata: Metadata,
+}
+
+/// What network volumes cost over the last `days`, US dollars; one of them where it is named.
+///
+/// # Errors
+/// When the service refuses.
+pub fn volume_bills(client: &Client, days: u32, volume: Option<&str>) -> Result<f64, Fault> {
+    let one = volume.map(|id| format!("&networkVolumeId={}", segment(id))).unwrap_or_default();
+    let bills: VolumeBills = client.get(&format!("/v2/billing/network-volumes?bucketSize=day&lastN={days}{one}"))?;
+    Ok(bills.metadata.totals.total_amount)
+}
+
+/// US dollars that a GB of container disk costs a month while its pod runs, by the service's page of
+/// prices (November 2026); the interface does not tell it.
+const DISK_GB_MONTH: f64 = 0.10;
+/// The same of a network volume, up to 1000 GB.
+const VOLUME_GB_MONTH: f64 = 0.07;
+/// The same of what is above.
+const LARGE_VOLUME_GB_MONTH: f64 = 0.05;
+const HOURS_OF_MONTH: f64 = 730.0;
+
+/// US dollars an hour of a container's disk.
+pub fn disk_price_hour(gb: u32) -> f64 {
+    f64::from(gb) * DISK_GB_MONTH / HOURS_OF_MONTH
+}
+
+/// US dollars an hour of a network volume, whether it is used or not.
+pub fn volume_price_hour(gb: u32) -> f64 {
+    let (first, more) = (gb.min(1000), gb.saturating_sub(1000));
+    (f64::from(first) * VOLUME_GB_MONTH + f64::from(more) * LARGE_VOLUME_GB_MONTH) / HOURS_OF_MONTH
+}
+
 /// What something will cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
-    /// US dollars an hour.
+    /// US dollars an hour, without disks.
     pub price_hour: f64,
+    /// US dollars an hour of its disks.
+    pub storage_hour: f64,
     /// Hours it will take, starting and copying included; `None` where nothing is known about its
     /// pace.
     pub hours: Option<f64>,
@@ -83,15 +121,13 @@ pub struct Estimate {
 
 /// Hours that a pod runs before and after the steps: it is placed, pulls its image, files are
 /// copied.
-const OVERHEAD_HOURS: f64 = 0.2;
+pub const OVERHEAD_HOURS: f64 = 0.2;
 
-/// From the price, the seconds that the steps take where they are known, and the caps.
-pub fn estimate(price_hour: f64, seconds: Option<f64>, max_hours: Option<f64>, max_cost: Option<f64>) -> Estimate {
+/// From the prices an hour of GPUs and disks, the seconds that the steps take where they are known,
+/// and the caps.
+pub fn estimate(price_hour: f64, storage_hour: f64, seconds: Option<f64>, caps: Caps) -> Estimate {
     let hours = seconds.map(|s| s / 3600.0 + OVERHEAD_HOURS);
-    let by_hours = max_hours.map(|h| h * price_hour);
-    let most = match (by_hours, max_cost) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    Estimate { price_hour, hours, total: hours.map(|h| h * price_hour), most }
+    let all = price_hour + storage_hour;
+    let most = caps.hours_at(all).map(|h| h * all);
+    Estimate { price_hour, storage_hour, hours, total: hours.map(|h| h * all), most }
 }

@@ -221,12 +221,14 @@ struct Bills {
     metadata: Value,
 }
 
-/// What endpoints cost over the last `days`: records by day, and the sum in US dollars.
+/// What endpoints cost over the last `days`: records by day, and the sum in US dollars; one of them
+/// where it is named.
 ///
 /// # Errors
 /// When the service refuses.
-pub fn endpoint_bills(client: &Client, days: u32) -> Result<(Vec<Value>, f64), Fault> {
-    let bills: Bills = client.get(&format!("/v2/billing/serverless?bucketSize=day&lastN={days}"))?;
+pub fn endpoint_bills(client: &Client, days: u32, endpoint: Option<&str>) -> Result<(Vec<Value>, f64), Fault> {
+    let one = endpoint.map(|id| format!("&serverlessId={}", segment(id))).unwrap_or_default();
+    let bills: Bills = client.get(&format!("/v2/billing/serverless?bucketSize=day&lastN={days}{one}"))?;
     Ok((bills.records, bills.metadata["totals"]["totalAmount"].as_f64().unwrap_or(0.0)))
 }
 

@@ -248,7 +248,7 @@ pub fn answer_one_call() -> Result<u8, Fault> {
         std::thread::sleep(2 * GRACE);
         std::process::exit(1);
     });
-    let call = Call { cancelled: stop, ticks: std::sync::Arc::new(|tick| say(&Word::Progress(tick))) };
+    let call = Call { cancelled: stop, ticks: std::sync::Arc::new(|tick| say(&Word::Progress(tick))), ask: None };
     let shared = Shared::new(Roots::known(request.roots), Log::open(None)?, tools::Choice::everything(), None);
     say(&match row.run_here(request.arguments, &shared, &call) {
         Ok(value) => Word::Result(value),

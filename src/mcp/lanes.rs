@@ -187,7 +187,7 @@ mod tests {
             let lanes = Lanes::new();
             let said = Arc::new(Mutex::new(Vec::new()));
             let log = said.clone();
-            let call = Call { cancelled: StopFlag::default(), ticks: Arc::new(move |tick| log.lock().unwrap().push(tick)) };
+            let call = Call { cancelled: StopFlag::default(), ticks: Arc::new(move |tick| log.lock().unwrap().push(tick)), ask: None };
             let first = lanes.turn(Lane::Model, "generate_text", &call).await.unwrap();
             let second = lanes.turn(Lane::Model, "export_model", &call).await.unwrap();
             assert!(first.waited.is_none() && second.waited.is_none());

@@ -13,6 +13,7 @@
 
 mod arguments;
 mod confine;
+mod consent;
 pub(crate) mod door;
 mod hints;
 mod http;

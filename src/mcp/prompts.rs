@@ -162,10 +162,11 @@ fn export(shared: &Shared, run_id: &str, target: &str) -> Result<String, Fault> 
     let run = find_run(shared, run_id)?;
     let progress = jobs::progress(&run)?;
     let formats: Vec<String> = formats::all().iter().map(|f| format!("- {}: {}", f.name, f.about)).collect();
+    let rented = if rented::is_on(shared) { " To serve it on rented GPUs: runpod_serve_run, which asks with the costs first." } else { "" };
     Ok(format!(
         "Take this run's result into use.\nRun: {} ({}), in {}\nTarget: {target}\n\nCheck with evaluate_model that it is better than its base. \
          Then export_model, in the format that the target reads:\n{}\nThe answer holds a comparison with the live model: show me its figures. Try \
-         what was exported with generate_text where Tallow reads it (safetensors, GGUF, PEFT), and show me three answers.",
+         what was exported with generate_text where Tallow reads it (safetensors, GGUF, PEFT), and show me three answers.{rented}",
         run.id(),
         progress.state.name(),
         run.path().display(),

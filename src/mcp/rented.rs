@@ -109,9 +109,11 @@ pub(super) fn workload(shared: &Shared, workload: &str, project: &str) -> Result
     let (gb, steps) = if has(&["endpoint", "serve", "deploy", "api"]) {
         (
             16,
-            "1. runpod_list_gpu_types names pools and prices.\n2. runpod_create_endpoint without confirmed tells the costs; min_workers 0, so \
-             that nothing is paid for without work.\n3. After I agree, call it again with confirmed: true.\n4. runpod_run_endpoint with one \
-             request; look at the answer.\n5. runpod_list_endpoints shows its health; runpod_delete_endpoint when it is not needed any more.",
+            "1. evaluate_model: the run is better than its base.\n2. runpod_serve_run with its run_id, a name, max_hours and max_cost, without \
+             agreed_price_hour: tell me the costs.\n3. After I agree, call it again with that price; it exports the run, puts it on a volume, \
+             makes an endpoint with min_workers 0, so that nothing but the volume is paid for without work, and sends one request.\n4. \
+             runpod_list_served until it has answered; show me the answer.\n5. runpod_run_endpoint for more requests, runpod_end_serving when \
+             it is not needed any more. A worker image of another kind: runpod_create_endpoint.",
         )
     } else if has(&["diffusion", "image", "video", "comfy", "flux", "sdxl"]) {
         (
@@ -132,7 +134,7 @@ pub(super) fn workload(shared: &Shared, workload: &str, project: &str) -> Result
     } else {
         (
             16,
-            "1. plan_training for the project.\n2. runpod_start_training without agreed_price_hour tells the price; set max_hours and \
+            "1. plan_training and runpod_estimate_cost for the project.\n2. runpod_start_training without agreed_price_hour tells the price; set max_hours and \
              max_cost.\n3. After I agree, call it again with that price.\n4. runpod_get_training_logs until it runs, then wait and get_run.\n5. \
              When it has ended everything is here and the pod is terminated: evaluate_model, then runpod_get_account for the bill.",
         )

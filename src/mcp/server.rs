@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use super::notes::Level;
 use super::tool::{Call, Ended, Shared, Tick, fault_json};
 use super::watch::{self, MOST_WATCHED, Seen, Watched};
-use super::{icon, prompts, resources, tools};
+use super::{consent, icon, prompts, resources, tools};
 use crate::base::error::Fault;
 use crate::train::StopFlag;
 
@@ -48,7 +48,7 @@ impl Server {
     async fn dataset(&self, path: &str, context: RequestContext<RoleServer>) -> Result<Value, Fault> {
         let missing = || Fault::new("unknown_resource", "there is no such resource");
         let row = tools::find("validate_dataset").ok_or_else(missing)?;
-        let call = Call { cancelled: StopFlag::default(), ticks: Arc::new(|_| ()) };
+        let call = Call { cancelled: StopFlag::default(), ticks: Arc::new(|_| ()), ask: None };
         let (cancelled, asked_to_end) = (call.cancelled.clone(), context.ct.clone());
         let watcher = tokio::spawn(async move {
             asked_to_end.cancelled().await;
@@ -137,7 +137,7 @@ impl ServerHandler for Server {
         let (sender, received) = mpsc::unbounded_channel();
         // Nobody may be listening.
         let ticks = Arc::new(move |tick| drop(sender.send(tick)));
-        let call = Call { cancelled: StopFlag::default(), ticks };
+        let call = Call { cancelled: StopFlag::default(), ticks, ask: consent::asker(&context) };
         let (cancelled, asked_to_end) = (call.cancelled.clone(), context.ct.clone());
         let started = std::time::Instant::now();
         let teller = self.level.teller(&context);

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::consent::Ask;
 use super::lanes::{Lane, Lanes, Limits, Waited};
 use super::log::Log;
 use super::roots::Roots;
@@ -97,6 +98,8 @@ pub(super) struct Tick {
 pub(super) struct Call {
     pub(super) cancelled: StopFlag,
     pub(super) ticks: Arc<dyn Fn(Tick) + Send + Sync>,
+    /// How whoever sits before the client is asked, where that can be done.
+    pub(super) ask: Option<Ask>,
 }
 
 impl std::fmt::Debug for Call {
@@ -115,6 +118,11 @@ impl Call {
         !self.cancelled.is_requested()
     }
 
+    /// Whether the user agrees; `None` where nobody can be asked.
+    pub(super) fn asks(&self, question: &str) -> Option<bool> {
+        self.ask.as_ref().and_then(|ask| ask(question))
+    }
+
     /// Sleeps a little; false once the call is cancelled.
     pub(super) fn pause(&self, time: Duration) -> bool {
         std::thread::sleep(time);
@@ -129,6 +137,8 @@ pub(super) trait Tool: 'static {
     const ABOUT: &'static str;
     const HINTS: Hints;
     const LANE: Lane;
+    /// Whether a person should see each call before it is made: it costs money, or deletes for good.
+    const ASKS: bool = false;
     type In: DeserializeOwned + JsonSchema;
     type Out: Serialize + JsonSchema;
     /// Does the work, on a thread that may block; in a process of its own where the lane says so.
@@ -174,10 +184,16 @@ fn describe<T: Tool>() -> rmcp::model::Tool {
     let h = T::HINTS;
     let annotations =
         ToolAnnotations::new().read_only(h.read_only).destructive(h.destructive).idempotent(h.idempotent).open_world(h.open_world);
-    rmcp::model::Tool::new(T::NAME, T::ABOUT, schema::input::<T::In>())
+    let mut tool = rmcp::model::Tool::new(T::NAME, T::ABOUT, schema::input::<T::In>())
         .with_title(T::TITLE)
         .with_raw_output_schema(schema::output::<T::Out>())
-        .with_annotations(annotations)
+        .with_annotations(annotations);
+    if T::ASKS {
+        let mut meta = rmcp::model::MetaObject::new();
+        meta.insert("anthropic/requiresUserInteraction".into(), true.into());
+        tool.meta = Some(meta);
+    }
+    tool
 }
 
 fn call<T: Tool>(arguments: Value, shared: &Shared, call: &Call) -> Result<Value, Fault> {

@@ -33,8 +33,13 @@ impl Client {
 
     /// The same with more of an environment.
     pub fn start_with(desk: &Desk, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_able(desk, args, variables, json!({}))
+    }
+
+    /// The same with capabilities of its own.
+    pub fn start_able(desk: &Desk, args: &[&str], variables: &[(&str, &str)], capabilities: Value) -> Self {
         let mut client = Self::spawn(desk, args, variables);
-        let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
+        let hello = json!({"protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": {"name": "test", "version": "1"}});
         let answer = client.request("initialize", hello);
         assert_eq!(answer["result"]["serverInfo"]["name"], "tallow", "{answer}");
         client.send_line(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string());
@@ -106,6 +111,20 @@ impl Client {
                 (Some(_), _) => self.notes.push(message),
                 (None, Some(got)) if got == id => return Some(message),
                 _ => self.waiting.push_back(message),
+            }
+        }
+        None
+    }
+
+    /// The next request of the server.
+    pub fn asked(&mut self) -> Option<Value> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let message = self.message(PATIENCE)?;
+            match (message.get("method"), message.get("id")) {
+                (Some(_), Some(_)) => return Some(message),
+                (Some(_), None) => self.notes.push(message),
+                (None, _) => self.waiting.push_back(message),
             }
         }
         None

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Cloud;
 use crate::base::error::Fault;
 use crate::cloud::{
-    self, Caps, CreatePod, Estimate, Fit, Gpu, Mounts, NetworkMount, PersistentMount, Pod, cheapest, gpu_types, hourly_price,
+    self, Caps, CreatePod, Estimate, Fit, Gpu, Intended, Mounts, NetworkMount, PersistentMount, Pod, cheapest, disk_price_hour, gpu_types,
+    hourly_price,
 };
 
 /// A wish for a pod.
@@ -54,6 +55,13 @@ pub struct RentRequest {
 impl std::fmt::Debug for RentRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RentRequest {{ gpu: {:?}, count: {}, tag: {:?} }}", self.gpu, self.count, self.tag)
+    }
+}
+
+impl RentRequest {
+    /// US dollars an hour of its disks, a network volume left out: that is paid for anyway.
+    pub fn storage_hour(&self) -> f64 {
+        disk_price_hour(self.disk_gb.unwrap_or(0) + self.persistent_gb.unwrap_or(0))
     }
 }
 
@@ -121,7 +129,7 @@ pub fn offer(cloud: &Cloud, wish: &RentRequest) -> Result<Offer, Fault> {
             .hint("try the other cloud, another data centre, or a smaller run"));
     };
     let most_price_hour = candidates.iter().map(|c| c.price_hour).fold(0.0, f64::max);
-    let estimate = cloud::estimate(first.price_hour, wish.seconds, wish.caps.max_hours, wish.caps.max_cost);
+    let estimate = cloud::estimate(first.price_hour, wish.storage_hour(), wish.seconds, wish.caps);
     Ok(Offer { candidates, estimate, most_price_hour })
 }
 
@@ -156,7 +164,8 @@ pub fn agree(offer: &Offer, agreed: Option<f64>) -> Result<(), Fault> {
     let first = offer.candidates.first().map_or("", |c| c.id.as_str());
     let total = e.total.map_or_else(String::new, |t| format!(", about {t:.2} in all for {:.1} hours", e.hours.unwrap_or(0.0)));
     let most = e.most.map_or_else(|| ", no cap".to_owned(), |m| format!(", {m:.2} at most"));
-    let price = format!("{first}: {:.2} US dollars an hour{total}{most}; {agreed:.2} an hour were agreed to", e.price_hour);
+    let until_now = if agreed > 0.0 { format!("; {agreed:.2} an hour were agreed to") } else { String::new() };
+    let price = format!("{first}: {:.2} US dollars an hour{total}{most}{until_now}", e.price_hour);
     Err(Fault::new("confirmation_needed", price).hint("ask the user; agree to this price if it is fine"))
 }
 
@@ -171,7 +180,8 @@ pub fn take(cloud: &Cloud, wish: &RentRequest, offer: &Offer, agreed: f64) -> Re
     let affordable: Vec<&Fit> = offer.candidates.iter().filter(|c| c.price_hour <= agreed + 1e-9).collect();
     agree(offer, Some(agreed))?;
     let price_hour = affordable.first().map_or(offer.estimate.price_hour, |c| c.price_hour);
-    let mut entry = cloud.ledger.intend(&tag, wish.caps, price_hour, wish.for_one_job, wish.job.clone())?;
+    let (caps, for_one_job, job) = (wish.caps, wish.for_one_job, wish.job.clone());
+    let mut entry = cloud.ledger.intend(&tag, Intended { caps, price_hour, disk_gb: wish.disk_gb.unwrap_or(0), for_one_job, job })?;
     let mut refused = Vec::new();
     let mut last = None;
     for candidate in affordable {
@@ -179,7 +189,7 @@ pub fn take(cloud: &Cloud, wish: &RentRequest, offer: &Offer, agreed: f64) -> Re
             Ok(pod) => {
                 cloud.ledger.made(&mut entry, &pod)?;
                 let price = if pod.cost > 0.0 { pod.cost } else { candidate.price_hour };
-                let estimate = cloud::estimate(price, wish.seconds, wish.caps.max_hours, wish.caps.max_cost);
+                let estimate = cloud::estimate(price, wish.storage_hour(), wish.seconds, wish.caps);
                 return Ok(Rented { tag, pod, estimate, refused });
             }
             // This one cannot be had: the next one may.
@@ -218,20 +228,25 @@ fn request(wish: &RentRequest, name: &str, candidate: &Fit) -> CreatePod {
         data_center_ids: wish.data_centers.clone(),
         ports: wish.ports.clone(),
         env: wish.env.clone(),
-        args: timer(wish.caps.hours_at(candidate.price_hour)),
+        args: timer(wish.caps.hours_at(candidate.price_hour + wish.storage_hour()), wish.for_one_job),
         mounts,
     }
 }
 
-/// What stops a pod from within.
-pub const STOP_POD: &str = "runpodctl stop pod $RUNPOD_POD_ID";
+/// What stops a pod from within; its disk is kept, and paid for.
+const STOP_POD: &str = "runpodctl stop pod $RUNPOD_POD_ID";
+
+/// What ends a pod of a job from within. When a pod stops, its container's disk is lost anyway; where
+/// it may not remove itself, it stops.
+pub const END_POD: &str = "runpodctl remove pod $RUNPOD_POD_ID || runpodctl stop pod $RUNPOD_POD_ID";
 
 /// The container's command where a cap is set: beside the image's own start script runs a timer
-/// that stops the pod, whoever else is still alive.
-fn timer(hours: Option<f64>) -> String {
+/// that ends the pod, whoever else is still alive.
+fn timer(hours: Option<f64>, for_one_job: bool) -> String {
     let Some(hours) = hours else { return String::new() };
-    let seconds = (hours * 3600.0).ceil().max(60.0) as u64;
-    format!("bash -c '(sleep {seconds}; {STOP_POD}) & if [ -x /start.sh ]; then exec /start.sh; else exec sleep infinity; fi'")
+    let seconds = (hours * 3600.0).floor().max(60.0) as u64;
+    let end = if for_one_job { END_POD } else { STOP_POD };
+    format!("bash -c '(sleep {seconds}; {end}) & if [ -x /start.sh ]; then exec /start.sh; else exec sleep infinity; fi'")
 }
 
 /// Gives a pod back and notes it.

@@ -31,6 +31,9 @@ pub struct Rent {
     pub agreed: f64,
     /// The pod, while there is one.
     pub pod_id: Option<String>,
+    /// The type of its GPU, and of the one before it while there is none.
+    #[serde(default)]
+    pub gpu: Option<String>,
     /// Its number, from 1.
     pub attempt: u32,
 }
@@ -52,7 +55,7 @@ const SETTLE_SECONDS: f64 = 10.0;
 /// When the project's settings are wrong, or nothing can be written.
 pub fn rented_job(request: &TrainRequest, wish: &RentRequest, agreed: f64) -> Result<Job, Fault> {
     let mut job = request.job(None)?;
-    job.rent = Some(Rent { wish: wish.clone(), agreed, pod_id: None, attempt: 1 });
+    job.rent = Some(Rent { wish: wish.clone(), agreed, pod_id: None, gpu: None, attempt: 1 });
     job.write()?;
     Ok(job)
 }
@@ -140,6 +143,7 @@ pub fn rent_for(cloud: &Cloud, job: &mut Job, said: &mut dyn FnMut(&str)) -> Res
     said(&format!("job {}: pod {} at {:.2} US dollars an hour", job.tag, pod.id, pod.cost));
     if let Some(rent) = &mut job.rent {
         rent.pod_id = Some(pod.id.clone());
+        rent.gpu = pod.gpu.as_ref().map(|g| g.id.clone()).or_else(|| rent.gpu.take());
     }
     job.write()?;
     Ok(pod.id)
@@ -169,7 +173,7 @@ fn asked_for(cloud: &Cloud, tag: &str) -> Result<Option<Pod>, Fault> {
             cloud.ledger.made(&mut entry, &pod)?;
             return Ok(Some(pod));
         }
-        let settled = entry.hours() * 3600.0 > SETTLE_SECONDS || begun.elapsed().as_secs_f64() > SETTLE_SECONDS;
+        let settled = entry.hours(cloud.ledger.now()) * 3600.0 > SETTLE_SECONDS || begun.elapsed().as_secs_f64() > SETTLE_SECONDS;
         if entry.stage == cloud::Stage::Made || settled {
             cloud.ledger.ended(&mut entry, "the service knows no such pod")?;
             return Ok(None);
@@ -203,8 +207,8 @@ fn left_of(cloud: &Cloud, job: &Job, caps: Caps) -> Result<Caps, Fault> {
     let own = |e: &Entry| e.job.as_ref() == Some(&job.path()) && e.stage == cloud::Stage::Ended && e.pod_id.is_some();
     let (mut hours, mut cost) = (0.0, 0.0);
     for entry in cloud.ledger.entries()?.iter().filter(|e| own(e)) {
-        hours += entry.hours();
-        cost += entry.hours() * entry.price_hour;
+        hours += entry.hours(cloud.ledger.now());
+        cost += entry.hours(cloud.ledger.now()) * entry.cost_hour();
     }
     let left = Caps { max_hours: caps.max_hours.map(|h| h - hours), max_cost: caps.max_cost.map(|c| c - cost) };
     let price = job.rent.as_ref().map_or(0.0, |r| r.agreed);
@@ -243,7 +247,7 @@ fn on_pod(
         }
     }
     // The timer in the pod ends it too; this holds where that fails.
-    let hours = cloud.ledger.of_pod(pod)?.and_then(|e| Some(e.caps.hours_at(e.price_hour)? - e.hours()));
+    let hours = cloud.ledger.of_pod(pod)?.and_then(|e| Some(e.caps.hours_at(e.cost_hour())? - e.hours(cloud.ledger.now())));
     let begun = Instant::now();
     let capped = || hours.is_some_and(|h| begun.elapsed().as_secs_f64() > h * 3600.0);
     remote::follow(job, &|reached| capped() || !reached && is_gone(cloud, pod), each)

@@ -65,8 +65,23 @@ pub enum CloudCommand {
         #[arg(long)]
         pod: Option<String>,
     },
-    /// Bring the list of rented pods up to date; terminate those beyond their caps or without use.
-    Tidy,
+    /// Bring the list of what was rented up to date; end what is beyond its caps or without use.
+    Tidy {
+        /// Go on until nothing that has a cap is left.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// What a run takes and costs on the GPUs that it fits, the cheapest first.
+    Estimate(EstimateArgs),
+    /// Network volumes and their files.
+    #[command(subcommand)]
+    Volume(super::stores::VolumeCommand),
+    /// Templates: settings of containers under a name.
+    #[command(subcommand)]
+    Template(super::stores::TemplateCommand),
+    /// A finished run behind a serverless endpoint.
+    #[command(subcommand)]
+    Serve(super::serve::ServeCommand),
     /// Serverless endpoints and their jobs.
     #[command(subcommand)]
     Endpoint(super::endpoints::EndpointCommand),
@@ -95,6 +110,22 @@ pub struct GpusArgs {
     /// Only those with so much memory that a run fits: a configuration file or a project folder.
     #[arg(long, value_name = "CONFIG|PROJECT")]
     pub fits: Option<PathBuf>,
+}
+
+/// `tallow cloud estimate`.
+#[derive(Debug, Args)]
+pub struct EstimateArgs {
+    /// A configuration file or a project folder.
+    pub config: PathBuf,
+    /// A setting instead of the file's (repeatable).
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// What a step took there, where you know it; else a run of the project on such a GPU says it, or it is reckoned.
+    #[arg(long, value_name = "SECONDS")]
+    pub step_seconds: Option<f64>,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
 }
 
 /// What is rented.

@@ -2,6 +2,8 @@
 
 mod args;
 mod endpoints;
+mod serve;
+mod stores;
 mod text;
 
 pub use args::CloudCommand;
@@ -9,7 +11,7 @@ pub use args::CloudCommand;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
-use args::{CloudTrainArgs, GpusArgs, MachineArgs, RentArgs};
+use args::{CloudTrainArgs, EstimateArgs, GpusArgs, MachineArgs, RentArgs};
 
 use super::progress::{Talk, line, mark};
 use super::remote::{JobArgs, ProjectArgs, Watched, absolute, ended, found, leave_on_signals, note};
@@ -61,15 +63,62 @@ pub(super) fn cloud(desk: &Desk, command: CloudCommand) -> Result<u8, Fault> {
             let account = use_cases::account(&service, days.max(1), pod.as_deref())?;
             desk.give(&account, || text::account(&account, desk.paint))
         }
-        CloudCommand::Tidy => {
-            let done = service.ledger.tidy(&service.client, &use_cases::wanted)?;
+        CloudCommand::Tidy { watch: true } => watch(&service),
+        CloudCommand::Tidy { watch: false } => {
+            let done = tidied(&service)?.0;
             let words = if done.is_empty() { "nothing to tidy".to_owned() } else { done.join("\n") };
             desk.give(&serde_json::json!({ "done": done }), || words)
         }
+        CloudCommand::Estimate(a) => estimate(desk, &service, &a),
+        CloudCommand::Volume(command) => stores::volume(desk, &service, command),
+        CloudCommand::Template(command) => stores::template(desk, &service, command),
+        CloudCommand::Serve(command) => serve::run(desk, &service, command),
         CloudCommand::Endpoint(command) => endpoints::run(desk, &service, command),
         CloudCommand::Train(a) => train(desk, &service, a),
         CloudCommand::Attach { job, resume } => attach(desk, &service, &job, resume),
     }
+}
+
+/// What was ended, and the seconds until the next cap of what is served.
+fn tidied(service: &Cloud) -> Result<(Vec<String>, Option<f64>), Fault> {
+    let mut done = service.ledger.tidy(&service.client, &use_cases::wanted)?;
+    let (more, next) = use_cases::serve::tidy_servings(service)?;
+    done.extend(more);
+    Ok((done, next))
+}
+
+/// Longest time between two looks.
+const LONGEST_LOOK: f64 = 60.0;
+
+/// Ends what is due until nothing with a cap is left. One process does it for a ledger.
+fn watch(service: &Cloud) -> Result<u8, Fault> {
+    // One that has just found nothing left is about to end.
+    let Some(_alone) = (0..4).find_map(|turn| {
+        service.client.sleep(if turn == 0 { 0.0 } else { 0.5 });
+        service.ledger.watched_alone().transpose()
+    }) else {
+        return Ok(0);
+    };
+    loop {
+        let next = match tidied(service) {
+            Ok((_, next)) => next,
+            // A service that cannot be reached now is asked again.
+            Err(fault) if fault.code.starts_with("cloud_") && fault.code != "cloud_key_refused" => Some(LONGEST_LOOK),
+            Err(fault) => return Err(fault),
+        };
+        let capped = |e: &cloud::Entry| e.stage != cloud::Stage::Ended && e.caps != Caps::default();
+        let due = |e: &cloud::Entry| Some((e.caps.hours_at(e.cost_hour())? - e.hours(service.ledger.now())) * 3600.0);
+        let pods = service.ledger.entries()?.iter().filter(|e| capped(e)).filter_map(due).reduce(f64::min);
+        let Some(next) = [next, pods].into_iter().flatten().reduce(f64::min) else { return Ok(0) };
+        service.client.sleep(next.clamp(0.5, LONGEST_LOOK));
+    }
+}
+
+fn estimate(desk: &Desk, service: &Cloud, a: &EstimateArgs) -> Result<u8, Fault> {
+    let mut wish = wish(&a.machine);
+    let (_, costs) = use_cases::offer_for_run(service, &a.config, &a.set, &mut wish, a.step_seconds)?;
+    let report = serde_json::json!({ "needed_bytes": wish.memory_bytes, "overhead_hours": cloud::OVERHEAD_HOURS, "costs": costs });
+    desk.give(&report, || text::costs_of_run(&costs, desk.paint))
 }
 
 fn act(desk: &Desk, service: &Cloud, id: &str, action: Action) -> Result<u8, Fault> {
@@ -162,18 +211,20 @@ fn train(desk: &Desk, service: &Cloud, a: CloudTrainArgs) -> Result<u8, Fault> {
     if program.is_none() && !cfg!(feature = "cuda") && desk.talk != Talk::Silent {
         line("this build has no CUDA: on the pod it trains on the CPU; --program FILE sends a build that has");
     }
-    let (bytes, plan) = use_cases::memory_for(service, &config, &set, a.machine.count, !a.machine.community)?;
-    let mut wish = RentRequest { memory_bytes: bytes, seconds: plan.time.map(|t| t.seconds), ..wish(&a.machine) };
+    let mut wish = wish(&a.machine);
     wish.caps.max_hours.get_or_insert(TRAIN_HOURS);
+    let (offer, costs) = use_cases::offer_for_run(service, &config, &set, &mut wish, None)?;
+    if let Some(first) = costs.first().filter(|_| desk.talk != Talk::Silent) {
+        line(&first.basis.words());
+    }
     let request = TrainRequest {
         set,
         name,
         program: absolute(program),
         idle_hours: Some(a.idle_hours),
-        stop_command: Some(use_cases::STOP_POD.to_owned()),
+        stop_command: Some(use_cases::END_POD.to_owned()),
         ..TrainRequest::new(config)
     };
-    let offer = use_cases::offer(service, &wish)?;
     let price = confirmed(desk, &offer, a.machine.yes)?;
     let mut job = use_cases::rented_job(&request, &wish, price)?;
     finish(desk, service, &mut job, false)

@@ -1,6 +1,6 @@
 //! Reports about machines elsewhere as text.
 
-use crate::app::cloud::{Account, Offer, Rented};
+use crate::app::cloud::{Account, Offer, Rented, RunCost};
 use crate::cli::show::table;
 use crate::cli::style::Paint;
 use crate::cloud::{Estimate, Fit, GpuType, Pod, hourly_price};
@@ -53,6 +53,23 @@ fn costs(e: &Estimate) -> String {
     format!("{:.2} US dollars an hour{total}{most}", e.price_hour)
 }
 
+pub(super) fn costs_of_run(costs: &[RunCost], paint: Paint) -> String {
+    let row = |c: &RunCost| {
+        let step = c.seconds.map(|s| s / c.steps.max(1) as f64);
+        let step = step.map_or_else(|| "-".into(), |s| if s < 0.01 { format!("{s:.1e}") } else { format!("{s:.3}") });
+        let hours = c.costs.hours.map_or_else(|| "-".into(), |h| format!("{h:.2}"));
+        vec![c.gpu.clone(), price(Some(c.costs.price_hour)), step, hours, price(c.costs.total)]
+    };
+    let steps = costs.first().map_or(0, |c| c.steps);
+    let head =
+        format!("{steps} steps; hours hold {:.1} for the pod's start and copying, $ the container's disk", crate::cloud::OVERHEAD_HOURS);
+    let mut text = format!("{head}\n{}", table(paint, &["GPU", "$/h", "s/step", "hours", "$"], &costs.iter().map(row).collect::<Vec<_>>()));
+    for c in costs {
+        text += &format!("\n{}: {}", c.gpu, c.basis.words());
+    }
+    text
+}
+
 pub(super) fn offered(offer: &Offer) -> String {
     let first = offer.candidates.first().map_or("", |c| c.id.as_str());
     let others: Vec<&str> = offer.candidates.iter().skip(1).map(|c| c.id.as_str()).collect();
@@ -75,7 +92,11 @@ pub(super) fn account(a: &Account, paint: Paint) -> String {
     if !a.bills.records.is_empty() {
         text += &format!("\n{}", table(paint, &["from", "pod", "$"], &a.bills.records.iter().map(bill).collect::<Vec<_>>()));
     }
-    text += &format!("\npods in this time: {:.2}, endpoints {:.2}", a.bills.total_amount, a.endpoints_total);
+    let parts = format!("pods {:.2}, endpoints {:.2}, volumes {:.2}", a.bills.total_amount, a.endpoints_total, a.volumes_total);
+    text += &format!("\nbilled in this time: {:.2} US dollars ({parts})", a.total);
+    for b in &a.billed_here {
+        text += &format!("\n{} (pod {}): {:.2} billed, {:.2} by its {:.2} hours", b.tag, b.pod_id, b.billed, b.expected, b.hours);
+    }
     for v in &a.volumes {
         text += &format!("\nvolume {} ({}): {} GB in {}", v.id, v.name, v.size, v.data_center);
     }

@@ -1,12 +1,15 @@
 //! Rented GPUs: look, rent, act, read logs, see the account.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::cloud::{self as use_cases, Cloud, RentRequest};
+use crate::app::cloud::{self as use_cases, Cloud, Offer, RentRequest};
 use crate::base::error::Fault;
 use crate::cloud::{self, Action, Caps, PodStatus};
+use crate::mcp::consent::consent;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
 
@@ -15,6 +18,23 @@ pub(super) const IMAGE: &str = "runpod/pytorch:1.0.2-cu1281-torch280-ubuntu2404"
 
 pub(super) fn value(of: impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(of).map_err(|e| Fault::new("internal", e.to_string()))
+}
+
+/// Refuses with a question, unless it was answered in the arguments, or whoever can be asked agrees.
+pub(super) fn confirm(call: &Call, what: &str, confirmed: Option<bool>) -> Result<(), Fault> {
+    if confirmed == Some(true) {
+        return Ok(());
+    }
+    consent(call, Fault::new("confirmation_needed", what).hint("ask the user, then call again with confirmed: true"))
+}
+
+/// US dollars an hour that are agreed to: as the arguments say, or what is offered where whoever can be
+/// asked agrees.
+pub(super) fn agreed(call: &Call, offer: &Offer, said: Option<f64>) -> Result<f64, Fault> {
+    match use_cases::agree(offer, said) {
+        Ok(()) => Ok(said.unwrap_or(0.0)),
+        Err(refused) => consent(call, refused).map(|()| offer.estimate.price_hour),
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -118,6 +138,10 @@ pub(super) struct CreateIn {
     image: Option<String>,
     /// A template instead of an image.
     template_id: Option<String>,
+    /// Preferred data centres.
+    data_center_ids: Option<Vec<String>>,
+    /// Variables of the container.
+    env: Option<BTreeMap<String, String>>,
     /// Container disk; default 30.
     #[schemars(range(min = 1, max = 10_000))]
     disk_gb: Option<u64>,
@@ -141,8 +165,10 @@ pub(super) struct CreateOut {
     success: bool,
     tag: String,
     /// As the service describes it.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     pod: Value,
     /// US dollars: price_hour, and most where a cap is set.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     estimate: Value,
     /// GPU types that could not be had.
     refused: Vec<String>,
@@ -158,10 +184,11 @@ impl Tool for Create {
         the user, then call it with the price that was agreed to.";
     const HINTS: Hints = Hints::MAKE.reaching_out();
     const LANE: Lane = Lane::Wait;
+    const ASKS: bool = true;
     type In = CreateIn;
     type Out = CreateOut;
 
-    fn call(input: CreateIn, _: &Shared, _: &Call) -> Result<CreateOut, Fault> {
+    fn call(input: CreateIn, _: &Shared, call: &Call) -> Result<CreateOut, Fault> {
         let service = Cloud::from_env()?;
         if input.tag.as_ref().is_some_and(|t| t.is_empty() || t.len() > 40 || !t.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')) {
             return Err(Fault::new("invalid_arguments", "`tag` is not a plain word").hint("use up to 40 letters, digits and -"));
@@ -177,12 +204,14 @@ impl Tool for Create {
             disk_gb: Some(within("disk_gb", input.disk_gb.unwrap_or(30), 1, 10_000)? as u32),
             volume: input.volume_id,
             ports: input.ports.unwrap_or_default(),
+            data_centers: input.data_center_ids.unwrap_or_default(),
+            env: input.env.unwrap_or_default(),
             caps: Caps { max_hours: input.max_hours, max_cost: input.max_cost },
             tag: input.tag,
             ..RentRequest::default()
         };
         let offer = use_cases::offer(&service, &wish)?;
-        let rented = use_cases::take(&service, &wish, &offer, input.agreed_price_hour.unwrap_or(0.0))?;
+        let rented = use_cases::take(&service, &wish, &offer, agreed(call, &offer, input.agreed_price_hour)?)?;
         let (pod, estimate) = (value(&rented.pod)?, value(rented.estimate)?);
         Ok(CreateOut { success: true, tag: rented.tag, pod, estimate, refused: rented.refused })
     }
@@ -211,6 +240,7 @@ pub(super) struct ActIn {
 pub(super) struct ActOut {
     success: bool,
     /// Null once it is terminated.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     pod: Value,
 }
 
@@ -224,10 +254,11 @@ impl Tool for PodAction {
         "Start, stop, restart or terminate a pod. A stopped pod's disk is still paid for; a terminated one is gone.";
     const HINTS: Hints = Hints::DESTROY.reaching_out();
     const LANE: Lane = Lane::Wait;
+    const ASKS: bool = true;
     type In = ActIn;
     type Out = ActOut;
 
-    fn call(input: ActIn, _: &Shared, _: &Call) -> Result<ActOut, Fault> {
+    fn call(input: ActIn, _: &Shared, call: &Call) -> Result<ActOut, Fault> {
         let service = Cloud::from_env()?;
         if matches!(input.action, Act::Start | Act::Terminate) && input.confirmed != Some(true) {
             let pod = cloud::get(&service.client, &input.pod_id)?;
@@ -236,8 +267,7 @@ impl Tool for PodAction {
                 _ if pod.status == PodStatus::Running => "is running, and its disk would be lost",
                 _ => "would lose its disk",
             };
-            return Err(Fault::new("confirmation_needed", format!("pod {} ({}) {what}", pod.id, pod.name))
-                .hint("ask the user, then call again with confirmed: true"));
+            confirm(call, &format!("pod {} ({}) {what}", pod.id, pod.name), None)?;
         }
         let pod = match input.action {
             Act::Terminate => {
@@ -303,11 +333,17 @@ pub(super) struct AccountIn {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct AccountOut {
     /// US dollars left, spend an hour, limit.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     balance: Value,
     /// By day and pod, with their sum.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     bills: Value,
-    /// What serverless endpoints cost in that time.
     endpoints_total: f64,
+    volumes_total: f64,
+    /// All of it, US dollars.
+    total: f64,
+    /// Pods rented from here: hours, expected, billed.
+    billed_here: Vec<Value>,
     volumes: Vec<Value>,
     templates: Vec<Value>,
     /// What was rented from this machine and has not ended.
@@ -334,6 +370,9 @@ impl Tool for AccountTool {
             balance: value(told.balance)?,
             bills: value(&told.bills)?,
             endpoints_total: told.endpoints_total,
+            volumes_total: told.volumes_total,
+            total: told.total,
+            billed_here: told.billed_here.iter().map(value).collect::<Result<_, _>>()?,
             volumes: told.volumes.iter().map(value).collect::<Result<_, _>>()?,
             templates: told.templates.iter().map(value).collect::<Result<_, _>>()?,
             rented_here: told.rented_here.iter().map(|e| json!({"tag": e.tag, "pod_id": e.pod_id, "since": e.created_at})).collect(),

@@ -4,12 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cloud::{IMAGE, value};
+use super::cloud::{IMAGE, agreed, value};
 use crate::app::cloud::remote::{self, Job, Stage, TrainRequest};
 use crate::app::cloud::{self as use_cases, Cloud, RentRequest};
 use crate::app::configure;
 use crate::base::error::Fault;
 use crate::cloud::Caps;
+use crate::mcp::consent::consent;
 use crate::mcp::lanes::Lane;
 use crate::mcp::roots::Roots;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
@@ -59,6 +60,7 @@ pub(super) struct StartOut {
     success: bool,
     job: JobOut,
     /// US dollars: price_hour, total where the pace is known, most; null for a job that was there.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     estimate: Value,
     /// Where the process that follows the job writes.
     log_file: String,
@@ -100,10 +102,11 @@ impl Tool for StartTraining {
         agreed to. It goes on without this server.";
     const HINTS: Hints = Hints::MAKE.reaching_out();
     const LANE: Lane = Lane::Wait;
+    const ASKS: bool = true;
     type In = StartIn;
     type Out = StartOut;
 
-    fn call(input: StartIn, shared: &Shared, _: &Call) -> Result<StartOut, Fault> {
+    fn call(input: StartIn, shared: &Shared, call: &Call) -> Result<StartOut, Fault> {
         let service = Cloud::from_env()?;
         let project = shared.roots.project(&input.project_path)?;
         if let Some(tag) = &input.job {
@@ -111,25 +114,22 @@ impl Tool for StartTraining {
             let resume = input.resume == Some(true);
             if resume && input.agreed_price_hour.is_none() {
                 let agreed = job.rent.as_ref().map_or(0.0, |r| r.agreed);
-                return Err(Fault::new("confirmation_needed", format!("another pod may cost {agreed:.2} US dollars an hour"))
-                    .hint("ask the user, then call again with agreed_price_hour"));
+                let question = format!("another pod may cost {agreed:.2} US dollars an hour");
+                consent(call, Fault::new("confirmation_needed", question).hint("ask the user, then call again with agreed_price_hour"))?;
             }
             return started(&job, resume, Value::Null, Vec::new());
         }
         let program = input.program_path.as_ref().map(|p| shared.roots.allow(p)).transpose()?;
         configure::settings(&project.config, &[], &|config| shared.roots.settings(config))?;
         let (count, secure) = (within("count", input.count.unwrap_or(1), 1, 16)? as u32, input.community != Some(true));
-        let (memory_bytes, plan) = use_cases::memory_for(&service, &project.config, &[], count, secure)?;
-        let wish = RentRequest {
+        let mut wish = RentRequest {
             gpu: input.gpu,
-            memory_bytes,
             count,
             secure,
             image: Some(input.image.unwrap_or_else(|| IMAGE.into())),
             disk_gb: Some(within("disk_gb", input.disk_gb.unwrap_or(30), 1, 10_000)? as u32),
             volume: input.volume_id,
             caps: Caps { max_hours: Some(input.max_hours.unwrap_or(TRAIN_HOURS)), max_cost: input.max_cost },
-            seconds: plan.time.map(|t| t.seconds),
             ..RentRequest::default()
         };
         let mut warnings = Vec::new();
@@ -140,12 +140,13 @@ impl Tool for StartTraining {
             name: input.name.unwrap_or_else(|| "run".into()),
             program,
             idle_hours: Some(IDLE_HOURS),
-            stop_command: Some(use_cases::STOP_POD.to_owned()),
-            ..TrainRequest::new(project.config)
+            stop_command: Some(use_cases::END_POD.to_owned()),
+            ..TrainRequest::new(project.config.clone())
         };
-        let offer = use_cases::offer(&service, &wish)?;
-        use_cases::agree(&offer, input.agreed_price_hour)?;
-        let mut job = use_cases::rented_job(&request, &wish, input.agreed_price_hour.unwrap_or(0.0))?;
+        let (offer, costs) = use_cases::offer_for_run(&service, &project.config, &[], &mut wish, None)?;
+        warnings.extend(costs.first().map(|c| format!("time and total: {}", c.basis.words())));
+        let price = agreed(call, &offer, input.agreed_price_hour)?;
+        let mut job = use_cases::rented_job(&request, &wish, price)?;
         use_cases::rent_for(&service, &mut job, &mut |word| warnings.push(word.to_owned()))?;
         started(&job, false, value(offer.estimate)?, warnings)
     }

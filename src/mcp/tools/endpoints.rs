@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cloud::value;
+use super::cloud::{confirm, value};
 use crate::app::cloud::{Cloud, worker_costs};
 use crate::base::error::Fault;
 use crate::cloud::{self, CreateEndpoint, JobAction, Scaling, UpdateEndpoint, WorkerGpu, Workers};
@@ -24,6 +24,7 @@ pub(super) struct ListIn {
 pub(super) struct ListOut {
     endpoints: Vec<Value>,
     /// Jobs and workers, counted; null for all endpoints.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     health: Value,
 }
 
@@ -84,17 +85,11 @@ pub(super) struct CreateIn {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct EndpointOut {
     success: bool,
+    #[schemars(with = "serde_json::Map<String, Value>")]
     endpoint: Value,
     /// False where one of this name was there.
     is_new: bool,
     costs: String,
-}
-
-fn confirm(what: &str, confirmed: Option<bool>) -> Result<(), Fault> {
-    if confirmed == Some(true) {
-        return Ok(());
-    }
-    Err(Fault::new("confirmation_needed", what).hint("ask the user, then call again with confirmed: true"))
 }
 
 /// runpod_create_endpoint
@@ -107,10 +102,11 @@ impl Tool for Create {
         to hear the costs, ask the user, then call it again.";
     const HINTS: Hints = Hints::MAKE.reaching_out();
     const LANE: Lane = Lane::Wait;
+    const ASKS: bool = true;
     type In = CreateIn;
     type Out = EndpointOut;
 
-    fn call(input: CreateIn, _: &Shared, _: &Call) -> Result<EndpointOut, Fault> {
+    fn call(input: CreateIn, _: &Shared, call: &Call) -> Result<EndpointOut, Fault> {
         let service = Cloud::from_env()?;
         if input.image.is_some() == input.template_id.is_some() || input.gpu_pools.is_empty() || input.name.trim().is_empty() {
             return Err(Fault::new("invalid_arguments", "an endpoint has a name, GPU pools, and either an image or a template")
@@ -135,7 +131,7 @@ impl Tool for Create {
             timeout: None,
         };
         let costs = worker_costs(&service, Some(&wish.gpu), &wish.workers)?;
-        confirm(&costs, input.confirmed)?;
+        confirm(call, &costs, input.confirmed)?;
         let (endpoint, is_new) = cloud::create_endpoint(&service.client, &wish)?;
         Ok(EndpointOut { success: true, endpoint: value(endpoint)?, is_new, costs })
     }
@@ -165,10 +161,11 @@ impl Tool for Update {
     const ABOUT: &'static str = "Change the number of workers of a serverless endpoint, or its image.";
     const HINTS: Hints = Hints::DESTROY.reaching_out();
     const LANE: Lane = Lane::Wait;
+    const ASKS: bool = true;
     type In = UpdateIn;
     type Out = EndpointOut;
 
-    fn call(input: UpdateIn, _: &Shared, _: &Call) -> Result<EndpointOut, Fault> {
+    fn call(input: UpdateIn, _: &Shared, call: &Call) -> Result<EndpointOut, Fault> {
         let service = Cloud::from_env()?;
         let now = cloud::endpoint(&service.client, &input.endpoint_id)?;
         let number = |name, given: Option<u64>, least, most| given.map(|n| within(name, n, least, most)).transpose();
@@ -181,7 +178,7 @@ impl Tool for Update {
         let mut costs = "unchanged".to_owned();
         if let Some(workers) = &workers {
             costs = worker_costs(&service, now.gpu.as_ref(), workers)?;
-            confirm(&costs, input.confirmed)?;
+            confirm(call, &costs, input.confirmed)?;
         }
         let change = UpdateEndpoint { workers, image: input.image, ..UpdateEndpoint::default() };
         if change == UpdateEndpoint::default() {
@@ -214,12 +211,13 @@ impl Tool for Delete {
     const ABOUT: &'static str = "Delete a serverless endpoint with the jobs in its queue.";
     const HINTS: Hints = Hints::DESTROY.reaching_out();
     const LANE: Lane = Lane::Wait;
+    const ASKS: bool = true;
     type In = DeleteIn;
     type Out = DeleteOut;
 
-    fn call(input: DeleteIn, _: &Shared, _: &Call) -> Result<DeleteOut, Fault> {
+    fn call(input: DeleteIn, _: &Shared, call: &Call) -> Result<DeleteOut, Fault> {
         let service = Cloud::from_env()?;
-        confirm(&format!("endpoint {} would be gone with its queue", input.endpoint_id), input.confirmed)?;
+        confirm(call, &format!("endpoint {} would be gone with its queue", input.endpoint_id), input.confirmed)?;
         cloud::delete_endpoint(&service.client, &input.endpoint_id)?;
         Ok(DeleteOut { success: true })
     }
@@ -230,7 +228,7 @@ impl Tool for Delete {
 pub(super) struct RunIn {
     endpoint_id: String,
     /// As the endpoint's worker takes it.
-    input: Value,
+    input: serde_json::Map<String, Value>,
     /// Default true: wait for its end, as long as the service does.
     wait: Option<bool>,
 }
@@ -238,6 +236,7 @@ pub(super) struct RunIn {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct JobOut {
     /// As the service answers: id, status, output once it has ended.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     answer: Value,
     has_ended: bool,
 }
@@ -260,7 +259,7 @@ impl Tool for Run {
 
     fn call(input: RunIn, _: &Shared, _: &Call) -> Result<JobOut, Fault> {
         let service = Cloud::from_env()?;
-        cloud::run_job(&service.client, &input.endpoint_id, &input.input, input.wait != Some(false)).map(told)
+        cloud::run_job(&service.client, &input.endpoint_id, &Value::Object(input.input), input.wait != Some(false)).map(told)
     }
 }
 
@@ -299,7 +298,7 @@ impl Tool for Job {
     type In = JobIn;
     type Out = JobOut;
 
-    fn call(input: JobIn, _: &Shared, _: &Call) -> Result<JobOut, Fault> {
+    fn call(input: JobIn, _: &Shared, call: &Call) -> Result<JobOut, Fault> {
         let service = Cloud::from_env()?;
         let action = match input.action.unwrap_or(Act::Status) {
             Act::Status => JobAction::Status,
@@ -307,7 +306,7 @@ impl Tool for Job {
             Act::Cancel => JobAction::Cancel,
             Act::Retry => JobAction::Retry,
             Act::PurgeQueue => {
-                confirm(&format!("all jobs that wait for endpoint {} would be gone", input.endpoint_id), input.confirmed)?;
+                confirm(call, &format!("all jobs that wait for endpoint {} would be gone", input.endpoint_id), input.confirmed)?;
                 return cloud::purge_queue(&service.client, &input.endpoint_id).map(told);
             }
         };

@@ -3,6 +3,7 @@
 mod bench;
 mod checkpoints;
 mod cloud;
+mod cloud_serve;
 mod cloud_train;
 mod compare;
 mod configure;
@@ -52,7 +53,7 @@ pub(super) enum Set {
 const SETS: [(&str, Set); 3] = [("core", Set::Core), ("data", Set::Data), ("cloud", Set::Cloud)];
 
 /// All of them, in the order of use.
-pub(super) static ALL: [(Row, Set); 56] = [
+pub(super) static ALL: [(Row, Set); 61] = [
     (row::<model::Check>(), Set::Core),
     (row::<model::Families>(), Set::Core),
     (row::<model::Info>(), Set::Core),
@@ -99,6 +100,7 @@ pub(super) static ALL: [(Row, Set); 56] = [
     (row::<cloud::Pods>(), Set::Cloud),
     (row::<cloud::Create>(), Set::Cloud),
     (row::<cloud::PodAction>(), Set::Cloud),
+    (row::<cloud_serve::EstimateCost>(), Set::Cloud),
     (row::<cloud_train::StartTraining>(), Set::Cloud),
     (row::<cloud_train::TrainingLogs>(), Set::Cloud),
     (row::<cloud::Logs>(), Set::Cloud),
@@ -109,6 +111,10 @@ pub(super) static ALL: [(Row, Set); 56] = [
     (row::<endpoints::Delete>(), Set::Cloud),
     (row::<endpoints::Run>(), Set::Cloud),
     (row::<endpoints::Job>(), Set::Cloud),
+    (row::<cloud_serve::Serve>(), Set::Cloud),
+    (row::<cloud_serve::Served>(), Set::Cloud),
+    (row::<cloud_serve::EndServing>(), Set::Cloud),
+    (row::<cloud_serve::Manage>(), Set::Cloud),
 ];
 
 /// A tool by its name, whether it is shown or not.

@@ -89,7 +89,7 @@ pub fn hold_model() -> Result<u8, Fault> {
         }
     };
     for (arguments, stop) in inbox {
-        let call = Call { cancelled: stop.clone(), ticks: Arc::new(|tick| say(&Word::Progress(tick))) };
+        let call = Call { cancelled: stop.clone(), ticks: Arc::new(|tick| say(&Word::Progress(tick))), ask: None };
         let asked = stop.clone();
         let answered: Result<Value, Fault> =
             cancel::within(move || asked.is_requested(), || panics::caught(|| tools::answer_with(&loaded, arguments, &call)));

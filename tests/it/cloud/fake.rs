@@ -1,15 +1,15 @@
 //! A RunPod for tests: it speaks HTTP on this machine, holds requests and its own answers against
-//! the service's
-//! document, and keeps books by a clock that tests set.
+//! the service's document, and keeps books by a clock that tests set or that moves by itself.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{schema, serverless};
+use super::{schema, serverless, storage};
 
 /// The key that it takes.
 pub const KEY: &str = "rpa_THISISTHEKEYTHATNOBODYSHOWS";
@@ -23,6 +23,8 @@ pub enum Trouble {
     Lost,
     /// It is carried out and answered by words that are no JSON.
     Garbled,
+    /// The connection breaks in the middle of the request, and nothing is done.
+    Cut,
 }
 
 /// A pod in the books.
@@ -36,17 +38,23 @@ pub struct Held {
     /// Hours of the clock that it ran, and that it existed.
     pub ran: f64,
     pub existed: f64,
-    /// Hours left of the timer in its container.
-    pub timer: Option<f64>,
+    /// Hours left of the timer in its container, and how its pod stands when it has gone off.
+    pub timer: Option<(f64, &'static str)>,
     pub log: Vec<String>,
+    pub since: Timestamp,
 }
 
-/// Disk of a pod, US dollars an hour, running or stopped.
-pub const DISK_HOUR: f64 = 0.01;
+/// Disk of a pod, US dollars an hour and GB, running or stopped.
+pub const DISK_GB_HOUR: f64 = 0.10 / 730.0;
 
 impl Held {
+    pub fn disk_hour(&self) -> f64 {
+        self.body["disk"].as_f64().unwrap_or(20.0) * DISK_GB_HOUR
+    }
+
+    /// US dollars for GPUs and for the disk.
     pub fn bill(&self) -> (f64, f64) {
-        (self.ran * self.price, self.existed * DISK_HOUR)
+        (self.ran * self.price, self.existed * self.disk_hour())
     }
 
     fn is_paid(&self) -> bool {
@@ -69,8 +77,16 @@ pub struct State {
     /// Where the public keys of new pods go.
     pub authorized: Option<std::path::PathBuf>,
     pub endpoints: BTreeMap<String, Value>,
+    pub made_endpoints: u32,
+    pub worker_fails: bool,
     /// Jobs of endpoints, and looks left until each is in its next state.
     pub jobs: BTreeMap<String, (Value, u32)>,
+    /// US dollars that each endpoint has cost.
+    pub endpoint_costs: BTreeMap<String, f64>,
+    pub store: storage::Books,
+    /// Hours of the clock since the beginning, and how far it is ahead of the clock here.
+    pub hours: f64,
+    pub skew_hours: f64,
     made: u32,
     retry_after: u32,
 }
@@ -110,21 +126,25 @@ impl Fake {
 
     /// Moves the clock on; timers in pods go off.
     pub fn advance(&self, hours: f64) {
-        let mut state = self.state();
-        let mut cost = 0.0;
-        for pod in state.pods.values_mut().filter(|p| p.status != "TERMINATED") {
-            let runs = if pod.is_paid() { pod.timer.map_or(hours, |t| t.min(hours)) } else { 0.0 };
-            pod.ran += runs;
-            pod.existed += hours;
-            cost += runs * pod.price + hours * DISK_HOUR;
-            if let Some(left) = pod.timer.as_mut().filter(|_| pod.status == "RUNNING") {
-                *left -= runs;
-                if *left <= 0.0 {
-                    pod.status = "EXITED";
-                }
+        self.state().advance(hours);
+    }
+
+    /// From now on an hour of the clock takes so many seconds.
+    pub fn run(&self, seconds_an_hour: f64) {
+        let fake = self.clone();
+        std::thread::spawn(move || {
+            let mut last = std::time::Instant::now();
+            loop {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                fake.advance(last.elapsed().as_secs_f64() / seconds_an_hour);
+                last = std::time::Instant::now();
             }
-        }
-        state.balance -= cost;
+        });
+    }
+
+    /// US dollars in the books for all that was ever rented.
+    pub fn books(&self) -> f64 {
+        self.state().books()
     }
 
     /// Pods that still cost something.
@@ -134,6 +154,41 @@ impl Fake {
 
     pub fn assert_spoke_by_the_document(&self) {
         assert_eq!(self.state().broken, [] as [String; 0]);
+    }
+}
+
+impl State {
+    pub fn advance(&mut self, hours: f64) {
+        self.hours += hours;
+        let mut cost = 0.0;
+        for pod in self.pods.values_mut().filter(|p| p.status != "TERMINATED") {
+            let runs = if pod.is_paid() { pod.timer.map_or(hours, |(left, _)| left.min(hours)) } else { 0.0 };
+            let mut exists = hours;
+            pod.ran += runs;
+            if let Some((left, end)) = pod.timer.as_mut().filter(|_| pod.status == "RUNNING") {
+                *left -= runs;
+                if *left <= 0.0 {
+                    pod.status = end;
+                    if *end == "TERMINATED" {
+                        exists = runs;
+                    }
+                }
+            }
+            pod.existed += exists;
+            cost += runs * pod.price + exists * pod.disk_hour();
+        }
+        cost += self.store.advance(hours);
+        self.balance -= cost;
+    }
+
+    /// Now, as answers say it.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now() + SignedDuration::from_secs_f64((self.hours + self.skew_hours) * 3600.0)
+    }
+
+    pub fn books(&self) -> f64 {
+        let pods: f64 = self.pods.values().map(|p| p.bill().0 + p.bill().1).sum();
+        pods + self.endpoint_costs.values().sum::<f64>() + self.store.volumes.values().map(|v| v.cost).sum::<f64>()
     }
 }
 
@@ -166,10 +221,18 @@ fn serve(stream: &TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
         headers.insert(name.to_ascii_lowercase(), value.to_owned());
     }
     let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
     let mut words = first.split(' ');
     let (method, target) = (words.next().unwrap_or("").to_owned(), words.next().unwrap_or("").to_owned());
+    let is_cut = |state: &mut State| match state.troubles.front() {
+        Some((m, Trouble::Cut)) if *m == method || *m == "*" => state.troubles.pop_front().is_some(),
+        _ => false,
+    };
+    if length > 0 && is_cut(&mut shared.lock().unwrap()) {
+        let mut half = vec![0; length / 2];
+        return reader.read_exact(&mut half);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
     let mut state = shared.lock().unwrap();
     state.seen.push(format!("{method} {target}"));
     let problem = |status: u16| json!({"title": "refused", "status": status, "detail": format!("refused with {status}")});
@@ -179,7 +242,15 @@ fn serve(stream: &TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
     };
     let authorised = headers.get("authorization").is_some_and(|a| a == &format!("Bearer {KEY}"));
     let (status, answer) = match trouble {
+        _ if target.starts_with("/fake/") => (200, told(&mut state, &target)),
         Some(Trouble::Status(status)) => (status, problem(status)),
+        _ if storage::is_for(&target) => {
+            let date = http_date(&state);
+            let lost = trouble == Some(Trouble::Lost);
+            let answer = storage::answer(&mut state, &method, &target, &body, &headers);
+            drop(state);
+            return if lost { Ok(()) } else { answer.write(stream, &date, method == "HEAD") };
+        }
         // A service that repeats what it was sent: the client must not.
         _ if !authorised => {
             (401, json!({"title": "Unauthorized", "status": 401, "detail": format!("bad {:?}", headers.get("authorization"))}))
@@ -199,14 +270,33 @@ fn serve(stream: &TcpStream, shared: &Mutex<State>) -> std::io::Result<()> {
         Some(Trouble::Garbled) => text = "<html>".into(),
         _ => {}
     }
+    let date = http_date(&state);
     let retry = if status == 429 { format!("retry-after: {}\r\n", state.retry_after) } else { String::new() };
     drop(state);
     let mut stream = stream;
     write!(
         stream,
-        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{retry}content-length: {}\r\nconnection: close\r\n\r\n{text}",
+        "HTTP/1.1 {status} X\r\ndate: {date}\r\ncontent-type: {kind}\r\n{retry}content-length: {}\r\nconnection: close\r\n\r\n{text}",
         text.len()
     )
+}
+
+/// What those who try against it ask of the fake itself.
+fn told(state: &mut State, target: &str) -> Value {
+    if let Some(hours) = target.strip_prefix("/fake/advance?hours=") {
+        state.advance(hours.parse().unwrap());
+    }
+    let pods: BTreeMap<&String, Value> = state
+        .pods
+        .iter()
+        .map(|(id, p)| (id, json!({"status": p.status, "price": p.price, "ran": p.ran, "bill": p.bill().0 + p.bill().1})))
+        .collect();
+    json!({"pods": pods, "endpoints": state.endpoints.keys().collect::<Vec<_>>(), "volumes": state.store.alive(), "total": state.books(),
+        "broken": state.broken, "requests": state.seen.len()})
+}
+
+fn http_date(state: &State) -> String {
+    state.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The operation that a request is of, by the document.
@@ -214,7 +304,7 @@ fn operation(method: &str, path: &str) -> String {
     let parts: Vec<&str> = path.split('/').collect();
     let path = match parts.as_slice() {
         ["", "v2", "pods", _] => "/v2/pods/{id}".into(),
-        ["", "v2", "serverless", _] => "/v2/serverless/{id}".into(),
+        ["", "v2", kind @ ("serverless" | "templates" | "network-volumes"), _] => format!("/v2/{kind}/{{id}}"),
         ["", "v2", "pods", _, last] => format!("/v2/pods/{{id}}/{last}"),
         _ => path.to_owned(),
     };
@@ -268,12 +358,9 @@ fn act(state: &mut State, method: &str, path: &str, query: &str, value: &Value, 
     let parts: Vec<&str> = path.split('/').skip(2).collect();
     match (method, parts.as_slice()) {
         ("GET", ["catalog", "gpus"]) => (200, json!({"gpus": gpus()})),
-        ("GET", ["templates"]) => (200, json!({"templates": []})),
-        ("GET", ["network-volumes"]) => {
-            (200, json!({"networkVolumes": [{"id": "vol1", "name": "data", "size": 20, "dataCenter": "EU-RO-1", "type": "STANDARD"}]}))
-        }
+        (_, ["templates" | "network-volumes", ..] | ["billing", "network-volumes"]) => storage::act(state, method, &parts, query, value),
         ("GET", ["billing", "pods"]) => (200, bills(state, query)),
-        (_, ["serverless", ..] | ["billing", "serverless"]) => serverless::act(state, method, &parts, value),
+        (_, ["serverless", ..] | ["billing", "serverless"]) => serverless::act(state, method, &parts, query, value),
         ("GET", ["pods"]) => {
             let ids: Vec<String> = state.pods.iter().filter(|(_, p)| p.status != "TERMINATED").map(|(id, _)| id.clone()).collect();
             (200, json!({"pods": ids.iter().map(|id| seen(state, id)).collect::<Vec<_>>()}))
@@ -324,7 +411,10 @@ fn create(state: &mut State, wish: &Value) -> (u16, Value) {
     }
     state.made += 1;
     let pod_id = format!("pod{}", state.made);
-    let seconds = wish["args"].as_str().and_then(|a| a.split("sleep ").nth(1)?.split(';').next()?.parse::<f64>().ok());
+    let args = wish["args"].as_str().unwrap_or_default();
+    let seconds = args.split("sleep ").nth(1).and_then(|a| a.split(';').next()?.parse::<f64>().ok());
+    let end = if args.contains("remove pod") { "TERMINATED" } else { "EXITED" };
+    let since = state.now();
     let held = Held {
         body: wish.clone(),
         status: "PROVISIONING",
@@ -332,7 +422,8 @@ fn create(state: &mut State, wish: &Value) -> (u16, Value) {
         price: gpu["price"][cloud].as_f64().unwrap() * count as f64,
         ran: 0.0,
         existed: 0.0,
-        timer: seconds.map(|s| s / 3600.0),
+        timer: seconds.map(|s| (s / 3600.0, end)),
+        since,
         log: (0..10).map(|i| format!("line {i}")).collect(),
     };
     state.pods.insert(pod_id.clone(), held);
@@ -379,7 +470,7 @@ fn seen(state: &State, id: &str) -> Value {
         "args": or("args", "".into()), "disk": or("disk", 20.into()), "mounts": or("mounts", json!({})), "ports": or("ports", json!([])),
         "env": or("env", json!({})), "registry": null, "gpu": w["gpu"], "cloud": or("cloud", "SECURE".into()), "dataCenterId": "EU-RO-1",
         "cudaVersion": "12.8", "ssh": {"proxy": null, "direct": direct}, "template": null, "cost": if pod.is_paid() { pod.price } else { 0.0 },
-        "locked": false, "globalNetworking": {"enabled": false}, "runtime": null, "createdAt": "2026-11-01T00:00:00Z", "startedAt": null
+        "locked": false, "globalNetworking": {"enabled": false}, "runtime": null, "createdAt": pod.since.to_string(), "startedAt": null
     })
 }
 

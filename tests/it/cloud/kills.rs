@@ -19,7 +19,8 @@ fn child() {
     let Ok(said) = std::env::var(CHILD) else { return };
     let (address, folder) = said.split_once(' ').unwrap();
     let client = cloud::Client::new(address, cloud::Key::new(super::fake::KEY).unwrap()).unwrap().with_second(Duration::from_millis(5));
-    let cloud = tallow::app::cloud::Cloud { client, ledger: cloud::Ledger::at(folder.as_ref()) };
+    let ledger = cloud::Ledger::at(folder.as_ref()).by(client.clock());
+    let cloud = tallow::app::cloud::Cloud { client, ledger, s3: None };
     let wish = tallow::app::cloud::RentRequest { for_one_job: true, caps: Caps { max_hours: Some(CAP_HOURS), max_cost: None }, ..wish() };
     let offer = offer(&cloud, &wish).unwrap();
     for _ in 0..1000 {

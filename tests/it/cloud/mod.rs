@@ -1,6 +1,7 @@
 //! The cloud against a fake RunPod on this machine: requests, faults, renting, books, and clients
 //! killed at any point.
 
+mod bill;
 mod fake;
 mod kills;
 mod remote;
@@ -8,18 +9,24 @@ mod rented;
 mod requests;
 mod schema;
 mod serverless;
+mod serving;
 mod sshd;
+mod stand;
+mod storage;
 
 use std::path::Path;
 use std::time::Duration;
 
 use tallow::app::cloud::{Cloud, RentRequest};
-use tallow::cloud::{Client, Key, Ledger};
+use tallow::cloud::{Client, Key, Ledger, S3Access};
 
 /// A client whose second of waiting is a few milliseconds.
 fn cloud(fake: &fake::Fake, ledger: &Path) -> Cloud {
     let client = Client::new(&fake.address, Key::new(fake::KEY).unwrap()).unwrap().with_second(Duration::from_millis(5));
-    Cloud { client, ledger: Ledger::at(ledger) }
+    let ledger = Ledger::at(ledger).by(client.clock());
+    let (id, secret) = (storage::S3_ID.to_owned(), storage::S3_SECRET.to_owned());
+    let s3 = Some(S3Access { id, secret, address: Some(fake.address.clone()), part_bytes: 64 << 10 });
+    Cloud { client, ledger, s3 }
 }
 
 fn wish() -> RentRequest {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tallow::app::cloud::{account, offer, release, take};
 use tallow::cloud::{self, Action, Caps, Client, Key, PodStatus, Stage};
 
-use super::fake::{DISK_HOUR, Fake, KEY, Trouble};
+use super::fake::{DISK_GB_HOUR, Fake, KEY, Trouble};
 use super::{Draws, cloud as cloud_at, wish};
 
 #[test]
@@ -39,7 +39,7 @@ fn a_pod_from_its_wish_to_its_end() {
     assert!(ssh.port == 2222 && states.last() == Some(&PodStatus::Running), "{states:?}");
     fake.advance(0.5);
     let told = account(&cloud, 7, Some(&rented.pod.id)).unwrap();
-    let due = 0.5 * (0.34 + DISK_HOUR);
+    let due = 0.5 * (0.34 + 20.0 * DISK_GB_HOUR);
     assert!((told.bills.total_amount - due).abs() < 1e-9 && (told.balance.client_balance - (100.0 - due)).abs() < 1e-9);
     assert!(told.rented_here.len() == 1 && told.volumes.len() == 1 && told.balance.current_spend_per_hr == 0.34);
     // Its own timer stops it at the cap, though nobody looks: 0.32 dollars at 0.34 an hour.

@@ -57,9 +57,8 @@ impl Sshd {
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\nUsePAM no\n\
              PidFile none\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\n\
-             SetEnv HOME={0}/home TALLOW_CACHE={1}\n",
-            dir.display(),
-            env!("CARGO_TARGET_TMPDIR")
+             SetEnv HOME={0}/home TALLOW_CACHE={0}/cache\n",
+            dir.display()
         );
         fs::write(dir.join("config"), config).unwrap();
         let log = fs::File::create(dir.join("log")).unwrap();
