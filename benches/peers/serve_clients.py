@@ -3,8 +3,8 @@
     python3 -m venv peers && peers/bin/pip install openai xllamacpp
     peers/bin/python benches/peers/serve_clients.py model.gguf [--tallow target/release/tallow] [--clients 32] [--rounds 3]
 
-xllamacpp holds llama.cpp's own server (slots, continuous batching) as a library; it runs in a process of its own here. Both
-have the same threads, room for all clients at once, and greedy answers of so many tokens. Rounds alternate; the figures are
+xllamacpp holds llama.cpp's own server (slots, continuous batching) as a library, built for AVX2; it runs in a process of its
+own here. `--llama-server` names a program that was built for this machine instead (GGML_NATIVE=ON). Both have the same threads, room for all clients at once, and greedy answers of so many tokens. Rounds alternate; the figures are
 tokens of answers a second over all clients, and how long the first token of an answer took.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import os
 import random
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -54,7 +55,7 @@ class Server:
             if self.child.poll() is not None:
                 raise SystemExit(f"{command[0]} ended:\n{open(self.said.name, errors='replace').read()}")
             time.sleep(0.1)
-        self.address = found[1]
+        self.address = found[found.re.groups]
 
     def close(self):
         self.child.stdin.close()
@@ -64,6 +65,16 @@ class Server:
 
 def tallow(program: str, path: str, more: list[str]) -> Server:
     return Server([program, "serve", "--model", path, "--http", "127.0.0.1:0", *more], r" on (http://\S+)\s")
+
+
+def native(program: str, path: str, clients: int, threads: int, context: int) -> Server:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    sizes = ["-np", clients, "-c", context * clients, "-t", threads, "-tb", threads, "--port", port]
+    server = Server([program, "-m", path, "--jinja", "--no-webui", *map(str, sizes)], "server is listening|listening on|all slots are idle")
+    server.address = f"http://127.0.0.1:{port}/v1"
+    return server
 
 
 def llama(path: str, clients: int, threads: int, context: int) -> Server:
@@ -120,6 +131,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--tallow", default="target/release/tallow")
     parser.add_argument("--arguments", default="", help="further ones of tallow serve, such as '--quantization q8'")
+    parser.add_argument("--llama-server", help="a native build of llama.cpp's server")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=1, help="of each client, one after another")
     parser.add_argument("--tokens", type=int, default=64)
@@ -130,7 +142,11 @@ def main():
     a = parser.parse_args()
     if a.serve_llama:
         return serve_llama(a.model, *a.serve_llama)
-    names = {"tallow": lambda: tallow(a.tallow, a.model, a.arguments.split()), "llama.cpp": lambda: llama(a.model, a.clients, a.threads, 512)}
+    sizes = (a.model, a.clients, a.threads, 512)
+    names = {
+        "tallow": lambda: tallow(a.tallow, a.model, a.arguments.split()),
+        "llama.cpp": lambda: native(a.llama_server, *sizes) if a.llama_server else llama(*sizes),
+    }
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"{cpu}, {a.threads} threads, {a.clients} clients, {a.tokens} tokens each, seed {a.seed}, tallow serve {a.arguments}")
     rates = {name: [] for name in names}
