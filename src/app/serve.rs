@@ -1,12 +1,18 @@
 //! The models of a server: one base, and adapters over it by name.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::load::{LoadedModel, ModelRequest, check_vocabulary, load, stop_ids, tokenizer_for};
 use super::models;
 use crate::base::error::Fault;
+use serde_json::Value;
+
 use crate::data::TextTokenizer;
+use crate::data::calls::CallForm;
+use crate::data::guide::{Guide, Vocabulary};
 use crate::model::Decoder;
+use crate::model::generate::Hold;
 
 /// What is served.
 #[derive(Debug, Clone)]
@@ -34,6 +40,46 @@ pub struct Served {
     pub no_tools: Option<String>,
     /// Ids that end an answer.
     pub stop: Vec<u32>,
+    /// What holds answers to a form, made when it is first asked for.
+    vocabulary: OnceLock<Result<Vocabulary, String>>,
+}
+
+#[derive(Debug)]
+struct Held(Guide);
+
+impl Hold for Held {
+    fn mask(&mut self) -> Result<Vec<u32>, String> {
+        self.0.mask()
+    }
+
+    fn took(&mut self, token: u32) -> Result<(), String> {
+        self.0.took(token)
+    }
+}
+
+impl Served {
+    fn vocabulary(&self) -> Result<&Vocabulary, String> {
+        let made = self.vocabulary.get_or_init(|| Vocabulary::new(self.tokenizer.inner(), &self.stop));
+        made.as_ref().map_err(Clone::clone)
+    }
+
+    /// Holds an answer to JSON that a schema allows.
+    ///
+    /// # Errors
+    /// In words, when the tokenizer or the schema cannot be held to.
+    pub fn hold_to_json(&self, schema: &Value) -> Result<Box<dyn Hold>, String> {
+        Ok(Box::new(Held(self.vocabulary()?.json(schema)?)))
+    }
+
+    /// Holds an answer to calls of these tools, in the form of the chat template: one, or one and more.
+    ///
+    /// # Errors
+    /// In words, when the tokenizer, the form or a schema cannot be held to.
+    pub fn hold_to_calls(&self, tools: &[Value], several: bool) -> Result<Box<dyn Hold>, String> {
+        let form = self.tokenizer.template_for(true).and_then(|t| CallForm::of_template(t.source()));
+        let form = form.ok_or("the chat template writes no calls of a form that is known here")?;
+        Ok(Box::new(Held(self.vocabulary()?.calls(form, tools, several)?)))
+    }
 }
 
 /// Loads the base, and one model for each adapter.
@@ -72,7 +118,7 @@ fn served(name: String, decoder: Decoder, mut tokenizer: TextTokenizer, folder: 
         Some(_) => tokenizer.add_tool_form().err().map(|e| e.to_string()),
     };
     let stop = stop_ids(&tokenizer, folder);
-    Ok(Served { name, decoder, tokenizer, no_tools, stop })
+    Ok(Served { name, decoder, tokenizer, no_tools, stop, vocabulary: OnceLock::new() })
 }
 
 /// A Hub id and `embedded` as they are; of a path the last part, without `.gguf`.

@@ -26,6 +26,7 @@ mod figures;
 mod fingerprint;
 mod flags;
 mod guard;
+pub mod guide;
 mod layout;
 pub mod make_tools;
 mod options;

@@ -33,6 +33,21 @@ impl Default for SamplingOptions {
     }
 }
 
+/// What an answer is held to.
+pub trait Hold: std::fmt::Debug + Send {
+    /// The tokens that may come next, as bits: token `i` is bit `i % 32` of word `i / 32`; those beyond it may not.
+    ///
+    /// # Errors
+    /// In words, when that cannot be said.
+    fn mask(&mut self) -> std::result::Result<Vec<u32>, String>;
+
+    /// Hears which one came.
+    ///
+    /// # Errors
+    /// In words, when it could not follow.
+    fn took(&mut self, token: u32) -> std::result::Result<(), String>;
+}
+
 /// What came out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generation {
@@ -122,12 +137,26 @@ impl Sampler {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<u32> {
-        let mut best = 0;
+        self.choose_among(logits, &|_| true)
+    }
+
+    /// The same among some of the tokens.
+    fn choose_held(&mut self, logits: &[f32], hold: &mut dyn Hold) -> Result<u32> {
+        let mask = hold.mask().map_err(Error::Value)?;
+        let allowed = |i: usize| mask.get(i / 32).is_some_and(|word| word >> (i % 32) & 1 == 1);
+        let token = self.choose_among(logits, &allowed)?;
+        hold.took(token).map_err(Error::Value)?;
+        Ok(token)
+    }
+
+    fn choose_among(&mut self, logits: &[f32], allowed: &dyn Fn(usize) -> bool) -> Result<u32> {
+        let first = (0..logits.len()).find(|i| allowed(*i));
+        let mut best = first.ok_or_else(|| Error::Value("no token of the model may follow".into()))?;
         for (i, v) in logits.iter().enumerate() {
             if !v.is_finite() {
                 return Err(Error::Value(format!("the model's output is not finite (logit {i} is {v})")));
             }
-            if *v > logits[best] {
+            if *v > logits[best] && allowed(i) {
                 best = i;
             }
         }
@@ -135,8 +164,8 @@ impl Sampler {
             return Ok(best as u32);
         }
         let top = f64::from(logits[best]);
-        let mut weights: Vec<(u32, f64)> =
-            logits.iter().enumerate().map(|(i, v)| (i as u32, ((f64::from(*v) - top) / self.temperature).exp())).collect();
+        let some = logits.iter().enumerate().filter(|(i, _)| allowed(*i));
+        let mut weights: Vec<(u32, f64)> = some.map(|(i, v)| (i as u32, ((f64::from(*v) - top) / self.temperature).exp())).collect();
         let mut total: f64 = weights.iter().map(|w| w.1).sum();
         if self.top_p < 1.0 {
             weights.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

@@ -21,7 +21,7 @@ use super::fault::Refused;
 use crate::app::serve::Served;
 use crate::base::error::Fault;
 use crate::base::panics;
-use crate::model::generate::{BatchOptions, Generator, Moved, SamplingOptions, Sequences};
+use crate::model::generate::{BatchOptions, Generator, Hold, Moved, SamplingOptions, Sequences};
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,7 @@ struct Job {
     model: usize,
     prompt: Vec<u32>,
     options: SamplingOptions,
+    hold: Option<Box<dyn Hold>>,
     cache_bytes: u64,
     events: UnboundedSender<Event>,
     place: OwnedSemaphorePermit,
@@ -117,6 +118,7 @@ impl Engine {
         model: usize,
         prompt: Vec<u32>,
         options: SamplingOptions,
+        hold: Option<Box<dyn Hold>>,
     ) -> Result<UnboundedReceiver<Event>, Refused> {
         let need = Generator::new(&self.models[model].decoder).need(prompt.len(), options.max_new_tokens);
         let need = need.map_err(|e| Refused::field("messages", e.to_string()).code("context_length_exceeded"))?;
@@ -131,7 +133,7 @@ impl Engine {
             return Err(Refused::field("max_tokens", message).code("context_length_exceeded"));
         }
         let (events, receiver) = unbounded_channel();
-        let job = Job { model, prompt, options, cache_bytes: need.cache_bytes, events, place };
+        let job = Job { model, prompt, options, hold, cache_bytes: need.cache_bytes, events, place };
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if sent { Ok(receiver) } else { Err(Refused::of(&Fault::new("stopped", "the server is stopping"))) }
@@ -233,7 +235,7 @@ impl Work {
         {
             let key = self.next;
             self.next += 1;
-            match lanes[job.model].join(key, job.prompt, job.options) {
+            match lanes[job.model].join_held(key, job.prompt, job.options, job.hold) {
                 Ok(()) => {
                     held += job.cache_bytes;
                     let one = Active { model: job.model, events: job.events, begun: Instant::now(), place: job.place };

@@ -27,6 +27,15 @@ pub(super) enum Input {
     Ids(Vec<u32>),
 }
 
+/// What an answer is held to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Form {
+    /// JSON that this schema allows.
+    Json(Value),
+    /// Calls of these tools, one or several.
+    Calls { tools: Vec<Value>, several: bool },
+}
+
 /// A request.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Asked {
@@ -47,6 +56,8 @@ pub(super) struct Asked {
     pub(super) include_usage: bool,
     /// At most so many calls of tools; 0 where none is offered.
     pub(super) most_calls: usize,
+    /// What the answer is held to.
+    pub(super) hold: Option<Form>,
 }
 
 /// The members of an object that have not been read yet.
@@ -98,8 +109,8 @@ pub(super) fn read(body: &[u8], is_chat: bool, models: &[Served]) -> Result<Aske
     let Value::Object(map) = value else { return Err(bad("the body must be a JSON object".into())) };
     let mut fields = Fields(map);
     let model = model(&mut fields, models)?;
-    let mut most_calls = 0;
-    let input = if is_chat { chat(&mut fields, &mut most_calls, &models[model])? } else { text(&mut fields)? };
+    let (mut most_calls, mut hold) = (0, None);
+    let input = if is_chat { chat(&mut fields, &mut most_calls, &mut hold, &models[model])? } else { text(&mut fields)? };
     let newer = if is_chat { fields.whole("max_completion_tokens", 1)? } else { None };
     let older = fields.whole("max_tokens", u64::from(is_chat))?;
     if newer.is_some() && older.is_some() && newer != older {
@@ -123,7 +134,7 @@ pub(super) fn read(body: &[u8], is_chat: bool, models: &[Served]) -> Result<Aske
     without_effect(&mut fields, is_chat)?;
     fields.nothing_left()?;
     let (max_new_tokens, is_max_given) = (given.unwrap_or(NEW_TOKENS), given.is_some());
-    Ok(Asked { model, input, max_new_tokens, is_max_given, temperature, top_p, seed, stops, stream, include_usage, most_calls })
+    Ok(Asked { model, input, max_new_tokens, is_max_given, temperature, top_p, seed, stops, stream, include_usage, most_calls, hold })
 }
 
 fn model(fields: &mut Fields, models: &[Served]) -> Result<usize, Refused> {
@@ -138,7 +149,7 @@ fn model(fields: &mut Fields, models: &[Served]) -> Result<usize, Refused> {
     }
 }
 
-fn chat(fields: &mut Fields, most_calls: &mut usize, model: &Served) -> Result<Input, Refused> {
+fn chat(fields: &mut Fields, most_calls: &mut usize, hold: &mut Option<Form>, model: &Served) -> Result<Input, Refused> {
     let messages = match fields.take("messages") {
         Some(Value::Array(list)) if !list.is_empty() && list.len() <= MOST_MESSAGES => list,
         Some(_) => return Err(Refused::field("messages", format!("`messages` must be a list of 1 to {MOST_MESSAGES} messages"))),
@@ -159,15 +170,24 @@ fn chat(fields: &mut Fields, most_calls: &mut usize, model: &Served) -> Result<I
         }
     };
     let choice = fields.take("tool_choice");
-    let several = fields.flag("parallel_tool_calls")?.unwrap_or(true);
+    let mut several = fields.flag("parallel_tool_calls")?.unwrap_or(true);
     let offered = match choice.as_ref().map(|c| c.as_str()) {
         None | Some(Some("auto")) => !tools.is_empty(),
         Some(Some("none")) => false,
-        Some(_) => {
-            let message = "`tool_choice` may be `auto` or `none`: a call cannot be forced";
-            return Err(Refused::unsupported("tool_choice", message));
+        Some(word) => {
+            let forced = forced(word, choice.as_ref(), &tools)?;
+            several &= word.is_some();
+            *hold = Some(Form::Calls { tools: forced, several });
+            true
         }
     };
+    if let Some(schema) = response_format(fields)? {
+        if offered {
+            let message = "`response_format` cannot hold an answer that may be a call: leave it or `tools` out, or say `tool_choice: none`";
+            return Err(Refused::unsupported("response_format", message));
+        }
+        *hold = Some(Form::Json(schema));
+    }
     if let Some(why) = model.no_tools.as_ref().filter(|_| offered) {
         return Err(Refused::unsupported("tools", format!("this model cannot be offered tools: {why}")));
     }
@@ -183,6 +203,36 @@ fn chat(fields: &mut Fields, most_calls: &mut usize, model: &Served) -> Result<I
     };
     let tools = if offered { Value::Array(tools) } else { Value::Null };
     Ok(Input::Chat { messages, tools, variables })
+}
+
+/// The tools of which one has to be called: `required`, or a function by its name.
+fn forced(word: Option<&str>, choice: Option<&Value>, tools: &[Value]) -> Result<Vec<Value>, Refused> {
+    let wrong = |m: String| Err(Refused::field("tool_choice", m));
+    let name = choice.and_then(|c| c["function"]["name"].as_str());
+    match (word, name) {
+        _ if tools.is_empty() => wrong("`tool_choice` forces a call, and `tools` offers none".into()),
+        (Some("required"), _) => Ok(tools.to_vec()),
+        (None, Some(name)) => {
+            let found: Vec<Value> = tools.iter().filter(|t| t["function"]["name"] == name).cloned().collect();
+            if found.is_empty() { wrong(format!("`tool_choice` names `{name}`, which is not among `tools`")) } else { Ok(found) }
+        }
+        _ => wrong("`tool_choice` may be `auto`, `none`, `required` or {\"type\": \"function\", \"function\": {\"name\": ...}}".into()),
+    }
+}
+
+/// The schema that an answer is held to, where one is.
+fn response_format(fields: &mut Fields) -> Result<Option<Value>, Refused> {
+    let wrong = |m: &str| Err(Refused::field("response_format", format!("`response_format`: {m}")));
+    let Some(format) = fields.take("response_format") else { return Ok(None) };
+    match format["type"].as_str() {
+        Some("text") => Ok(None),
+        Some("json_object") => Ok(Some(serde_json::json!({"type": "object"}))),
+        Some("json_schema") => match &format["json_schema"]["schema"] {
+            schema @ Value::Object(_) => Ok(Some(schema.clone())),
+            _ => wrong("`json_schema.schema` must be an object"),
+        },
+        _ => wrong("`type` must be text, json_object or json_schema"),
+    }
 }
 
 fn is_tool(tool: &Value) -> bool {
@@ -244,7 +294,6 @@ fn without_effect(fields: &mut Fields, is_chat: bool) -> Result<(), Refused> {
     if is_chat {
         fields.neutral("logprobs", no, "log probabilities are not given out here")?;
         fields.neutral("top_logprobs", zero, "log probabilities are not given out here")?;
-        fields.neutral("response_format", |v| v["type"] == "text", "answers are not held to a form here")?;
         fields.neutral("modalities", |v| v == &serde_json::json!(["text"]), "answers are text")?;
         fields.neutral("store", no, "nothing is stored here")?;
         fields.neutral("service_tier", |v| v == "auto" || v == "default", "there is one tier here")?;

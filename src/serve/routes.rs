@@ -9,14 +9,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{self, Head};
 use super::fault::{Refused, json_answer};
-use super::request::{self, Asked, Input};
+use super::request::{self, Asked, Form, Input};
 use super::{Shared, engine};
 use crate::app::serve::Served;
 use crate::base::error::Fault;
 use crate::base::panics;
 use crate::data::prompt_of;
 use crate::mcp::door::{self, Answer, Door, Visitor};
-use crate::model::generate::SamplingOptions;
+use crate::model::generate::{Hold, SamplingOptions};
 
 /// Longest body of a request, in bytes.
 const MOST_BODY_BYTES: usize = 4 << 20;
@@ -123,8 +123,18 @@ fn prepare(shared: &Shared, body: &[u8], is_chat: bool, place: OwnedSemaphorePer
         seed: asked.seed.unwrap_or_else(answer::drawn),
         stop: served.stop.clone(),
     };
-    let events = shared.engine.submit(place, asked.model, prompt, options)?;
+    let events = shared.engine.submit(place, asked.model, prompt, options, hold(served, asked.hold.as_ref())?)?;
     Ok((asked, tokens, events))
+}
+
+/// What the answer is held to; what cannot be held to is refused with its reason.
+fn hold(served: &Served, form: Option<&Form>) -> Result<Option<Box<dyn Hold>>, Refused> {
+    let (field, held) = match form {
+        None => return Ok(None),
+        Some(Form::Json(schema)) => ("response_format", served.hold_to_json(schema)),
+        Some(Form::Calls { tools, several }) => ("tool_choice", served.hold_to_calls(tools, *several)),
+    };
+    held.map(Some).map_err(|why| Refused::unsupported(field, format!("`{field}`: an answer cannot be held to this: {why}")))
 }
 
 fn prompt(served: &Served, input: &Input) -> Result<Vec<u32>, Refused> {

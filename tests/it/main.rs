@@ -32,6 +32,7 @@ mod fuzz;
 mod gguf_blocks;
 mod golden;
 mod gradients;
+mod guide;
 mod hostile_files;
 mod hub;
 mod hub_client;

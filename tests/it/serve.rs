@@ -280,6 +280,72 @@ fn calls_are_read(server: &Server) {
 }
 
 #[test]
+fn answers_are_held_to_schemas_and_calls_are_forced() {
+    let desk = Desk::new();
+    let server = Server::start(&desk, &["--model", "embedded"], None);
+    let seed = drawn_seed() % 100_000;
+    let ask = |more: Value| {
+        let mut body =
+            json!({"model": "embedded", "messages": [{"role": "user", "content": "say a"}], "max_tokens": 600, "temperature": 1.5});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let schema = json!({"type": "object", "properties": {"on": {"type": "boolean"}, "n": {"type": "integer", "minimum": 0, "maximum": 99},
+        "unit": {"enum": ["c", "f"]}, "tag": {"type": "string", "maxLength": 5}}, "required": ["on", "n", "unit"], "additionalProperties": false});
+    for i in 0..8 {
+        let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}});
+        let body = ask(json!({"response_format": format, "seed": seed + i}));
+        let whole = server.chat(&body);
+        let choice = &whole["choices"][0];
+        assert_eq!(choice["finish_reason"], "stop", "seed {}: {whole}", seed + i);
+        let text = choice["message"]["content"].as_str().unwrap();
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|e| panic!("seed {}: {e}: {text}", seed + i));
+        assert!(jsonschema::is_valid(&schema, &value), "seed {}: {value}", seed + i);
+        assert_eq!(server.streamed(&body).0, text, "streamed it is the same");
+    }
+    // Any object: where it comes to its end, it is one.
+    for i in 0..4 {
+        let whole = server.chat(&ask(json!({"response_format": {"type": "json_object"}, "seed": seed + i, "temperature": 0.5})));
+        let (choice, text) = (&whole["choices"][0], whole["choices"][0]["message"]["content"].as_str().unwrap());
+        assert!(text.starts_with('{'), "seed {}: {text}", seed + i);
+        if choice["finish_reason"] == "stop" {
+            assert!(serde_json::from_str::<Value>(text).unwrap().is_object(), "seed {}: {text}", seed + i);
+        }
+    }
+    // Two tools, and the answer, have to find room in a short context.
+    let schema = json!({"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"], "additionalProperties": false});
+    let tool = |name: &str| json!({"type": "function", "function": {"name": name, "parameters": schema}});
+    let tools = json!([tool("first"), tool("second")]);
+    let named = json!({"type": "function", "function": {"name": "second"}});
+    for (i, choice) in [json!("required"), named.clone(), json!("required"), named].iter().enumerate() {
+        let whole = server.chat(&ask(
+            json!({"tools": tools, "tool_choice": choice, "parallel_tool_calls": false, "seed": seed + i as u64, "temperature": 0.5}),
+        ));
+        let (answer, calls) = (&whole["choices"][0], &whole["choices"][0]["message"]["tool_calls"]);
+        assert_eq!(
+            (&answer["finish_reason"], calls.as_array().unwrap().len()),
+            (&json!("tool_calls"), 1),
+            "seed {}: {whole}",
+            seed + i as u64
+        );
+        let function = &calls[0]["function"];
+        assert!(function["name"] == "second" || (choice == "required" && function["name"] == "first"), "{whole}");
+        let arguments: Value = serde_json::from_str(function["arguments"].as_str().unwrap()).unwrap();
+        assert!(jsonschema::is_valid(&schema, &arguments), "{arguments}");
+    }
+    // What is not held stays as it was, beside what is.
+    let free = ask(json!({"seed": seed, "temperature": 0, "max_tokens": 8}));
+    assert_eq!(server.chat(&free)["choices"], server.chat(&free)["choices"]);
+    for (more, param) in [
+        (json!({"tools": tools, "tool_choice": {"type": "function", "function": {"name": "third"}}}), "tool_choice"),
+        (json!({"tools": tools, "response_format": {"type": "json_object"}}), "response_format"),
+    ] {
+        let refused = server.ask("POST", "/v1/chat/completions", &[], &ask(more).to_string());
+        assert_eq!((refused.status, refused.json()["error"]["param"].as_str()), (400, Some(param)), "{}", refused.body);
+    }
+}
+
+#[test]
 fn hostile_requests_are_refused_in_the_form_of_the_api() {
     let desk = Desk::new();
     let server = Server::start(&desk, &["--model", "embedded"], Some(TOKEN));
@@ -321,10 +387,17 @@ fn hostile_requests_are_refused_in_the_form_of_the_api() {
         (",\"n\":2", "n", "unsupported_parameter"),
         (",\"logprobs\":true", "logprobs", "unsupported_parameter"),
         (",\"frequency_penalty\":0.5", "frequency_penalty", "unsupported_parameter"),
-        (",\"response_format\":{\"type\":\"json_object\"}", "response_format", "unsupported_parameter"),
+        (",\"response_format\":{\"type\":\"xml\"}", "response_format", "invalid_value"),
+        (",\"response_format\":{\"type\":\"json_schema\"}", "response_format", "invalid_value"),
+        (
+            ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{\"not\":{}}}}",
+            "response_format",
+            "unsupported_parameter",
+        ),
+        (",\"tool_choice\":{\"type\":\"function\"}", "tool_choice", "invalid_value"),
         (",\"tools\":{}", "tools", "invalid_value"),
         (",\"tools\":[{\"type\":\"function\"}]", "tools", "invalid_value"),
-        (",\"tool_choice\":\"required\"", "tool_choice", "unsupported_parameter"),
+        (",\"tool_choice\":\"required\"", "tool_choice", "invalid_value"),
         (",\"stop\":[1]", "stop", "invalid_value"),
         (",\"stop\":\"\"", "stop", "invalid_value"),
         (",\"stream\":\"yes\"", "stream", "invalid_value"),

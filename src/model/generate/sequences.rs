@@ -2,7 +2,7 @@
 //!
 //! Each has a cache, a sampler and an end of its own, so its answer is that of [`Generator::run`].
 
-use super::{Generator, PROMPT_CHUNK, Sampler, SamplingOptions};
+use super::{Generator, Hold, PROMPT_CHUNK, Sampler, SamplingOptions};
 use crate::model::decoder::{KvCache, Next};
 use crate::model::error::{Error, Result};
 
@@ -45,6 +45,7 @@ struct Slot {
     need: Need,
     cache: KvCache,
     sampler: Sampler,
+    hold: Option<Box<dyn Hold>>,
     /// How many tokens it has, and the last of them.
     made: usize,
     last: u32,
@@ -100,10 +101,18 @@ impl<'d> Sequences<'d> {
     /// # Errors
     /// As [`Generator::need`], when an option is out of range, and when there is no memory for its cache.
     pub fn join(&mut self, key: usize, prompt: Vec<u32>, options: SamplingOptions) -> Result<()> {
+        self.join_held(key, prompt, options, None)
+    }
+
+    /// The same, its answer held to a form.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub fn join_held(&mut self, key: usize, prompt: Vec<u32>, options: SamplingOptions, hold: Option<Box<dyn Hold>>) -> Result<()> {
         let need = self.generator.need(prompt.len(), options.max_new_tokens)?;
         let cache = self.generator.decoder.new_cache(prompt.len() + need.most)?;
         let sampler = Sampler::new(&options)?;
-        self.slots.push(Slot { key, prompt, options, need, cache, sampler, made: 0, last: 0 });
+        self.slots.push(Slot { key, prompt, options, need, cache, sampler, hold, made: 0, last: 0 });
         Ok(())
     }
 
@@ -169,7 +178,12 @@ impl Slot {
     /// What a pass did, given the logits after the last token where they were wanted.
     fn moved(&mut self, logits: Option<&Vec<f32>>) -> Option<Moved> {
         let mut moved = Moved { key: self.key, token: None, ended: None, failed: None };
-        match logits.map(|l| self.sampler.choose(l)) {
+        let (sampler, hold) = (&mut self.sampler, &mut self.hold);
+        let chosen = logits.map(|l| match hold {
+            Some(hold) => sampler.choose_held(l, hold.as_mut()),
+            None => sampler.choose(l),
+        });
+        match chosen {
             Some(Err(e)) => {
                 moved.failed = Some(e);
                 return Some(moved);
