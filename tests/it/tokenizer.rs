@@ -126,6 +126,25 @@ fn a_client_compares_two() {
 /// Every new token stands for the tokens that the base had in its place; its row is the mean of theirs; and the
 /// folder trains.
 #[test]
+fn a_tokenizer_of_characters_with_bytes_is_not_extended_and_says_so() {
+    let desk = Desk::new();
+    corpus(&desk);
+    desk.ok(&["bench", "random-model", "tiny", "--out", "pieces", "--tokenizer", "embedded"]);
+    // As SentencePiece's models are converted: spaces are U+2581, and what has no token is spelled in bytes.
+    let path = desk.path().join("pieces/tokenizer.json");
+    let mut file: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    file["model"]["byte_fallback"] = json!(true);
+    file["pre_tokenizer"] = serde_json::Value::Null;
+    file["normalizer"] = json!({"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"});
+    file["decoder"] = json!({"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]});
+    std::fs::write(&path, file.to_string()).unwrap();
+    let said = desk.run(&["tokenizer", "extend", "--model", "pieces", "corpus.txt", "--out", "big"]);
+    assert!(said.code != 0 && said.err.contains("SentencePiece") && said.err.contains("only byte-level BPE"), "{}", said.err);
+    assert!(!desk.path().join("big").exists());
+}
+
+#[test]
 fn an_extended_model_has_means_as_new_rows_and_trains() {
     let (desk, seed) = (Desk::new(), crate::program::drawn_seed());
     let text = corpus(&desk);

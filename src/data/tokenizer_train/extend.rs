@@ -103,7 +103,12 @@ impl Inherited {
         let unset = |name: &str| model[name].as_str().is_none_or(str::is_empty);
         let bytes = json["decoder"].to_string().contains("\"ByteLevel\"") && model["byte_fallback"] != true;
         if model["type"] != "BPE" || !bytes || !unset("continuing_subword_prefix") || !unset("end_of_word_suffix") {
-            return Err(bad(format!("the tokenizer is of the kind {}, not byte-level BPE", model["type"])));
+            let by_pieces = model["byte_fallback"] == true || json.to_string().contains("\"Metaspace\"");
+            let kind = match model["type"].as_str() {
+                Some("BPE") if by_pieces => "SentencePiece's BPE of characters (Llama 2, Mistral, Gemma)",
+                kind => kind.unwrap_or("unknown"),
+            };
+            return Err(bad(format!("the tokenizer is of the kind {kind}, not byte-level BPE")));
         }
         let (Some(vocab), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array()) else {
             return Err(bad("the tokenizer has no vocabulary or no merges"));
