@@ -9,7 +9,7 @@ use super::load::load_options;
 use super::models;
 use crate::base::error::Fault;
 use crate::base::files;
-use crate::model::hub::HubOptions;
+use crate::model::hub::{HubOptions, found_model};
 use crate::model::weights::weight_files;
 use crate::model::{DecoderSpec, LoraConfig, Policy, Quantization, Trainable};
 use crate::train::{HeldOut, MemoryRequest, OptimizerKind, PROGRAM_HELD, predict};
@@ -46,7 +46,7 @@ pub struct ModelInfo {
     pub vocabulary: usize,
     /// Longest sequence it was made for.
     pub context_length: usize,
-    /// From the front matter of its README.
+    /// From the front matter of its README, or as the Hub says.
     pub licence: Option<String>,
     /// Whether its tokenizer renders chats.
     pub has_chat_template: bool,
@@ -76,7 +76,7 @@ pub fn model(name: &str) -> Result<ModelInfo, Fault> {
         hidden_size: spec.hidden_size,
         vocabulary: spec.vocab_size,
         context_length: spec.max_positions,
-        licence: licence(&path),
+        licence: licence(&path).or_else(|| licence_on_hub(name)),
         has_chat_template: tokenizer.chat_template().is_some(),
         weights_here: crate::model::gguf::is_gguf(&path) || weight_files(&path).is_ok(),
         needs: needs(&spec),
@@ -138,6 +138,12 @@ fn licence(folder: &Path) -> Option<String> {
     let text = files::read_text(&folder.join("README.md")).ok()?;
     let front = text.strip_prefix("---\n")?.split("\n---").next()?;
     front.lines().find_map(|l| l.strip_prefix("license:")).map(|l| l.trim().to_owned())
+}
+
+/// As the Hub says, where it can be asked: a model's card is not fetched.
+fn licence_on_hub(name: &str) -> Option<String> {
+    let options = HubOptions::from_env();
+    (models::is_hub_id(name) && !options.offline).then(|| found_model(&options, name).ok()?.licence)?
 }
 
 /// A family that config.json files are understood of.

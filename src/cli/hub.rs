@@ -167,7 +167,8 @@ fn parameters(n: Option<u64>) -> String {
     match n {
         None => "-".into(),
         Some(n) if n >= 1_000_000_000 => format!("{:.1} B", n as f64 / 1e9),
-        Some(n) => format!("{:.0} M", n as f64 / 1e6),
+        Some(n) if n >= 1_000_000 => format!("{:.0} M", n as f64 / 1e6),
+        Some(n) => format!("{} k", n / 1000),
     }
 }
 

@@ -198,6 +198,9 @@ fn of_hub(path: &str, may: bool, state: &mut State) -> Answer {
     if path == "/api/models" || path == "/api/datasets" {
         return search(path.trim_start_matches("/api/"), query, state);
     }
+    if let Some(repo) = state.repos.get(path.trim_start_matches("/api/")) {
+        return plain("200 OK", "content-type: application/json\r\n", repo.found.to_string());
+    }
     let resolve = path.trim_start_matches('/');
     let key = |id: &str| if id.starts_with("datasets/") { id.to_owned() } else { format!("models/{id}") };
     let (name, rest) = match path.strip_prefix("/api/").and_then(|p| p.split_once("/revision/")) {

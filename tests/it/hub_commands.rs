@@ -62,7 +62,7 @@ fn a_search_says_what_can_be_trained_and_fits() {
     let nf4 = |v: &Value, way: &str| v.as_array().unwrap().iter().find(|f| f["quantization"] == way).unwrap()["train_bytes"].clone();
     assert_eq!(nf4(&tiny["fits"], "nf4"), nf4(&info["needs"], "nf4"));
     assert!(tiny["fits"].as_array().unwrap().iter().all(|f| f["fits"] == true), "{tiny}");
-    assert_eq!(info["weights_here"], false);
+    assert_eq!((&info["weights_here"], &info["licence"]), (&json!(false), &json!("apache-2.0")));
     assert!(!hub.seen().iter().any(|s| s.at_store && s.path.contains("lfs") && s.range.is_none() && weights(&desk, &s.path)), "no weights");
     // Its config is not given: from the number of parameters, and said so.
     assert_eq!((gated["basis"].as_str(), gated["gated"].as_bool()), (Some("parameters"), Some(true)));

@@ -25,7 +25,9 @@ use super::weights::weight_files;
 
 pub use self::cache::{CachedRepo, CachedRevision, Kind};
 pub use self::client::Refused;
-pub use self::search::{FoundDataset, FoundModel, Query, Sort, datasets as search_datasets, models as search_models, small_files};
+pub use self::search::{
+    FoundDataset, FoundModel, Query, Sort, datasets as search_datasets, model as found_model, models as search_models, small_files,
+};
 
 /// The longest wait of a download for a Hub that is too busy: its limits are over windows of five minutes.
 const PATIENCE: Duration = Duration::from_secs(330);

@@ -58,7 +58,7 @@ pub struct Query {
 impl Query {
     fn path(&self, kind: Kind, about: &[&str]) -> String {
         let mut path = format!("/api/{}?limit={}&sort={}&direction=-1", kind.plural(), self.limit.clamp(1, MOST), self.sort.word());
-        let mut add = |name: &str, value: &str| path += &format!("&{name}={}", escaped(value));
+        let mut add = |name: &str, value: &str| path += &format!("&{}={}", escaped(name), escaped(value));
         if !self.words.trim().is_empty() {
             add("search", self.words.trim());
         }
@@ -204,14 +204,26 @@ fn list<T>(all: &Value, of: impl Fn(&Value) -> Option<T>) -> Result<Vec<T>, Refu
     Ok(all.iter().filter_map(of).collect())
 }
 
+/// What is asked of a model.
+const ABOUT_MODEL: [&str; 10] =
+    ["sha", "downloads", "likes", "gated", "lastModified", "pipeline_tag", "tags", "cardData", "config", "safetensors"];
+
 /// Models by words.
 ///
 /// # Errors
 /// Offline, or when the Hub cannot be reached or refuses.
 pub fn models(options: &HubOptions, query: &Query) -> Result<Vec<FoundModel>, Refused> {
-    const ABOUT: [&str; 10] =
-        ["sha", "downloads", "likes", "gated", "lastModified", "pipeline_tag", "tags", "cardData", "config", "safetensors"];
-    list(&Client::new(options, PATIENCE)?.json(&query.path(Kind::Model, &ABOUT))?, FoundModel::of)
+    list(&Client::new(options, PATIENCE)?.json(&query.path(Kind::Model, &ABOUT_MODEL))?, FoundModel::of)
+}
+
+/// What the Hub says of one model.
+///
+/// # Errors
+/// As [`models`].
+pub fn model(options: &HubOptions, id: &str) -> Result<FoundModel, Refused> {
+    let about: Vec<String> = ABOUT_MODEL.iter().map(|a| format!("{}={}", escaped("expand[]"), escaped(a))).collect();
+    let item = Client::new(options, PATIENCE)?.json(&format!("/api/models/{id}?{}", about.join("&")))?;
+    FoundModel::of(&item).ok_or_else(|| Refused::Answer(format!("it does not name {id}")))
 }
 
 /// Datasets by words.
