@@ -148,6 +148,16 @@ fn the_token_goes_to_the_hub_alone_and_gated_models_say_so() -> Outcome {
 }
 
 #[test]
+fn a_file_that_is_shorter_than_announced_is_not_fetched_for_ever() -> Outcome {
+    let (hub, cache) = (FakeHub::start(), tempfile::tempdir()?);
+    let weights = small_model(&hub, &mut fastrand::Rng::with_seed(8));
+    hub.state().faults.announced.insert("model.safetensors".into(), weights.len() as u64 + 10);
+    let refused = get(&options(&hub, cache.path())).unwrap_err();
+    assert!(refused.contains("416") && hub.seen().iter().filter(|s| s.at_store).count() < 8, "{refused}");
+    Ok(())
+}
+
+#[test]
 fn what_the_disk_has_no_room_for_is_not_begun() -> Outcome {
     let (hub, cache) = (FakeHub::start(), tempfile::tempdir()?);
     small_model(&hub, &mut fastrand::Rng::with_seed(6));

@@ -127,7 +127,7 @@ impl Download<'_> {
 
     /// Bytes after those that are there, until all have come.
     fn gather(&self, file: &RemoteFile, half: &Path, url: &str) -> Result<(), Refused> {
-        let mut failed = 0;
+        let (mut failed, mut is_anew) = (0, false);
         loop {
             let before = std::fs::metadata(half).map_or(0, |data| data.len());
             if file.bytes == Some(before) && half.exists() {
@@ -136,9 +136,9 @@ impl Download<'_> {
             let from = if file.bytes.is_some_and(|bytes| before > bytes) { 0 } else { before };
             let refused = match self.transfer(file, half, url, from) {
                 Ok(()) => return Ok(()),
-                // A half that is too long, or is the whole already, cannot be taken up.
-                Err(refused @ Refused::Status { status: 416, .. }) if from > 0 && failed < RETRIES => {
-                    failed += 1;
+                // A half that is too long, or is the whole already, cannot be taken up: it is fetched anew, once.
+                Err(refused @ Refused::Status { status: 416, .. }) if from > 0 && !is_anew => {
+                    is_anew = true;
                     std::fs::remove_file(half).map_err(|_| refused)?;
                     continue;
                 }
