@@ -264,8 +264,9 @@ impl Work {
         // The place is free before the client hears of the end, so that it may ask again at once.
         let Some(Active { events, place, .. }) = self.active.remove(&moved.key) else { return };
         drop(place);
-        let _ = events.send(last);
+        // So is the count, which it may ask for next.
         self.figures.done.fetch_add(1, Ordering::Relaxed);
+        let _ = events.send(last);
         let mut mean = self.figures.seconds.lock().unwrap_or_else(PoisonError::into_inner);
         *mean = if *mean > 0.0 { 0.9 * *mean + 0.1 * seconds } else { seconds };
     }
