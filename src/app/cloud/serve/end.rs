@@ -6,7 +6,7 @@ use crate::base::error::Fault;
 use crate::cloud;
 
 /// Tries of a removal that what is being removed still stands against.
-const TRIES: u32 = 12;
+const TRIES: u32 = 16;
 /// Hours after which one that nobody goes on with is ended.
 const UNFINISHED_HOURS: f64 = 1.0;
 
@@ -57,7 +57,7 @@ pub(super) fn end_alone(cloud: &Cloud, serving: &mut Serving, why: &str, said: &
 
 /// A volume is in use until the last worker has gone.
 fn delete_patiently(cloud: &Cloud, id: &str) -> Result<(), Fault> {
-    let mut pause = 1.0;
+    let mut pause = 0.25;
     for turn in 1..=TRIES {
         match cloud::delete_volume(&cloud.client, id) {
             Err(fault) if turn < TRIES && ["cloud_conflict", "cloud_rejected"].contains(&fault.code) => cloud.client.sleep(pause),

@@ -292,7 +292,7 @@ fn answered(cloud: &Cloud, serving: &mut Serving, said: &mut dyn FnMut(&str)) ->
             id
         }
     };
-    let (begun, mut pause, mut last) = (Instant::now(), 1.0, String::new());
+    let (begun, mut pause, mut last) = (Instant::now(), 0.25, String::new());
     loop {
         let job = cloud::job(&cloud.client, &endpoint, &request, JobAction::Status)?;
         if cloud::has_ended(&job) {
