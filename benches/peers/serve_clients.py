@@ -67,12 +67,12 @@ def tallow(program: str, path: str, more: list[str]) -> Server:
     return Server([program, "serve", "--model", path, "--http", "127.0.0.1:0", *more], r" on (http://\S+)\s")
 
 
-def native(program: str, path: str, clients: int, threads: int, context: int) -> Server:
+def native(command: list[str], path: str, clients: int, threads: int, context: int) -> Server:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     sizes = ["-np", clients, "-c", context * clients, "-t", threads, "-tb", threads, "--port", port]
-    server = Server([program, "-m", path, "--jinja", "--no-webui", *map(str, sizes)], "server is listening|listening on|all slots are idle")
+    server = Server([*command, "-m", path, "--jinja", "--no-ui", *map(str, sizes)], "server is listening|listening on|all slots are idle")
     server.address = f"http://127.0.0.1:{port}/v1"
     return server
 
@@ -131,7 +131,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--tallow", default="target/release/tallow")
     parser.add_argument("--arguments", default="", help="further ones of tallow serve, such as '--quantization q8'")
-    parser.add_argument("--llama-server", help="a native build of llama.cpp's server")
+    parser.add_argument("--llama-server", help="a native build of llama.cpp's server, with arguments: --no-repack where its AMX kernels end with SIGILL")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=1, help="of each client, one after another")
     parser.add_argument("--tokens", type=int, default=64)
@@ -145,7 +145,7 @@ def main():
     sizes = (a.model, a.clients, a.threads, 512)
     names = {
         "tallow": lambda: tallow(a.tallow, a.model, a.arguments.split()),
-        "llama.cpp": lambda: native(a.llama_server, *sizes) if a.llama_server else llama(*sizes),
+        "llama.cpp": lambda: native(a.llama_server.split(), *sizes) if a.llama_server else llama(*sizes),
     }
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"{cpu}, {a.threads} threads, {a.clients} clients, {a.tokens} tokens each, seed {a.seed}, tallow serve {a.arguments}")
