@@ -1,4 +1,4 @@
-//! A finished run behind an endpoint; what a run will cost; volumes and templates.
+//! A finished run behind an endpoint.
 
 use std::collections::BTreeMap;
 
@@ -6,80 +6,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::cloud::{IMAGE, confirm, value};
+use super::cloud::confirm;
 use crate::app::cloud::serve::{
     Form, ServeRequest, Serving, begin_serving, end_serving, find_serving, keep_detached, serve_detached, serve_offer, servings,
 };
-use crate::app::cloud::{Cloud, RentRequest, offer_for_run};
-use crate::app::configure;
+use crate::app::cloud::Cloud;
 use crate::base::error::Fault;
-use crate::cloud::{self, Caps, CreateTemplate, OVERHEAD_HOURS, Workers, volume_price_hour};
+use crate::cloud::{self, Caps, Workers};
 use crate::mcp::consent::consent;
 use crate::mcp::lanes::Lane;
 use crate::mcp::tool::{Call, Hints, Shared, Tool, within};
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EstimateIn {
-    project_path: String,
-    /// A GPU type, or a part of its name that fits one; default: the cheapest that the run fits.
-    gpu: Option<String>,
-    /// Other hosts instead of the service's own data centres.
-    community: Option<bool>,
-    /// Container disk; default 30.
-    #[schemars(range(min = 1, max = 10_000))]
-    disk_gb: Option<u64>,
-    /// What a step took there, where it is known.
-    step_seconds: Option<f64>,
-    max_hours: Option<f64>,
-    max_cost: Option<f64>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct EstimateOut {
-    /// Memory that the run needs on a GPU, rounded up to an offered size.
-    needed_bytes: u64,
-    /// Hours beside the steps: the pod's start, copying.
-    overhead_hours: f64,
-    /// For each GPU: steps, seconds, price_hour, storage_hour, hours, total, most; basis says where
-    /// seconds come from: measured, given, reckoned (an estimate), unknown.
-    costs: Vec<Value>,
-    /// The basis of the first in words.
-    said: String,
-}
-
-/// runpod_estimate_cost
-pub(super) struct EstimateCost;
-
-impl Tool for EstimateCost {
-    const NAME: &'static str = "runpod_estimate_cost";
-    const TITLE: &'static str = "Estimate what a run costs";
-    const ABOUT: &'static str = "What a project's run takes and costs on the rented GPUs that it fits: the time of its steps there (measured \
-        by an earlier run there, or reckoned) times the price, with disks.";
-    const HINTS: Hints = Hints::LOOK.reaching_out();
-    const LANE: Lane = Lane::Wait;
-    type In = EstimateIn;
-    type Out = EstimateOut;
-
-    fn call(input: EstimateIn, shared: &Shared, _: &Call) -> Result<EstimateOut, Fault> {
-        let service = Cloud::from_env()?;
-        let project = shared.roots.project(&input.project_path)?;
-        configure::settings(&project.config, &[], &|config| shared.roots.settings(config))?;
-        let mut wish = RentRequest {
-            gpu: input.gpu,
-            count: 1,
-            secure: input.community != Some(true),
-            image: Some(IMAGE.into()),
-            disk_gb: Some(within("disk_gb", input.disk_gb.unwrap_or(30), 1, 10_000)? as u32),
-            caps: Caps { max_hours: input.max_hours, max_cost: input.max_cost },
-            ..RentRequest::default()
-        };
-        let (_, costs) = offer_for_run(&service, &project.config, &[], &mut wish, input.step_seconds)?;
-        let said = costs.first().map_or_else(String::new, |c| c.basis.words());
-        let costs = costs.iter().map(value).collect::<Result<_, _>>()?;
-        Ok(EstimateOut { needed_bytes: wish.memory_bytes, overhead_hours: OVERHEAD_HOURS, costs, said })
-    }
-}
 
 /// In which form a run is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -333,111 +269,5 @@ impl Tool for EndServing {
         let mut said = Vec::new();
         end_serving(&service, &mut serving, &mut |word| said.push(word.to_owned()))?;
         Ok(EndOut { success: true, said })
-    }
-}
-
-/// What is made or deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum What {
-    CreateVolume,
-    DeleteVolume,
-    CreateTemplate,
-    DeleteTemplate,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ManageIn {
-    action: What,
-    /// To delete.
-    id: Option<String>,
-    /// To create: the same name never gives a second one.
-    name: Option<String>,
-    /// Of a volume: it is paid for by its size until it is deleted.
-    #[schemars(range(min = 10, max = 4096))]
-    size_gb: Option<u64>,
-    /// Of a volume.
-    data_center_id: Option<String>,
-    /// Of a template.
-    image: Option<String>,
-    /// Of a template.
-    #[schemars(range(min = 1, max = 10_000))]
-    disk_gb: Option<u64>,
-    /// Of a template, as 22/tcp.
-    ports: Option<Vec<String>>,
-    /// Of a template.
-    env: Option<BTreeMap<String, String>>,
-    /// A template for serverless workers instead of pods.
-    serverless: Option<bool>,
-    /// That the user agreed; not needed to create a template.
-    confirmed: Option<bool>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ManageOut {
-    success: bool,
-    /// The volume or template that is there now; null for one that was deleted.
-    #[schemars(with = "serde_json::Map<String, Value>")]
-    made: Value,
-    /// False where one of this name was there.
-    is_new: bool,
-}
-
-/// runpod_manage_storage
-pub(super) struct Manage;
-
-impl Tool for Manage {
-    const NAME: &'static str = "runpod_manage_storage";
-    const TITLE: &'static str = "Make or delete a volume or a template";
-    const ABOUT: &'static str = "Make or delete a network volume (paid for until it is deleted) or a template. Call it without confirmed to \
-        hear the price. runpod_get_account lists them.";
-    const HINTS: Hints = Hints::DESTROY.reaching_out();
-    const LANE: Lane = Lane::Wait;
-    const ASKS: bool = true;
-    type In = ManageIn;
-    type Out = ManageOut;
-
-    fn call(input: ManageIn, _: &Shared, call: &Call) -> Result<ManageOut, Fault> {
-        let service = Cloud::from_env()?;
-        let client = &service.client;
-        let missing = |what: &str| Fault::new("invalid_arguments", format!("`{what}` is missing")).hint("see the input schema");
-        let given = |what: &str, value: &Option<String>| value.clone().ok_or_else(|| missing(what));
-        match input.action {
-            What::CreateVolume => {
-                let (name, center) = (given("name", &input.name)?, given("data_center_id", &input.data_center_id)?);
-                let gb = within("size_gb", input.size_gb.ok_or_else(|| missing("size_gb"))?, 10, 4096)? as u32;
-                let month = volume_price_hour(gb) * 730.0;
-                let words = format!("volume {name} of {gb} GB in {center}: {month:.2} US dollars a month until it is deleted");
-                confirm(call, &words, input.confirmed)?;
-                let (volume, is_new) = cloud::create_volume(client, &name, gb, &center)?;
-                Ok(ManageOut { success: true, made: value(volume)?, is_new })
-            }
-            What::CreateTemplate => {
-                let wish = CreateTemplate {
-                    name: given("name", &input.name)?,
-                    image: given("image", &input.image)?,
-                    args: String::new(),
-                    disk: input.disk_gb.map(|gb| within("disk_gb", gb, 1, 10_000)).transpose()?.map(|gb| gb as u32),
-                    ports: input.ports.unwrap_or_default(),
-                    env: input.env.unwrap_or_default(),
-                    serverless: input.serverless == Some(true),
-                };
-                let (template, is_new) = cloud::create_template(client, &wish)?;
-                Ok(ManageOut { success: true, made: value(template)?, is_new })
-            }
-            What::DeleteVolume => {
-                let id = given("id", &input.id)?;
-                confirm(call, &format!("volume {id} would be gone with all that is on it"), input.confirmed)?;
-                cloud::delete_volume(client, &id)?;
-                Ok(ManageOut { success: true, made: Value::Null, is_new: false })
-            }
-            What::DeleteTemplate => {
-                let id = given("id", &input.id)?;
-                confirm(call, &format!("template {id} would be gone"), input.confirmed)?;
-                cloud::delete_template(client, &id)?;
-                Ok(ManageOut { success: true, made: Value::Null, is_new: false })
-            }
-        }
     }
 }

@@ -3,7 +3,9 @@
 mod bench;
 mod checkpoints;
 mod cloud;
+mod cloud_estimate;
 mod cloud_serve;
+mod cloud_storage;
 mod cloud_train;
 mod compare;
 mod configure;
@@ -100,7 +102,7 @@ pub(super) static ALL: [(Row, Set); 61] = [
     (row::<cloud::Pods>(), Set::Cloud),
     (row::<cloud::Create>(), Set::Cloud),
     (row::<cloud::PodAction>(), Set::Cloud),
-    (row::<cloud_serve::EstimateCost>(), Set::Cloud),
+    (row::<cloud_estimate::EstimateCost>(), Set::Cloud),
     (row::<cloud_train::StartTraining>(), Set::Cloud),
     (row::<cloud_train::TrainingLogs>(), Set::Cloud),
     (row::<cloud::Logs>(), Set::Cloud),
@@ -114,7 +116,7 @@ pub(super) static ALL: [(Row, Set); 61] = [
     (row::<cloud_serve::Serve>(), Set::Cloud),
     (row::<cloud_serve::Served>(), Set::Cloud),
     (row::<cloud_serve::EndServing>(), Set::Cloud),
-    (row::<cloud_serve::Manage>(), Set::Cloud),
+    (row::<cloud_storage::Manage>(), Set::Cloud),
 ];
 
 /// A tool by its name, whether it is shown or not.

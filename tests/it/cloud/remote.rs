@@ -159,7 +159,7 @@ fn a_follower_that_is_killed_anywhere_is_followed_by_another() {
 #[test]
 #[ignore = "minutes"]
 fn fifty_followers_are_killed() {
-    followers_are_killed(300, 50, 900);
+    followers_are_killed(1500, 50, 900);
 }
 
 /// A way to a port of this machine that can be cut.

@@ -28,7 +28,7 @@ pub struct Site {
 }
 
 /// Steps of a run that is made here too, to compare.
-const MOST_COMPARED: usize = 1000;
+const MOST_COMPARED: usize = 5000;
 
 impl Site {
     /// `None` where there is no SSH server.
@@ -165,7 +165,7 @@ fn a_rented_job_whose_client_is_killed_anywhere_ends_with_its_run_here_and_no_po
 #[test]
 #[ignore = "minutes"]
 fn fifty_clients_of_a_rented_job_are_killed() {
-    clients_are_killed(300, 50, 1500);
+    clients_are_killed(2500, 50, 1500);
 }
 
 #[test]
