@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cloud::confirm;
+use crate::app::cloud::Cloud;
 use crate::app::cloud::serve::{
     Form, ServeRequest, Serving, begin_serving, end_serving, find_serving, keep_detached, serve_detached, serve_offer, servings,
 };
-use crate::app::cloud::Cloud;
 use crate::base::error::Fault;
 use crate::cloud::{self, Caps, Workers};
 use crate::mcp::consent::consent;

@@ -20,8 +20,15 @@ pub(super) const MANIFEST: &str = "run-manifest.json";
 const JOB: &str = "job.json";
 /// Files that are each machine's own.
 const OWN: &str = r"\( -name '.tallow-tmp-*' -o -name '*.lock' -o -name job.stop \) -prune -o -type f";
+/// What is done with each of them to know its content.
+const HASHES: &str = "-exec sha256sum -- {} +";
 /// Rounds of comparing hashes at the end.
 const ROUNDS: usize = 5;
+
+/// A command of `find` that does not mind a file that goes while it looks: checkpoints are pruned under way.
+fn tolerant(command: &str) -> String {
+    format!("{command}; [ $? -le 1 ]")
+}
 
 /// The mirror of one run.
 #[derive(Debug)]
@@ -70,7 +77,7 @@ impl<'a> Mirror<'a> {
 
     /// What an earlier follower has fetched is not fetched again.
     fn know(&mut self) -> Result<(), Fault> {
-        for (name, hash) in self.listed_hashes()? {
+        for (name, hash) in self.listed_hashes(&tolerant(HASHES))? {
             let local = self.here.join(&name);
             if name != MANIFEST && name != JOB && local.is_file() && sha256_file(&local)? == hash {
                 self.hashes.insert(name, hash);
@@ -79,8 +86,8 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
-    fn listed_hashes(&self) -> Result<Vec<(String, String)>, Fault> {
-        let script = format!("cd {} && find . {OWN} -exec sha256sum -- {{}} +", quoted(&self.there));
+    fn listed_hashes(&self, command: &str) -> Result<Vec<(String, String)>, Fault> {
+        let script = format!("cd {} && {{ find . {OWN} {command}; }}", quoted(&self.there));
         let text = self.host.run(&script)?;
         text.lines()
             .map(|l| l.split_once("  ").map_or_else(|| Err(strange(l)), |(hash, name)| Ok((plain(name)?, hash.to_owned()))))
@@ -90,7 +97,8 @@ impl<'a> Mirror<'a> {
     /// One round: asks, fetches what has changed, says how the run stands.
     pub(super) fn round(&mut self) -> Result<State, Fault> {
         let look = format!("{0}/tallow --json remote-agent look {0} >/dev/null 2>&1", quoted(self.folder));
-        let text = self.host.run(&format!("{look}; cd {} && find . {OWN} -printf '%s %T@ %p\\n'", quoted(&self.there)))?;
+        let list = tolerant("-printf '%s %T@ %p\\n'");
+        let text = self.host.run(&format!("{look}; cd {} && {{ find . {OWN} {list}; }}", quoted(&self.there)))?;
         self.open()?;
         let (mut changed, mut there) = (Vec::new(), HashSet::new());
         for line in text.lines() {
@@ -180,7 +188,7 @@ impl<'a> Mirror<'a> {
     /// Compares all hashes until they agree, and removes here what is no longer there.
     fn complete(&mut self) -> Result<(), Fault> {
         for _ in 0..ROUNDS {
-            let there: HashMap<String, String> = self.listed_hashes()?.into_iter().filter(|(name, _)| name != JOB).collect();
+            let there: HashMap<String, String> = self.listed_hashes(HASHES)?.into_iter().filter(|(name, _)| name != JOB).collect();
             let differs = |(name, hash): &(&String, &String)| self.hashes.get(*name) != Some(*hash) || !self.here.join(name).is_file();
             let missing: Vec<String> = there.iter().filter(differs).map(|(name, _)| name.clone()).collect();
             if missing.is_empty() {
