@@ -87,7 +87,7 @@ pub fn branch(run: &RunFolder, request: &BranchRequest) -> Result<BranchReport, 
     let parent = Manifest::read(&run.manifest_path())?;
     let (config, changed) = settings(&parent.config, &request.set, from.stage)?;
     let steps = if from.stage == 1 { config.training.stage1.iterations } else { config.training.stage2.iterations };
-    if steps <= request.step && from.stage == config.training.num_stages {
+    if steps < request.step || steps == request.step && from.stage == config.training.num_stages {
         let message = format!("nothing is left to train: stage {} has {steps} steps", from.stage);
         return Err(Fault::new("usage", message).hint(format!("set training.stage{}.iterations above {}", from.stage, request.step)));
     }
@@ -102,7 +102,7 @@ pub fn branch(run: &RunFolder, request: &BranchRequest) -> Result<BranchReport, 
             checkpoint::adopt(&copy, &config.training_hash())?;
         }
         metrics(run, folder, &from)?;
-        Ok(manifest(new, &parent, run, &from, &saved.state, best.as_deref()))
+        Ok(manifest(new, &parent, run, &from, (&saved.state, steps), best.as_deref()))
     })?;
     Ok(BranchReport { run_id: made.id(), run: made.path().to_path_buf(), parent: run.id(), from, changed })
 }
@@ -125,6 +125,10 @@ fn settings(before: &RunConfig, set: &[String], stage: usize) -> Result<(RunConf
     let file = Some((PathBuf::from("the run's settings"), text));
     let here = std::env::current_dir().unwrap_or_default();
     let mut config = resolve(&Sources { file, root: here.clone(), working_dir: here, set: set.to_vec(), ..Sources::default() })?.config;
+    if [config.training.stage1.num_epochs, config.training.stage2.num_epochs] != [None; 2] {
+        let message = "num_epochs cannot be set from a checkpoint on: what an epoch is was settled when the run was made";
+        return Err(Fault::new("usage", message).hint("set training.stage1.iterations or training.stage2.iterations, the steps in all"));
+    }
     let (stage1, stage2) = (&before.training.stage1, &before.training.stage2);
     let epochs = |now: u64, was: u64, epochs: Option<f64>| epochs.filter(|_| now == was);
     config.training.stage1.num_epochs = epochs(config.training.stage1.iterations, stage1.iterations, stage1.num_epochs);
@@ -138,7 +142,7 @@ fn settings(before: &RunConfig, set: &[String], stage: usize) -> Result<(RunConf
         Some(key) => {
             let message = format!("{key} cannot be another one from a checkpoint on");
             Err(Fault::new("usage", message)
-                .hint("start a new run for it; learning rates, steps, schedule, decay and evaluation can change"))
+                .hint("start a new run for it; learning rates, steps, schedule, decay and evaluation of what comes after can change"))
         }
     }
 }
@@ -220,7 +224,8 @@ fn metrics(run: &RunFolder, folder: &Path, from: &Checkpoint) -> Result<(), Faul
 }
 
 /// The manifest of the new run: stopped after that step.
-fn manifest(new: Manifest, parent: &Manifest, run: &RunFolder, from: &Checkpoint, state: &State, best: Option<&Path>) -> Manifest {
+fn manifest(new: Manifest, parent: &Manifest, run: &RunFolder, from: &Checkpoint, at: (&State, u64), best: Option<&Path>) -> Manifest {
+    let (state, iterations) = at;
     let mut stages = parent.stages.clone();
     stages.truncate(from.stage);
     if let Some(record) = stages.last_mut() {
@@ -228,7 +233,7 @@ fn manifest(new: Manifest, parent: &Manifest, run: &RunFolder, from: &Checkpoint
         let is_best = state.best.is_some_and(|b| b.step == from.step);
         *record = StageRecord {
             stage: from.stage,
-            iterations: record.iterations,
+            iterations,
             iterations_done: from.step,
             best_step: state.best.map(|b| b.step),
             best_loss: state.best.map(|b| b.loss),

@@ -132,13 +132,14 @@ pub struct Checkpoint {
     pub path: PathBuf,
 }
 
-/// The checkpoints of a run that are kept, oldest first.
+/// The checkpoints of a run that are kept, oldest first. Those of full fine-tuning are no models by themselves.
 pub fn checkpoints(run: &RunFolder) -> Vec<Checkpoint> {
     let of_stage = |stage: usize| {
         let folders = std::fs::read_dir(run.checkpoints(stage)).into_iter().flatten().flatten().map(|e| e.path());
         let named = |path: PathBuf| {
             let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
-            has_weights(&path).then_some(Checkpoint { stage, step, path })
+            let is_whole = path.join("state.json").is_file() || has_weights(&path);
+            is_whole.then_some(Checkpoint { stage, step, path })
         };
         let mut all: Vec<Checkpoint> = folders.filter_map(named).collect();
         all.sort_by_key(|c| c.step);
@@ -147,7 +148,8 @@ pub fn checkpoints(run: &RunFolder) -> Vec<Checkpoint> {
     [1, 2].into_iter().flat_map(of_stage).collect()
 }
 
-fn has_weights(folder: &Path) -> bool {
+/// Whether a folder can be loaded as an adapter or a model.
+pub fn has_weights(folder: &Path) -> bool {
     ["adapter_config.json", "config.json"].iter().any(|name| folder.join(name).is_file())
 }
 
@@ -163,6 +165,12 @@ pub fn of_checkpoint(run: &RunFolder, stage: Option<usize>, step: u64) -> Result
         Fault::new("no_checkpoint", format!("{}: there is no checkpoint of step {step}{of}", run.id()))
             .hint("stage1/checkpoints in the run's folder has those that are kept")
     })?;
+    if !has_weights(&found.path) {
+        let message = format!("{}: a checkpoint of full fine-tuning holds what training goes on from, and is no model", run.id());
+        return Err(
+            Fault::new("no_model", message).hint("a branch from it with so many steps ends as a model (checkpoints branch, branch_run)")
+        );
+    }
     Ok(Outcome { stage: found.stage, model: over(&manifest, found.path) })
 }
 

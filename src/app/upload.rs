@@ -44,7 +44,18 @@ pub fn check(target: &Target) -> Result<(), Fault> {
     if options.offline {
         return Err(Fault::new("hub_upload", "HF_HUB_OFFLINE is on, so nothing can be uploaded").hint("unset it"));
     }
-    if options.token.is_none() {
+    let visible = |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    if let Some(token) = &options.token
+        && !visible(token)
+    {
+        return Err(Fault::new("hub_upload", "HF_TOKEN is blank, or has a space or a line break in it").hint("copy it again"));
+    }
+    if let Some(endpoint) = options.endpoint.as_ref().filter(|e| !e.starts_with("http://") && !e.starts_with("https://")) {
+        return Err(
+            Fault::new("hub_upload", format!("HF_ENDPOINT: `{endpoint}` is no address")).hint("it begins with https://, or unset it")
+        );
+    }
+    if options.token().is_none() {
         return Err(Fault::new("hub_upload", "uploading needs an access token")
             .hint("set HF_TOKEN to a token with write access (huggingface.co/settings/tokens)"));
     }

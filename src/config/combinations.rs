@@ -104,6 +104,12 @@ const RULES: &[Rule] = &[
         hint: "set evaluation.enabled: true, or unset the thresholds of the stages",
     },
     Rule {
+        broken: |c| c.huggingface.save_checkpoints && !c.huggingface.enabled,
+        key: "huggingface.save_checkpoints",
+        message: "is on, and nothing is uploaded",
+        hint: "set huggingface.enabled: true, too",
+    },
+    Rule {
         broken: |c| tokens_a_step(c) > MOST_TOKENS_A_STEP,
         key: "training.gradient_accumulation",
         message: "batch_size * gradient_accumulation * max_seq_length is more than 2^32 tokens an optimiser step",

@@ -7,6 +7,12 @@ use super::schema::KEYS;
 
 /// The same settings with every key of the schema in them.
 pub fn with_defaults(mut settings: Value) -> Value {
+    // A version that did not act on these wrote its defaults down; it did not know the other key.
+    if settings["evaluation"].is_object() && settings["huggingface"].get("save_checkpoints").is_none() {
+        for key in ["stage1_threshold", "stage2_threshold", "sequential_threshold"] {
+            settings["evaluation"][key] = Value::Null;
+        }
+    }
     for key in KEYS {
         let mut at = &mut settings;
         for part in key.path.split('.') {
@@ -25,8 +31,19 @@ pub fn with_defaults(mut settings: Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::{RunConfig, Sources, resolve};
     use super::*;
+
+    #[test]
+    fn thresholds_that_did_nothing_yet_do_nothing_now() {
+        let scores = json!({"stage1_threshold": 0.7, "stage2_threshold": 0.7, "sequential_threshold": 0.6});
+        let old = with_defaults(json!({"evaluation": scores, "huggingface": {"enabled": false}}));
+        assert!(old["evaluation"]["stage1_threshold"].is_null() && old["evaluation"]["sequential_threshold"].is_null(), "{old}");
+        let new = with_defaults(json!({"evaluation": scores, "huggingface": {"enabled": false, "save_checkpoints": false}}));
+        assert_eq!(new["evaluation"]["stage1_threshold"], 0.7);
+    }
 
     #[test]
     fn a_record_without_any_of_its_default_keys_reads_the_same() {

@@ -93,7 +93,8 @@ impl Vocabulary {
             let function = &tool["function"];
             let parameters = match &function["parameters"] {
                 Value::Null => json!({"type": "object"}),
-                given => below(given, &format!("#/properties/{arguments}")),
+                given => of_object(&below(given, &format!("#/properties/{arguments}")))
+                    .map_err(|e| format!("`{}`: {e}", function["name"].as_str().unwrap_or_default()))?,
             };
             check_depth(&parameters, 0).map_err(|e| format!("`{}`: {e}", function["name"].as_str().unwrap_or_default()))?;
             let object = json!({
@@ -109,11 +110,13 @@ impl Vocabulary {
 
     fn guide(&self, grammar: TopLevelGrammar) -> Result<Guide, String> {
         let parser = self.factory.create_parser(grammar).map_err(|e| reason(&e))?;
-        let matcher = Matcher::new(Ok(parser));
-        match matcher.get_error() {
-            Some(e) => Err(e),
-            None => Ok(Guide { matcher, ends: self.ends.clone() }),
+        let mut matcher = Matcher::new(Ok(parser));
+        if let Some(e) = matcher.get_error() {
+            return Err(e);
         }
+        // Some schemas, such as one that refers to nothing but itself, show it only here.
+        matcher.compute_mask_or_eos().map_err(|e| format!("nothing that can be written fits it ({})", reason(&e)))?;
+        Ok(Guide { matcher, ends: self.ends.clone() })
     }
 }
 
@@ -188,6 +191,23 @@ fn check_depth(value: &Value, depth: usize) -> Result<(), String> {
         Value::Array(list) => list.iter().try_for_each(|v| check_depth(v, depth + 1)),
         _ => Ok(()),
     }
+}
+
+/// The schema of a call's arguments, which are an object.
+fn of_object(schema: &Value) -> Result<Value, String> {
+    let is_object = match &schema["type"] {
+        Value::Null => true,
+        Value::String(kind) => kind == "object",
+        Value::Array(kinds) => kinds.iter().any(|kind| kind == "object"),
+        _ => false,
+    };
+    let Value::Object(map) = schema else { return Err("its parameters are no schema".into()) };
+    if !is_object {
+        return Err("its parameters are of another type than object".into());
+    }
+    let mut map = map.clone();
+    map.insert("type".into(), json!("object"));
+    Ok(Value::Object(map))
 }
 
 /// A schema whose references begin at its own root, moved to a place inside of another.

@@ -77,6 +77,8 @@ pub enum Error {
         revision: String,
         /// What happened.
         message: String,
+        /// What to do about it, where it is not the usual.
+        hint: Option<String>,
     },
     /// A weight that is not a number, or infinite.
     #[error("`{tensor}` holds {value} at element {element}: it is no number that a model can compute with")]
@@ -156,7 +158,7 @@ impl Error {
     }
 
     /// What a person can do about it, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         Some(match self {
             Self::NotAModel { .. } => "give a folder with config.json and model.safetensors (or shards with their index)",
             Self::Field { .. } => "docs/families.md says what is read; another model must be converted, or is not supported yet",
@@ -168,6 +170,7 @@ impl Error {
                 "the file is damaged, or the training diverged: use an earlier checkpoint, or download the model again"
             }
             Self::Overflow { .. } => "choose bf16 or f32",
+            Self::Hub { hint: Some(hint), .. } => hint,
             Self::Hub { .. } => "check the id, the revision and HF_TOKEN; offline (HF_HUB_OFFLINE=1) only models in the cache can be used",
             e if e.is_out_of_memory() => {
                 "another program may use the device too; else set gradient_checkpointing: true, a smaller max_seq_length or batch, or quantization: nf4"

@@ -43,6 +43,8 @@ impl RunFolder {
         config: &RunConfig,
         fill: &dyn Fn(&Path, Manifest) -> Result<Manifest, Fault>,
     ) -> Result<Self, Fault> {
+        // What killed processes left of folders that they were making.
+        atomic::sweep(runs);
         let name = folder_name(name);
         let stamp = clock::folder_stamp();
         let candidates = (1..1000).map(|i| if i == 1 { format!("{name}-{stamp}") } else { format!("{name}-{stamp}-{i}") });

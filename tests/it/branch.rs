@@ -85,6 +85,8 @@ fn with_other_settings_only_what_comes_after_is_another() {
     go_on(&desk, &new);
     let (old, now) = (steps(&run), steps(&new));
     assert_eq!((&now[..4], now.len()), (&old[..4], 10), "seed {seed}");
+    let told = read(&new.join("run-manifest.json"));
+    assert_eq!((&told["stages"][0]["iterations"], &told["stages"][0]["iterations_done"]), (&json!(10), &json!(10)), "seed {seed}");
     assert!(now[4..].iter().all(|s| s.3 < 1.1e-4 && s.3 > 0.0), "seed {seed}: {now:?}");
     assert!(result(&new) != result(&run), "seed {seed}");
     assert_eq!(content(&run), before, "seed {seed}");
@@ -92,6 +94,26 @@ fn with_other_settings_only_what_comes_after_is_another() {
     let third = branched(&desk, &new, &["--step", "10", "--set", "training.stage1.iterations=11"]);
     go_on(&desk, &third);
     assert_eq!(steps(&third).len(), 11, "seed {seed}");
+}
+
+#[test]
+fn of_full_fine_tuning_too() {
+    let desk = Desk::new();
+    desk.project(STEPS, &format!("{KEPT}  method: full\n"));
+    desk.ok(&["train", "project"]);
+    let run = desk.only_run();
+    let listed = desk.json(&["checkpoints", "list", run.to_str().unwrap(), "--check"]);
+    let steps: Vec<u64> = listed["checkpoints"].as_array().unwrap().iter().filter_map(|c| c["step"].as_u64()).collect();
+    assert!(steps.contains(&4) && steps.contains(&8), "{listed}");
+    let new = branched(&desk, &run, &["--step", "4"]);
+    go_on(&desk, &new);
+    let model = |run: &Path| sha256_file(&run.join("final-model/model.safetensors")).unwrap();
+    assert_eq!(model(&new), model(&run));
+    // It is what training goes on from, and no model.
+    let said = desk.run(&["eval", "--run", run.to_str().unwrap(), "--checkpoint", "4", "--data", "project/data/held.jsonl"]);
+    assert!(said.code != 0 && said.err.contains("is no model"), "{}", said.err);
+    let gone = desk.json(&["checkpoints", "prune", run.to_str().unwrap(), "--keep", "1"]);
+    assert!(gone["bytes"].as_u64() > Some(0), "{gone}");
 }
 
 #[test]
@@ -136,6 +158,8 @@ fn what_cannot_be_gone_on_from_is_refused_and_leaves_nothing() {
         ("lora.rank=8", "lora.rank cannot be another one"),
         ("training.seed=7", "training.seed cannot be another one"),
         ("training.stage1.batch_size=4", "training.stage1.batch_size cannot"),
+        ("training.stage1.num_epochs=3", "num_epochs cannot be set"),
+        ("training.stage1.iterations=2", "nothing is left to train"),
         ("training.stage1.learning_rat=1", "learning_rat"),
         ("training.stage1.learning_rate=-1", "learning_rate"),
     ] {

@@ -142,6 +142,17 @@ fn what_cannot_be_held_to_says_why() -> Outcome {
         let why = vocabulary.json(&schema).err().unwrap_or_else(|| panic!("{schema} was taken"));
         assert!(!why.is_empty() && why.len() < 400 && why.contains(part), "{schema}: {why}");
     }
+    // A schema that refers to nothing but itself fits nothing, and the arguments of a call are an object.
+    for schema in [json!({"$ref": "#"}), json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"})] {
+        assert!(vocabulary.json(&schema).is_err(), "{schema}");
+    }
+    for parameters in [json!({"type": "array"}), json!({"type": "string"}), json!({"type": "null"}), json!({"enum": [1, 2]}), json!(3)] {
+        let tool = json!({"type": "function", "function": {"name": "f", "parameters": parameters}});
+        let why = vocabulary.calls(CallForm::Hermes, std::slice::from_ref(&tool), false).err();
+        assert!(why.is_some_and(|why| !why.is_empty()), "{tool}");
+    }
+    let open = json!({"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}});
+    vocabulary.calls(CallForm::Hermes, &[open], false).map_err(anyhow::Error::msg)?;
     assert!(vocabulary.calls(CallForm::Python, &[json!({})], false).unwrap_err().contains("python"));
     assert!(Vocabulary::new(tokenizer.inner(), &[]).unwrap_err().contains("ends an answer"));
     Ok(())

@@ -148,6 +148,17 @@ fn the_token_goes_to_the_hub_alone_and_gated_models_say_so() -> Outcome {
 }
 
 #[test]
+fn a_few_bytes_at_a_time_do_not_go_on_for_ever() -> Outcome {
+    let (hub, cache) = (FakeHub::start(), tempfile::tempdir()?);
+    small_model(&hub, &mut fastrand::Rng::with_seed(9));
+    hub.state().faults.cuts = vec![10; 10_000];
+    get(&options(&hub, cache.path())).unwrap_err();
+    let asked = hub.seen().iter().filter(|s| s.at_store).count();
+    assert!(asked < 20, "{asked} requests");
+    Ok(())
+}
+
+#[test]
 fn a_file_that_is_shorter_than_announced_is_not_fetched_for_ever() -> Outcome {
     let (hub, cache) = (FakeHub::start(), tempfile::tempdir()?);
     let weights = small_model(&hub, &mut fastrand::Rng::with_seed(8));
@@ -220,7 +231,9 @@ fn commits_share_what_they_have_in_common_and_go_one_by_one() -> Outcome {
 fn searches_say_what_is_known_of_each() -> Outcome {
     let (hub, cache) = (FakeHub::start(), tempfile::tempdir()?);
     let options = options(&hub, cache.path());
-    for (i, name) in ["models/a/small one", "models/b/Small-two", "models/b/large", "datasets/c/rows"].iter().enumerate() {
+    for (i, name) in
+        ["models/a/small-one", "models/b/Small-two", "models/b/large", "datasets/c/rows", "models/d/small\u{1b}[31m"].iter().enumerate()
+    {
         hub.put(name, COMMIT, &[]);
         let (_, id) = name.split_once('/').unwrap();
         hub.state().repos.get_mut(*name).unwrap().found = json!({"id": id, "downloads": 10 * i, "likes": 100 - i, "gated": if i == 1 { json!("manual") } else { json!(false) },
@@ -231,7 +244,11 @@ fn searches_say_what_is_known_of_each() -> Outcome {
     let query =
         |words: &str, owner: Option<&str>| Query { words: words.into(), owner: owner.map(str::to_owned), limit: 10, ..Query::default() };
     let ids = |q: &Query| search_models(&options, q).map(|all| all.into_iter().map(|m| m.id).collect::<Vec<_>>());
-    assert_eq!(ids(&query("small", None)).unwrap(), ["b/Small-two", "a/small one"], "the most downloads first");
+    assert_eq!(
+        ids(&query("small", None)).unwrap(),
+        ["b/Small-two", "a/small-one"],
+        "the most downloads first, and what is no id is left out"
+    );
     assert_eq!(ids(&query("", Some("b"))).unwrap(), ["b/large", "b/Small-two"]);
     assert_eq!(ids(&Query { limit: 1, ..query("", None) }).unwrap(), ["b/large"]);
     assert!(ids(&Query { tags: vec!["license:mit".into(), "gguf".into()], ..query("", None) }).unwrap().is_empty());

@@ -114,6 +114,12 @@ fn what_was_downloaded_is_listed_and_leaves_when_no_run_stands_on_it() {
         assert!(removal["kept"] == true && removal["used_by"][0].as_str().unwrap().contains("p/"), "{kept}");
         assert!(kept["bytes"] == 0 && folder.join("model.safetensors").is_file());
     }
+    let misspelt = run(&desk, &hub, &["hub", "prune", "people/tiny", "--project", "pp", "--yes"]);
+    assert!(misspelt.code == 1 && misspelt.err.contains("pp") && folder.join("model.safetensors").is_file(), "{}", misspelt.err);
+    for id in ["people/tiny?x=1", "a b/c", "a/..", "people/tiny#x", "../x/y"] {
+        let said = run(&desk, &hub, &["hub", "download", id]);
+        assert!(said.code != 0 && !said.err.contains("config.json"), "{id}: {}", said.err);
+    }
     let dry = ok(&desk, &hub, &["hub", "prune", "people/tiny", "--even-if-used"]);
     assert!(dry["deleted"] == false && dry["bytes"] == done["bytes"] && folder.is_dir(), "{dry}");
     assert_eq!(ok(&desk, &hub, &["hub", "prune", "--unused-days", "1"])["removals"], json!([]), "it was used just now");

@@ -1,7 +1,7 @@
 //! Models and datasets that leave the cache. Nothing goes before it was shown, and what a run stands on says so.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -73,6 +73,12 @@ pub fn prune(request: &PruneRequest) -> Result<PruneReport, Fault> {
     let repos = hub::cached_repos(&HubOptions::from_env());
     if let Some(id) = request.ids.iter().find(|id| !repos.iter().any(|r| r.id == **id)) {
         return Err(Fault::new("model_not_cached", format!("{id} is not in the cache")).hint("`tallow hub list` shows what is"));
+    }
+    // A name that is wrong would protect nothing, and say so too late.
+    let is_project = |folder: &PathBuf| !projects(std::slice::from_ref(folder)).is_empty();
+    if let Some(wrong) = request.projects.iter().find(|folder| folder.as_path() != Path::new(".") && !is_project(folder)) {
+        let message = format!("{}: neither a project nor a folder with projects in it", wrong.display());
+        return Err(Fault::new("project_not_found", message).hint("name the folder that has config/ and runs/ in it; nothing was deleted"));
     }
     let projects = projects(&request.projects);
     let users = users(&projects);

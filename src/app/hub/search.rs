@@ -191,7 +191,7 @@ fn planned(spec: &DecoderSpec, machine: &Machine) -> Vec<Fit> {
 /// From the number of parameters: the weights, a tenth for adapters and activations, and half a gigabyte for the rest.
 fn estimated(parameters: u64, machine: &Machine) -> Vec<Fit> {
     let fit = |(name, _, bytes): (&'static str, Quantization, f64)| {
-        let train_bytes = (parameters as f64 * bytes * 1.1) as u64 + (512 << 20);
+        let train_bytes = ((parameters as f64 * bytes * 1.1) as u64).saturating_add(512 << 20);
         Fit { quantization: name, train_bytes, fits: train_bytes <= machine.bytes }
     };
     HELD.map(fit).into()

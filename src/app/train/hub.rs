@@ -78,7 +78,7 @@ impl Saves {
         };
         match copy() {
             Ok(folder) => self.waiting = Some((format!("stage{stage}-{step}"), folder)),
-            Err(fault) => self.faults.push(fault),
+            Err(fault) => self.note(fault),
         }
         if self.under_way.as_ref().is_none_or(JoinHandle::is_finished) {
             self.join();
@@ -95,7 +95,14 @@ impl Saves {
     fn join(&mut self) {
         let ended =
             self.under_way.take().map(|thread| thread.join().unwrap_or_else(|_| Err(Fault::new("internal", "the upload broke down"))));
-        self.faults.extend(ended.and_then(Result::err));
+        ended.and_then(Result::err).into_iter().for_each(|fault| self.note(fault));
+    }
+
+    /// The same failure is told once.
+    fn note(&mut self, fault: Fault) {
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     /// Waits for what is under way and sends the newest one; what could not be sent.

@@ -11,6 +11,9 @@ use super::{Content, LFS, UploadFile};
 use crate::base::error::Fault;
 
 const JSON: &str = "application/json";
+/// How long an answer to a question may take, and one to bytes that are stored or committed.
+const ANSWER: Duration = Duration::from_secs(60);
+const STORED: Duration = Duration::from_secs(300);
 /// Tries after the first, for bytes that go into the store.
 const RETRIES: u32 = 3;
 
@@ -45,7 +48,7 @@ impl<'a> Api<'a> {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(300)))
+            .timeout_recv_response(Some(ANSWER))
             .user_agent(concat!("tallow/", env!("CARGO_PKG_VERSION")));
         Self { agent: config.build().new_agent(), endpoint, token }
     }
@@ -69,7 +72,9 @@ impl<'a> Api<'a> {
     }
 
     fn post_raw(&self, url: &str, kind: &str, body: &[u8]) -> Result<Response<Body>, Fault> {
-        let mut request = self.agent.post(url).header("content-type", kind);
+        let wait = if kind == JSON { ANSWER } else { STORED };
+        let request = self.agent.post(url).config().timeout_recv_response(Some(wait)).build();
+        let mut request = request.header("content-type", kind);
         if kind == LFS {
             request = request.header("accept", LFS);
         }
@@ -123,7 +128,8 @@ impl<'a> Api<'a> {
     fn put(&self, f: &UploadFile, from: u64, length: u64, url: &str, extra: &[(&str, &str)]) -> Result<Response<Body>, Fault> {
         let mut tries = 0;
         loop {
-            let mut request = self.agent.put(url).header("content-length", length.to_string());
+            let request = self.agent.put(url).config().timeout_recv_response(Some(STORED)).build();
+            let mut request = request.header("content-length", length.to_string());
             for (name, value) in extra.iter().filter(|(n, _)| !n.eq_ignore_ascii_case("authorization")) {
                 request = request.header(*name, *value);
             }

@@ -13,9 +13,13 @@ use super::client::{Client, Refused, escaped, header, sleep};
 use super::{Kind, Listing};
 use crate::base::{cancel, progress};
 
-/// Transfers of a file that may break off without having brought anything.
+/// Transfers of a file, one after another, that may break off without having brought enough.
 const RETRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// What a transfer that breaks off has to bring of a large file, to count as one that got on.
+const ENOUGH_BYTES: u64 = 1 << 16;
+/// Pause after one that did.
+const BETWEEN: Duration = Duration::from_millis(50);
 /// Bytes that a download leaves free on the disk.
 const SPARE_BYTES: u64 = 64 << 20;
 
@@ -145,12 +149,14 @@ impl Download<'_> {
                 Err(refused) => refused,
             };
             let again = refused.is_silence() || matches!(refused, Refused::Status { status: 500.., .. });
-            let came = std::fs::metadata(half).map_or(0, |data| data.len()) > before;
-            failed = if came { 0 } else { failed + 1 };
+            let came = std::fs::metadata(half).map_or(0, |data| data.len()).saturating_sub(before);
+            // A few bytes each time would go on for ever.
+            let enough = file.bytes.map_or(1, |bytes| (bytes / 64).clamp(1, ENOUGH_BYTES));
+            failed = if came >= enough { 0 } else { failed + 1 };
             if !again || failed > RETRIES {
                 return Err(refused);
             }
-            sleep(FIRST_WAIT * failed * failed);
+            sleep(if failed == 0 { BETWEEN } else { FIRST_WAIT * failed * failed });
         }
     }
 

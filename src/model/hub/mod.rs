@@ -114,13 +114,17 @@ pub fn fetch(model: &str, revision: &str) -> Result<PathBuf> {
 /// # Errors
 /// As [`fetch`].
 pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &mut dyn FnMut(&str, usize, usize)) -> Result<PathBuf> {
-    let bad = |message: String| Error::Hub { model: model.to_owned(), revision: revision.to_owned(), message };
+    let told = |message: String, hint: Option<String>| Error::Hub { model: model.to_owned(), revision: revision.to_owned(), message, hint };
+    let bad = |message: String| told(message, None);
+    if !is_id(model) {
+        return Err(told("is no id of the Hub".into(), Some("an id is OWNER/NAME, of letters, digits, `-`, `_` and `.`".into())));
+    }
     let store = Store::new(&options.cache(), Kind::Model, model);
     let here = || cached(options, &store, revision);
     if options.offline {
         return here().ok_or_else(|| bad("is not in the cache, and offline mode is on".into()));
     }
-    let said = |e: Refused| bad(e.to_string());
+    let said = |e: Refused| told(e.to_string(), Some(e.hint()));
     let client = Client::new(options, PATIENCE).map_err(said)?;
     let listing = match Listing::of(&client, Kind::Model, model, revision) {
         Ok(listing) => listing,
@@ -140,10 +144,19 @@ pub fn fetch_with(options: &HubOptions, model: &str, revision: &str, on_file: &m
     download.check_room(&files).map_err(said)?;
     for (i, file) in files.iter().enumerate() {
         on_file(&file.path, i + 1, files.len());
-        download.file(file).map_err(|e| bad(format!("{}: {e}", file.path)))?;
+        download.file(file).map_err(|e| told(format!("{}: {e}", file.path), Some(e.hint())))?;
     }
     store.name(revision, &listing.commit).map_err(said)?;
     Ok(store.snapshot(&listing.commit))
+}
+
+/// Whether a text is the id of a repository: a name, or an owner and a name.
+pub fn is_id(text: &str) -> bool {
+    let part = |p: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !p.is_empty() && p.len() <= 96 && !p.starts_with(['.', '-']) && !p.contains("..") && p.chars().all(plain)
+    };
+    text.matches('/').count() <= 1 && text.split('/').all(part)
 }
 
 /// What a repository holds at a commit.

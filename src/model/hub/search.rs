@@ -137,14 +137,28 @@ fn bytes_of(dtype: &str) -> u64 {
     }
 }
 
+/// Most characters of a text that is shown.
+const MOST_SHOWN: usize = 100;
+
+/// A text as it may stand on a terminal: what anybody wrote on the Hub moves no cursor and turns no line around.
+fn shown(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|c| !c.is_control() && !turns(*c)).take(MOST_SHOWN).collect()
+}
+
 fn text(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned).filter(|t| !t.is_empty())
+    value.as_str().map(shown).filter(|t| !t.is_empty())
+}
+
+/// The id of a hit; what is none is left out.
+fn id(item: &Value) -> Option<String> {
+    item["id"].as_str().filter(|id| super::is_id(id)).map(str::to_owned)
 }
 
 /// Tags that begin so, without the beginning.
 fn tagged(item: &Value, start: &str) -> Vec<String> {
     let tags = item["tags"].as_array().into_iter().flatten();
-    tags.filter_map(|t| Some(t.as_str()?.strip_prefix(start)?.to_owned())).collect()
+    tags.filter_map(|t| Some(shown(t.as_str()?.strip_prefix(start)?))).collect()
 }
 
 fn licence(item: &Value) -> Option<String> {
@@ -165,7 +179,7 @@ impl FoundModel {
         let types = item["safetensors"]["parameters"].as_object();
         let bytes = types.map(|t| t.iter().map(|(d, n)| n.as_u64().unwrap_or(0).saturating_mul(bytes_of(d))).sum());
         Some(Self {
-            id: text(&item["id"])?,
+            id: id(item)?,
             commit: text(&item["sha"]),
             downloads: item["downloads"].as_u64().unwrap_or(0),
             likes: item["likes"].as_u64().unwrap_or(0),
@@ -184,7 +198,7 @@ impl FoundModel {
 impl FoundDataset {
     fn of(item: &Value) -> Option<Self> {
         Some(Self {
-            id: text(&item["id"])?,
+            id: id(item)?,
             downloads: item["downloads"].as_u64().unwrap_or(0),
             likes: item["likes"].as_u64().unwrap_or(0),
             licence: licence(item),
@@ -194,7 +208,7 @@ impl FoundDataset {
             bytes: item["mainSize"].as_u64(),
             formats: tagged(item, "format:"),
             languages: tagged(item, "language:"),
-            about: text(&item["description"]).map(|t| t.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()),
+            about: item["description"].as_str().map(|t| shown(&t.split_whitespace().collect::<Vec<_>>().join(" "))),
         })
     }
 }
@@ -221,6 +235,9 @@ pub fn models(options: &HubOptions, query: &Query) -> Result<Vec<FoundModel>, Re
 /// # Errors
 /// As [`models`].
 pub fn model(options: &HubOptions, id: &str) -> Result<FoundModel, Refused> {
+    if !super::is_id(id) {
+        return Err(Refused::Answer(format!("`{}` is no id of the Hub", shown(id))));
+    }
     let about: Vec<String> = ABOUT_MODEL.iter().map(|a| format!("{}={}", escaped("expand[]"), escaped(a))).collect();
     let item = Client::new(options, PATIENCE)?.json(&format!("/api/models/{id}?{}", about.join("&")))?;
     FoundModel::of(&item).ok_or_else(|| Refused::Answer(format!("it does not name {id}")))
