@@ -33,8 +33,8 @@ fn kept(run: &RunFolder) -> String {
 
 /// What a run without a result can still do.
 fn what_to_do(run: &RunFolder) -> String {
-    let usable = outcome::checkpoints(run).into_iter().filter(|c| outcome::has_weights(&c.path));
-    let newest = usable.last().map(|c| format!("checkpoint_step: {} uses what it has learnt so far", c.step));
+    let mut usable = outcome::checkpoints(run).into_iter().filter(|c| outcome::has_weights(&c.path));
+    let newest = usable.next_back().map(|c| format!("checkpoint_step: {} uses what it has learnt so far", c.step));
     let or_newest = newest.map(|n| format!("; {n}")).unwrap_or_default();
     let next = match jobs::status(run).map(|(state, _)| state) {
         Ok(State::NotStarted) => "start_training starts it",
