@@ -249,7 +249,7 @@ mod tests {
     fn places_are_by_state_then_by_value() {
         let ranks = |metric| record(metric).past().iter().map(|p| p.rank).collect::<Vec<_>>();
         assert_eq!(ranks(Metric::Loss), [1, 5, 4, 0, 3, 1, 5]);
-        assert_eq!(ranks(Metric::Accuracy), [0, 5, 4, 2, 3, 0]);
+        assert_eq!(ranks(Metric::Accuracy), [0, 5, 4, 2, 3, 0, 5]);
         assert_eq!(record(Metric::Loss).best().unwrap().number, 4);
         assert_eq!(record(Metric::Accuracy).best().unwrap().number, 1);
         assert_eq!(record(Metric::Accuracy).other_curves(1)[0], [(10, -0.1)]);
