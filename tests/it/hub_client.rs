@@ -236,7 +236,7 @@ fn searches_say_what_is_known_of_each() -> Outcome {
     {
         hub.put(name, COMMIT, &[]);
         let (_, id) = name.split_once('/').unwrap();
-        hub.state().repos.get_mut(*name).unwrap().found = json!({"id": id, "downloads": 10 * i, "likes": 100 - i, "gated": if i == 1 { json!("manual") } else { json!(false) },
+        hub.state().repos.get_mut(*name).unwrap().found = json!({"id": id, "downloads": 10 * (i % 4), "likes": 100 - i, "gated": if i == 1 { json!("manual") } else { json!(false) },
             "tags": ["safetensors", "license:mit", "size_categories:1K<n<10K", "format:parquet", "language:de"], "pipeline_tag": "text-generation",
             "config": {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, "mainSize": 12345, "description": "Some\n\trows  of\nthings.",
             "safetensors": {"parameters": {"BF16": 1000, "F32": 10}, "total": 1010}, "cardData": {"license": "other", "license_name": "own"}});
