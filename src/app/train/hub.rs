@@ -17,7 +17,7 @@ use crate::app::upload::{self, Target};
 use crate::base::atomic::{AtomicDir, link_or_copy};
 use crate::base::error::Fault;
 use crate::config::{Method, RunConfig};
-use crate::export::upload::{Content, Upload, UploadFile, upload as send};
+use crate::export::upload::{Upload, UploadFile, upload as send};
 use crate::model::hub::HubOptions;
 use crate::runs::{Journal, RunFolder};
 use crate::train::{Event, Observer};
@@ -117,7 +117,6 @@ impl Saves {
 fn one(name: &str, folder: &AtomicDir, target: &Target) -> Result<(), Fault> {
     let in_repository = |f: UploadFile| UploadFile { path: format!("checkpoints/{name}/{}", f.path), ..f };
     let files: Vec<UploadFile> = UploadFile::all(folder.path())?.into_iter().map(in_repository).collect();
-    debug_assert!(files.iter().all(|f| matches!(f.content, Content::File(_))));
     let request = Upload { repo: target.repo.clone(), private: !target.public, message: format!("Checkpoint {name}"), files };
     send(&HubOptions::from_env(), &request, &mut |_, _, _| {}).map(|_| ())
 }
